@@ -1,0 +1,171 @@
+//! Every size, count and time bound of the server, each with its reason.
+//!
+//! What an operator may change is a key of the configuration, whose default stands there; what stands here is fixed,
+//! because a larger value would help nobody and harm others.
+
+use std::time::Duration;
+
+/// Longest local part (RFC 5321 §4.5.3.1.1).
+pub const LOCAL_PART_OCTETS: usize = 64;
+
+/// Longest domain (RFC 5321 §4.5.3.1.2).
+pub const DOMAIN_OCTETS: usize = 255;
+
+/// Longest SMTP command line with its CRLF: 512 of RFC 5321 §4.5.3.1.4, and what extensions add.
+pub const SMTP_COMMAND_OCTETS: usize = 4096;
+
+/// Longest line of an AUTH exchange (RFC 4954 §4.5.3).
+pub const SMTP_AUTH_OCTETS: usize = 12_288;
+
+/// An overlong command line is swallowed up to here, then the connection ends.
+pub const SMTP_DISCARD_OCTETS: usize = 65_536;
+
+/// Overlong command lines before the connection ends.
+pub const SMTP_LONG_LINES: u32 = 3;
+
+/// Commands that do no work (NOOP, RSET, VRFY, errors) before `421`: nobody sends more by accident.
+pub const SMTP_JUNK_COMMANDS: u32 = 20;
+
+/// Longest line of message text that is taken: RFC 5321 §4.5.3.1.6 says 998, and many send more.
+pub const TEXT_LINE_OCTETS: usize = 65_536;
+
+/// Most octets of a message header; a longer one is a mistake or an attack.
+pub const HEADER_OCTETS: usize = 262_144;
+
+/// Most fields in a message header.
+pub const HEADER_FIELDS: usize = 1000;
+
+/// `Received` fields from which a message is in a loop (RFC 5321 §6.3).
+pub const RECEIVED_HOPS: usize = 100;
+
+/// Unknown recipients in one session from which answers slow down.
+pub const UNKNOWN_RECIPIENTS_SLOW: u32 = 10;
+
+/// Unknown recipients in one session from which it ends: somebody tries names.
+pub const UNKNOWN_RECIPIENTS_END: u32 = 20;
+
+/// A peer has this long for the TLS handshake.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// Handshakes at one time; each costs a signature and some 30 KiB.
+pub const TLS_HANDSHAKES: usize = 256;
+
+/// A peer that takes nothing of what we send for so long is gone.
+pub const WRITE_STALL: Duration = Duration::from_secs(60);
+
+/// IMAP and POP3 sessions must log in within this time.
+pub const LOGIN_WAIT: Duration = Duration::from_secs(60);
+
+/// A session on port 25 must get a MAIL accepted within this time.
+pub const SMTP_FIRST_MAIL: Duration = Duration::from_secs(600);
+
+/// After this much time in DATA the rate below counts.
+pub const DATA_GRACE: Duration = Duration::from_secs(60);
+
+/// Octets a second that a peer must send in DATA.
+pub const DATA_OCTETS_PER_SECOND: u64 = 100;
+
+/// IMAP autologout (RFC 3501 §5.4: at least 30 minutes).
+pub const IMAP_IDLE: Duration = Duration::from_secs(30 * 60);
+
+/// POP3 autologout (RFC 1939 §3: at least 10 minutes).
+pub const POP3_IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// Longest IMAP command line before login.
+pub const IMAP_LINE_BEFORE_LOGIN: usize = 8192;
+
+/// All octets of one IMAP command before login, literals included.
+pub const IMAP_COMMAND_BEFORE_LOGIN: usize = 65_536;
+
+/// Largest literal before login: a name and a password.
+pub const IMAP_LITERAL_BEFORE_LOGIN: u64 = 1024;
+
+/// Literals before login up to here are swallowed and answered; larger ones end the connection.
+pub const IMAP_SWALLOW_BEFORE_LOGIN: u64 = 4096;
+
+/// BAD answers before login until the connection ends.
+pub const IMAP_BAD_BEFORE_LOGIN: u32 = 3;
+
+/// All octets of one IMAP command after login, APPEND's message aside.
+pub const IMAP_COMMAND_OCTETS: usize = 1 << 20;
+
+/// Parentheses within parentheses before login.
+pub const IMAP_NESTING_BEFORE_LOGIN: usize = 8;
+
+/// Parentheses within parentheses after login.
+pub const IMAP_NESTING: usize = 50;
+
+/// Items of one sequence set.
+pub const IMAP_SET_ITEMS: usize = 10_000;
+
+/// Longest POP3 command line (RFC 2449 §4 says 255; an initial AUTH response may be longer).
+pub const POP3_LINE_OCTETS: usize = 4096;
+
+/// Bad POP3 commands until the connection ends.
+pub const POP3_BAD_COMMANDS: u32 = 20;
+
+/// Longest password. More only costs Argon2 time.
+pub const PASSWORD_OCTETS: usize = 1024;
+
+/// Every failed login waits so long before its answer.
+pub const FAILED_LOGIN_DELAY: Duration = Duration::from_secs(1);
+
+/// Failed logins of one address (or /64) within [`FAILED_LOGIN_WINDOW`] from which logins are refused unseen.
+pub const FAILED_LOGINS: u32 = 10;
+
+/// How long a failed login counts.
+pub const FAILED_LOGIN_WINDOW: Duration = Duration::from_secs(600);
+
+/// Addresses whose failures are remembered; the oldest go first.
+pub const FAILED_LOGIN_ADDRESSES: usize = 100_000;
+
+/// Logins that may wait for their turn at Argon2; more are told to come later.
+pub const LOGINS_WAITING: usize = 100;
+
+/// A successful password is remembered so long, as a keyed hash: a phone that opens six connections costs one Argon2.
+pub const LOGIN_CACHE: Duration = Duration::from_secs(300);
+
+/// Entries in the cache of successful logins.
+pub const LOGIN_CACHE_ENTRIES: usize = 10_000;
+
+/// Depth of alias expansion; the configuration check finds loops before.
+pub const ALIAS_DEPTH: usize = 10;
+
+/// Addresses that one recipient may expand to.
+pub const ALIAS_RESULTS: usize = 1000;
+
+/// A message up to this size stays in memory; a larger one goes to a file.
+pub const CONTENT_IN_MEMORY: usize = 2 << 20;
+
+/// All messages in memory together; past this they go to files from [`CONTENT_IN_MEMORY_WHEN_TIGHT`] on.
+pub const CONTENT_MEMORY_TOTAL: usize = 64 << 20;
+
+/// What a message may keep in memory when [`CONTENT_MEMORY_TOTAL`] is used up.
+pub const CONTENT_IN_MEMORY_WHEN_TIGHT: usize = 65_536;
+
+/// MIME parts within parts; deeper ones are opaque.
+pub const MIME_DEPTH: usize = 100;
+
+/// MIME parts of one message; the rest is opaque.
+pub const MIME_PARTS: usize = 10_000;
+
+/// Depth of a mailbox name.
+pub const MAILBOX_DEPTH: usize = 20;
+
+/// Octets of one component of a mailbox name, as it is on disk.
+pub const MAILBOX_COMPONENT_OCTETS: usize = 200;
+
+/// Mailboxes of one account.
+pub const MAILBOXES: usize = 10_000;
+
+/// Octets of a line of a remote server's reply.
+pub const REPLY_LINE_OCTETS: usize = 2048;
+
+/// Lines of a remote server's reply.
+pub const REPLY_LINES: usize = 100;
+
+/// Mail exchangers of one domain that are tried.
+pub const EXCHANGERS: usize = 20;
+
+/// Addresses of all exchangers that are tried in one attempt.
+pub const EXCHANGER_ADDRESSES: usize = 20;

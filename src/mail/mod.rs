@@ -1,0 +1,14 @@
+//! The nouns of mail as values that cannot be wrong.
+//!
+//! Addresses, envelopes, flags, identifiers, status codes, secrets and the limits of the server. Nothing here
+//! knows a socket, a file or a clock, and nothing here imports another module of ours.
+
+pub mod address;
+pub mod envelope;
+pub mod flags;
+pub mod ids;
+pub mod limits;
+pub mod mailbox;
+pub mod secret;
+pub mod status;
+pub mod utf7;

@@ -1,0 +1,3 @@
+//! What is said on the wire: one machine per protocol, without sockets, files, clocks or async.
+
+pub mod session;
