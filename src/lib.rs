@@ -9,6 +9,7 @@
 //! Where to start reading: [`mail`] for the nouns.
 
 pub mod clock;
+pub mod config;
 pub mod fsio;
 pub mod mail;
 pub mod protocol;
