@@ -10,6 +10,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod directory;
 pub mod fsio;
 pub mod mail;
 pub mod protocol;
+pub mod tls;

@@ -86,10 +86,10 @@ pub struct Config {
 ///
 /// # Errors
 /// All that is wrong with it, in the order of its lines.
-pub fn load(file: &Path) -> Result<Config, Problems> {
+pub fn load(file: &Path) -> Result<Config, Box<Problems>> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
-        Err(error) => return Err(Problems::unreadable(file, &error)),
+        Err(error) => return Err(Box::new(Problems::unreadable(file, &error))),
     };
     let mut config = parse(file, &text)?;
     config.file = file.to_owned();
@@ -100,7 +100,7 @@ pub fn load(file: &Path) -> Result<Config, Problems> {
 ///
 /// # Errors
 /// All that is wrong with it, in the order of its lines.
-pub fn parse(file: &Path, text: &str) -> Result<Config, Problems> {
+pub fn parse(file: &Path, text: &str) -> Result<Config, Box<Problems>> {
     let mut problems = Problems::new(file, text);
     let config = sections::read_file(file, text, &mut problems);
     if let Some(config) = &config {
@@ -108,7 +108,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, Problems> {
     }
     match config {
         Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(problems.sorted()),
+        _ => Err(Box::new(problems.sorted())),
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
     fn the_example_in_the_repository_is_the_one_that_the_code_declares() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example.toml");
         let there = std::fs::read_to_string(&file).expect("config/example.toml");
-        assert!(there == example(), "config/example.toml differs; `facteur config example` prints the one expected");
+        assert!(there == example(), "config/example.toml differs; `facteur config defaults` prints the one expected");
     }
 
     #[test]
