@@ -13,5 +13,6 @@ pub mod config;
 pub mod directory;
 pub mod fsio;
 pub mod mail;
+pub mod net;
 pub mod protocol;
 pub mod tls;
