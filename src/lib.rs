@@ -11,6 +11,10 @@
 //! Where to start reading: [`mail`] for the nouns.
 
 pub mod clock;
+pub mod config;
+pub mod directory;
 pub mod fsio;
 pub mod mail;
+pub mod net;
 pub mod protocol;
+pub mod tls;
