@@ -15,6 +15,7 @@ pub mod config;
 pub mod directory;
 pub mod fsio;
 pub mod mail;
+pub mod message;
 pub mod net;
 pub mod protocol;
 pub mod tls;

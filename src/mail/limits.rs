@@ -179,9 +179,6 @@ pub const RECIPIENTS_RECEPTION: usize = 100;
 /// Recipients of one message of our own users.
 pub const RECIPIENTS_SUBMISSION: usize = 1000;
 
-/// A client has this long for one command (RFC 5321 §4.5.3.2.7: at least 5 minutes).
-pub const SMTP_COMMAND_WAIT: Duration = Duration::from_secs(300);
-
 /// Recipients past the limit that get their 452 in one transaction before each counts as junk: a sender of a list
 /// pipelines them all and comes again with the rest.
 pub const RECIPIENT_OVERSHOOT: usize = 1000;

@@ -13,6 +13,7 @@ mod state;
 mod tests;
 mod transaction;
 
+use std::time::Duration;
 use std::time::Instant;
 
 use crate::mail::address::Address;
@@ -25,7 +26,6 @@ use crate::mail::limits::RECIPIENTS_RECEPTION;
 use crate::mail::limits::RECIPIENTS_SUBMISSION;
 use crate::mail::limits::SMTP_AUTH_OCTETS;
 use crate::mail::limits::SMTP_COMMAND_OCTETS;
-use crate::mail::limits::SMTP_COMMAND_WAIT;
 use crate::mail::limits::SMTP_DISCARD_OCTETS;
 use crate::mail::limits::SMTP_FIRST_MAIL;
 use crate::mail::limits::SMTP_JUNK_COMMANDS;
@@ -82,6 +82,8 @@ pub struct Settings {
     pub legacy_auth_line: bool,
     /// What to do with a CR or LF that stands alone.
     pub bare_newline: BareNewline,
+    /// How long a client may take for a command (RFC 5321 §4.5.3.2.7: at least 5 minutes).
+    pub command_wait: Duration,
 }
 
 /// What the machine asks.
@@ -172,6 +174,8 @@ pub struct Server {
     /// What follows that.
     next: Option<Step<Question, NoBody>>,
     closing: bool,
+    /// The server is about to stop.
+    stopping: bool,
     now: Instant,
     opened: Instant,
     /// Since when we wait for the command that comes next.
@@ -201,6 +205,7 @@ impl Server {
             chunk: Vec::new(),
             next: None,
             closing: false,
+            stopping: false,
             now,
             opened: now,
             idle_since: now,
@@ -275,6 +280,10 @@ impl Server {
         if matches!(self.state, State::Data(_)) {
             return self.proceed_with_data();
         }
+        if self.stopping {
+            self.say_and_close(&Reply::shutting_down());
+            return false;
+        }
         let login = matches!(self.state, State::Login(_)) || command::begins_with_auth(self.lines.rest());
         let most = if login { SMTP_AUTH_OCTETS } else { SMTP_COMMAND_OCTETS };
         match self.lines.cut(most, SMTP_DISCARD_OCTETS) {
@@ -340,10 +349,10 @@ impl Server {
 
     /// When the peer has to have said something, and what it is told if it has not.
     fn deadline(&self) -> (Instant, Reply) {
-        let mut deadline = (self.idle_since + SMTP_COMMAND_WAIT, Reply::timeout());
+        let mut deadline = (self.idle_since + self.settings.command_wait, Reply::timeout());
         if let State::Data(data) = &self.state {
-            deadline.0 = data.heard + SMTP_COMMAND_WAIT;
-            let paid = std::time::Duration::from_secs(data.incoming.octets() / DATA_OCTETS_PER_SECOND);
+            deadline.0 = data.heard + self.settings.command_wait;
+            let paid = Duration::from_secs(data.incoming.octets() / DATA_OCTETS_PER_SECOND);
             let rate = data.since + DATA_GRACE.max(paid);
             if rate < deadline.0 {
                 deadline = (rate, Reply::too_slow());
@@ -409,6 +418,12 @@ impl Session for Server {
         self.authenticated = false;
         self.reset_transaction();
         self.tls = Some(tls);
+    }
+
+    /// A message that is coming in is taken first.
+    fn shutdown(&mut self, now: Instant) {
+        self.now = now;
+        self.stopping = true;
     }
 
     fn poll(&mut self) -> Step<Question, NoBody> {

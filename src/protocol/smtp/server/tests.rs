@@ -29,6 +29,7 @@ fn settings(role: Role) -> Settings {
         plaintext_login: false,
         legacy_auth_line: false,
         bare_newline: BareNewline::Reject,
+        command_wait: Duration::from_secs(300),
     }
 }
 
@@ -550,4 +551,23 @@ fn junk_is_forgiven_after_a_message() {
         }
         assert_eq!(world.codes(&[M, R, "DATA", "text\r\n."]), [250, 250, 354, 250]);
     }
+}
+
+#[test]
+fn a_message_under_way_is_taken_before_the_end() {
+    let mut world = World::reception();
+    world.codes(&[E, M, R, "DATA"]);
+    world.say("text\r\n");
+    world.server.shutdown(world.now);
+    world.run();
+    assert!(world.take().is_empty() && !world.closed);
+    world.say(".\r\n");
+    assert_eq!(world.take(), "250 2.0.0 id-1 accepted\r\n421 4.3.2 shutting down\r\n");
+    assert!(world.closed);
+
+    let mut world = World::reception();
+    world.codes(&[E, M]);
+    world.server.shutdown(world.now);
+    world.run();
+    assert_eq!((world.take().as_str(), world.closed), ("421 4.3.2 shutting down\r\n", true));
 }
