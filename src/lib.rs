@@ -4,7 +4,9 @@
 //!
 //! | layer | modules | what they are |
 //! | --- | --- | --- |
-//! | 0 | [`mail`], [`protocol::session`], [`clock`], [`fsio`] | nouns, and the only doors to clock and disk |
+//! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`] | nouns, the shape of machines, and the only doors to clock and disk |
+//! | 1 | [`protocol::sasl`] | tools |
+//! | 2a | [`protocol::smtp`] | machines: no sockets, files, clocks or async |
 //!
 //! Where to start reading: [`mail`] for the nouns.
 
@@ -14,6 +16,7 @@ pub mod config;
 pub mod directory;
 pub mod fsio;
 pub mod mail;
+pub mod message;
 pub mod net;
 pub mod protocol;
 pub mod tls;
