@@ -19,4 +19,5 @@ pub mod mail;
 pub mod message;
 pub mod net;
 pub mod protocol;
+pub mod queue;
 pub mod tls;

@@ -61,6 +61,14 @@ pub fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)
 }
 
+/// Opens `path`, which must exist, for reading and writing in place.
+///
+/// # Errors
+/// What the kernel says.
+pub fn open_for_update(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
 /// Replaces `path` as a whole: a temporary file beside it, synced, renamed over it, the folder synced.
 ///
 /// # Errors

@@ -182,3 +182,21 @@ pub const RECIPIENTS_SUBMISSION: usize = 1000;
 /// Recipients past the limit that get their 452 in one transaction before each counts as junk: a sender of a list
 /// pipelines them all and comes again with the rest.
 pub const RECIPIENT_OVERSHOOT: usize = 1000;
+
+/// Octets of the envelope of a spool file: a thousand recipients of the longest kind.
+pub const SPOOL_ENVELOPE_OCTETS: usize = 1 << 20;
+
+/// Octets of one outcome record of a spool file: a thousand outcomes with their reasons.
+pub const SPOOL_RECORD_OCTETS: usize = 4 << 20;
+
+/// Octets that are kept of what a remote server says.
+pub const REMOTE_TEXT_OCTETS: usize = 512;
+
+/// Waiting messages at once; more are refused for now.
+pub const QUEUE_MESSAGES: usize = 1_000_000;
+
+/// A message up to this size comes back whole with a notice; of a larger one only the header.
+pub const BOUNCE_WHOLE_OCTETS: u64 = 65_536;
+
+/// Messages of the queue that are looked at at once; the others wait their turn.
+pub const QUEUE_IN_FLIGHT: usize = 10_000;
