@@ -14,6 +14,7 @@ pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod directory;
+pub mod dns;
 pub mod fsio;
 pub mod mail;
 pub mod message;

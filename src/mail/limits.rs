@@ -200,3 +200,6 @@ pub const BOUNCE_WHOLE_OCTETS: u64 = 65_536;
 
 /// Messages of the queue that are looked at at once; the others wait their turn.
 pub const QUEUE_IN_FLIGHT: usize = 10_000;
+
+/// Answers of name servers that are kept until they expire.
+pub const DNS_CACHE_ENTRIES: u64 = 10_000;
