@@ -12,10 +12,13 @@
 
 pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod directory;
 pub mod fsio;
+pub mod intake;
 pub mod mail;
 pub mod message;
 pub mod net;
 pub mod protocol;
+pub mod server;
 pub mod tls;
