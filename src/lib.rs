@@ -13,12 +13,15 @@
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod directory;
 pub mod dns;
 pub mod fsio;
+pub mod intake;
 pub mod mail;
 pub mod message;
 pub mod net;
 pub mod protocol;
 pub mod queue;
+pub mod server;
 pub mod tls;

@@ -1,0 +1,3 @@
+//! The edges: what answers the machines' questions, out of the services.
+
+pub mod smtp;
