@@ -203,3 +203,27 @@ pub const QUEUE_IN_FLIGHT: usize = 10_000;
 
 /// Answers of name servers that are kept until they expire.
 pub const DNS_CACHE_ENTRIES: u64 = 10_000;
+/// What a remote server may take for its greeting and for each of HELO, MAIL and RCPT (RFC 5321 §4.5.3.2.1 to
+/// §4.5.3.2.3).
+pub const REMOTE_COMMAND: Duration = Duration::from_secs(300);
+
+/// For all recipients of one message together: a server that delays each answer holds a place for others.
+pub const REMOTE_ENVELOPE: Duration = Duration::from_secs(1800);
+
+/// For the answer to DATA (RFC 5321 §4.5.3.2.4).
+pub const REMOTE_DATA: Duration = Duration::from_secs(120);
+
+/// For taking one piece of the body (RFC 5321 §4.5.3.2.5).
+pub const REMOTE_BLOCK: Duration = Duration::from_secs(180);
+
+/// For the answer after the last dot (RFC 5321 §4.5.3.2.6): shorter waits make duplicates.
+pub const REMOTE_FINAL: Duration = Duration::from_secs(600);
+
+/// For the answer to QUIT, which changes nothing any more.
+pub const REMOTE_QUIT: Duration = Duration::from_secs(5);
+
+/// RCPT commands under way with a server that offers PIPELINING: few enough that neither side's buffers fill up.
+pub const REMOTE_PIPELINE: usize = 100;
+
+/// Octets of a remote reply that are kept for logs and notices.
+pub const REPLY_TEXT_OCTETS: usize = 2048;
