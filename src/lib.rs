@@ -5,6 +5,7 @@
 //! | layer | modules | what they are |
 //! | --- | --- | --- |
 //! | 0 | [`mail`], [`protocol::session`], [`clock`], [`fsio`] | nouns, and the only doors to clock and disk |
+//! | 2b | [`store`] | mailboxes: Maildir folders on disk, live mailboxes in memory |
 //!
 //! Where to start reading: [`mail`] for the nouns.
 
@@ -12,3 +13,4 @@ pub mod clock;
 pub mod fsio;
 pub mod mail;
 pub mod protocol;
+pub mod store;
