@@ -122,10 +122,18 @@ impl Deliverer<'_> {
 
     /// A copy for one more Maildir: by a link, or written again.
     fn place_next(&self, maildir: &Path, name: &str, first: &Path) -> Result<Placed> {
-        match self.place(maildir, name, |new| fsio::link(first, new)) {
+        let link = || self.place(maildir, name, |new| fsio::link(first, new));
+        let linked = match link() {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                (self.accounts)(maildir)?.prepare()?;
+                link()
+            }
+            other => other,
+        };
+        match linked {
             Ok(placed) => Ok(placed),
             Err(error) if error.is_full() => Err(error),
-            // Another file system, another owner, too many links, no such folder yet.
+            // Another file system, another owner, too many links.
             Err(_) => {
                 let temporary = self.write(maildir, name)?;
                 self.place(maildir, name, |new| rename_or_drop(&temporary, new))
