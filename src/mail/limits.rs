@@ -227,3 +227,29 @@ pub const REMOTE_PIPELINE: usize = 100;
 
 /// Octets of a remote reply that are kept for logs and notices.
 pub const REPLY_TEXT_OCTETS: usize = 2048;
+/// Mailboxes that stay in memory although nobody holds them, so that a phone that comes back reads nothing again.
+pub const MAILBOXES_KEPT: usize = 64;
+
+/// Messages of all mailboxes that stay in memory although nobody holds them: some 150 octets each.
+pub const MESSAGES_KEPT: usize = 400_000;
+
+/// What is left in a Maildir's `tmp` goes after this time (the Maildir format's own figure).
+pub const TMP_LEFTOVER: Duration = Duration::from_secs(36 * 3600);
+
+/// A folder changed so recently when it was read may have changed again within the same tick of its time stamp.
+pub const FOLDER_YOUNG: Duration = Duration::from_secs(2);
+
+/// After changes of our own a folder is read again at most so often, for a foreign change hidden in the same moment.
+pub const FOLDER_AUDIT: Duration = Duration::from_secs(30);
+
+/// Changed flags are synced after this time at the latest.
+pub const FLAG_SYNC: Duration = Duration::from_millis(500);
+
+/// Renames done in one go while deliveries to the same mailbox wait.
+pub const RENAMES_AT_ONCE: usize = 256;
+
+/// Lines of a UID list that name expunged messages are left up to this count, or up to a quarter of the living.
+pub const DEAD_UID_LINES: usize = 256;
+
+/// Largest `dovecot-uidlist`, `dovecot-keywords` or `subscriptions` that is read: 4 million messages.
+pub const MAILDIR_LIST_OCTETS: u64 = 400 << 20;
