@@ -15,6 +15,7 @@
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod delivery;
 pub mod directory;
 pub mod dns;
@@ -23,8 +24,9 @@ pub mod intake;
 pub mod mail;
 pub mod message;
 pub mod net;
+pub mod observe;
 pub mod protocol;
 pub mod queue;
 pub mod server;
-pub mod tls;
 pub mod store;
+pub mod tls;
