@@ -5,10 +5,13 @@
 //! | layer | modules | what they are |
 //! | --- | --- | --- |
 //! | 0 | [`mail`], [`protocol::session`], [`clock`], [`fsio`] | nouns, and the only doors to clock and disk |
+//! | 1 | [`message`] | RFC 5322 and MIME |
+//! | 2a | [`protocol::imap`] | the pure part of IMAP: fragments, grammar, responses, view |
 //!
 //! Where to start reading: [`mail`] for the nouns.
 
 pub mod clock;
 pub mod fsio;
 pub mod mail;
+pub mod message;
 pub mod protocol;
