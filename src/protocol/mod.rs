@@ -1,3 +1,4 @@
 //! What is said on the wire: one machine per protocol, without sockets, files, clocks or async.
 
+pub mod imap;
 pub mod session;
