@@ -4,14 +4,20 @@
 //!
 //! | layer | modules | what they are |
 //! | --- | --- | --- |
-//! | 0 | [`mail`], [`protocol::session`], [`clock`], [`fsio`] | nouns, and the only doors to clock and disk |
+//! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`] | nouns, the shape of machines, and the only doors to clock and disk |
+//! | 1 | [`protocol::sasl`] | tools |
 //! | 1 | [`message`] | RFC 5322 and MIME |
 //! | 2a | [`protocol::imap`] | the pure part of IMAP: fragments, grammar, responses, view |
+//! | 2a | [`protocol::smtp`] | machines: no sockets, files, clocks or async |
 //!
 //! Where to start reading: [`mail`] for the nouns.
 
 pub mod clock;
+pub mod config;
+pub mod directory;
 pub mod fsio;
 pub mod mail;
 pub mod message;
+pub mod net;
 pub mod protocol;
+pub mod tls;

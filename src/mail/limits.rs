@@ -196,3 +196,16 @@ pub const IMAP_BATCH_OCTETS: usize = 262_144;
 
 /// How often an idle session looks for changes that other programs made.
 pub const IMAP_IDLE_REFRESH: Duration = Duration::from_secs(5);
+
+/// Longest user name at login: an address with both its halves at their longest.
+pub const USER_NAME_OCTETS: usize = LOCAL_PART_OCTETS + 1 + DOMAIN_OCTETS;
+
+/// Recipients of one message on port 25 (RFC 5321 §4.5.3.1.8: at least 100); the sender sends the rest again.
+pub const RECIPIENTS_RECEPTION: usize = 100;
+
+/// Recipients of one message of our own users.
+pub const RECIPIENTS_SUBMISSION: usize = 1000;
+
+/// Recipients past the limit that get their 452 in one transaction before each counts as junk: a sender of a list
+/// pipelines them all and comes again with the rest.
+pub const RECIPIENT_OVERSHOOT: usize = 1000;

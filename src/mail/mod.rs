@@ -9,6 +9,7 @@ pub mod flags;
 pub mod ids;
 pub mod limits;
 pub mod mailbox;
+pub mod peer;
 pub mod secret;
 pub mod status;
 pub mod utf7;

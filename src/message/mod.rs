@@ -1,11 +1,14 @@
-//! RFC 5322 and MIME as values: fields, addresses, encoded words, structure. No sockets, files, clocks or async.
+//! RFC 5322 and MIME as values: fields, dates, addresses, encoded words, structure.
 //!
-//! Structure is decided by our own scanner ([`mime`]); `mail-parser` lends its tables of charsets and nothing else.
+//! Works on bytes as they are. Structure is decided by our own scanner ([`mime`]); `mail-parser` lends its tables of
+//! charsets and nothing else.
 
 pub mod addresses;
+pub mod date;
 pub mod decode;
 pub mod envelope;
 pub mod fields;
+pub mod header;
 pub mod mime;
 pub mod parameters;
 pub mod sent;

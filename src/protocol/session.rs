@@ -56,6 +56,10 @@ pub trait Session {
     /// The handshake that [`Step::StartTls`] asked for is done. The machine forgets the session so far.
     fn secured(&mut self, now: Instant, tls: TlsActive);
 
+    /// The server is about to stop: a machine with nothing under way should say so and close, one with a transaction
+    /// under way may end it first.
+    fn shutdown(&mut self, now: Instant);
+
     /// What to do next.
     fn poll(&mut self) -> Step<Self::Question, Self::Handle>;
 }

@@ -1,0 +1,183 @@
+//! What must hold between the sections of a file, and between the file and this machine.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::Config;
+use super::problem::Problems;
+use super::value::Span;
+use crate::mail::address::Address;
+
+/// Notes everything that cannot work.
+pub(super) fn check(config: &Config, problems: &mut Problems) {
+    domains(config, problems);
+    let owners = addresses(config, problems);
+    aliases(config, &owners, problems);
+    relay(config, problems);
+    listeners(config, problems);
+    storage(config, problems);
+    tls(config, problems);
+    who_may_read(config, problems);
+}
+
+fn domains(config: &Config, problems: &mut Problems) {
+    let mut seen = HashSet::new();
+    for domain in &config.domains {
+        let name = &domain.name;
+        if !seen.insert(&name.value) {
+            problems.add(name.at.start, "domain.name", format!("{} is there twice", name.value));
+        }
+        if name.value.is_literal() {
+            problems.add(name.at.start, "domain.name", "an address literal cannot be a mail domain");
+        }
+    }
+    if config.hostname.is_literal() {
+        problems.add_to("hostname", "give a name, not an address");
+    }
+}
+
+/// All addresses that are accounts or aliases of accounts; notes those that are there twice, or in a domain that is
+/// not ours.
+fn addresses(config: &Config, problems: &mut Problems) -> HashSet<String> {
+    let mut owners = HashSet::new();
+    let mut take = |key: &str, address: &Span<Address>, problems: &mut Problems| {
+        in_our_domain(config, key, address, problems);
+        if !owners.insert(address.value.key()) {
+            problems.add(address.at.start, key, format!("{} is there twice", address.value));
+        }
+    };
+    for account in &config.accounts {
+        take("account.address", &account.address, problems);
+        for alias in &account.aliases {
+            take("account.aliases", alias, problems);
+        }
+        let local = account.address.value.local();
+        if local.starts_with('.') || local.contains('/') {
+            let what = "the local part names a folder, so it may neither contain a slash nor begin with a dot";
+            problems.add(account.address.at.start, "account.address", what);
+        }
+    }
+    for alias in &config.aliases {
+        take(&format!("aliases.{}", alias.address.value), &alias.address, problems);
+    }
+    owners
+}
+
+fn in_our_domain(config: &Config, key: &str, address: &Span<Address>, problems: &mut Problems) {
+    let domain = address.value.domain();
+    if *domain != config.hostname && !config.domains.iter().any(|d| d.name.value == *domain) {
+        let what = format!("{domain} is none of the domains; add [[domain]] name = \"{domain}\"");
+        problems.add(address.at.start, key, what);
+    }
+}
+
+/// Notes targets that do not exist and aliases that lead back to themselves.
+fn aliases(config: &Config, owners: &HashSet<String>, problems: &mut Problems) {
+    let targets: HashMap<String, Vec<String>> = config
+        .aliases
+        .iter()
+        .map(|alias| (alias.address.value.key(), alias.targets.iter().map(|t| t.value.key()).collect()))
+        .collect();
+    for alias in &config.aliases {
+        let key = format!("aliases.{}", alias.address.value);
+        if alias.targets.is_empty() {
+            problems.add(alias.address.at.start, &key, "stands for nobody; give at least one address");
+        }
+        for target in &alias.targets {
+            let ours = config.domains.iter().any(|d| d.name.value == *target.value.domain())
+                || *target.value.domain() == config.hostname;
+            if ours && !owners.contains(&target.value.key()) {
+                let what = format!("{} is neither an account nor an alias", target.value);
+                problems.add(target.at.start, &key, what);
+            }
+        }
+        if leads_back(&alias.address.value.key(), &targets) {
+            problems.add(alias.address.at.start, &key, format!("{} leads back to itself", alias.address.value));
+        }
+    }
+}
+
+fn leads_back(start: &str, targets: &HashMap<String, Vec<String>>) -> bool {
+    let mut seen = HashSet::new();
+    let mut open: Vec<&str> = vec![start];
+    while let Some(address) = open.pop() {
+        for next in targets.get(address).into_iter().flatten() {
+            if next == start {
+                return true;
+            }
+            if seen.insert(next.as_str()) {
+                open.push(next);
+            }
+        }
+    }
+    false
+}
+
+fn relay(config: &Config, problems: &mut Problems) {
+    for network in &config.relay.trusted_networks {
+        if network.prefix_len() == 0 {
+            let what = format!("{network} is the whole world: this would be an open relay");
+            problems.add_to("relay.trusted_networks", what);
+        }
+    }
+}
+
+fn listeners(config: &Config, problems: &mut Problems) {
+    let mut seen: HashMap<std::net::SocketAddr, &str> = HashMap::new();
+    for (name, address) in config.listen.all() {
+        if address.port() == 0 {
+            problems.add_to(&format!("listen.{name}"), "port 0 is none; an empty list switches the listener off");
+        }
+        if let Some(other) = seen.insert(address, name) {
+            problems.add_to(&format!("listen.{name}"), format!("{address} is taken by listen.{other} already"));
+        }
+    }
+}
+
+fn storage(config: &Config, problems: &mut Problems) {
+    let maildir = &config.storage.maildir;
+    let several = config.accounts.len() > 1;
+    if several && !maildir.contains("{user}") {
+        problems.add_to("storage.maildir", "without {user} all accounts would share one Maildir");
+    }
+    let domains: HashSet<_> = config.accounts.iter().map(|a| a.address.value.domain()).collect();
+    if domains.len() > 1 && !maildir.contains("{domain}") {
+        problems.add_to("storage.maildir", "without {domain} accounts of two domains would share one Maildir");
+    }
+    if Path::new(maildir).components().any(|c| c == std::path::Component::ParentDir) {
+        problems.add_to("storage.maildir", "may not contain ..");
+    }
+    if !config.smtp.delimiter.is_empty() && config.smtp.delimiter.chars().count() != 1 {
+        problems.add_to("smtp.delimiter", "one character was expected, or nothing");
+    }
+    if config.queue.retry_min.is_zero() || config.queue.retry_max < config.queue.retry_min {
+        problems.add_to("queue.retry_max", "must be at least retry_min, and retry_min more than 0s");
+    }
+}
+
+fn tls(config: &Config, problems: &mut Problems) {
+    match (&config.tls.cert, &config.tls.key) {
+        (Some(_), None) => problems.add_to("tls.key", "missing; tls.cert is named, so its private key must be too"),
+        (None, Some(_)) => problems.add_to("tls.cert", "missing; tls.key is named, so its certificate must be too"),
+        (Some(cert), Some(key)) => {
+            for (name, path) in [("tls.cert", cert), ("tls.key", key)] {
+                if let Err(error) = std::fs::File::open(path) {
+                    problems.add_to(name, format!("{} cannot be read: {error}", path.display()));
+                }
+            }
+        }
+        (None, None) => {}
+    }
+}
+
+/// Password hashes in a file that everybody may read are an invitation.
+fn who_may_read(config: &Config, problems: &mut Problems) {
+    let Some(password) = config.accounts.iter().find_map(|a| a.password.as_ref()) else { return };
+    let mode = std::fs::metadata(&config.file).map_or(0, |m| m.permissions().mode());
+    if mode & 0o004 != 0 {
+        let what = format!("everybody on this machine may read this file; run chmod 640 {}", config.file.display());
+        problems.add(password.at.start, "account.password", what);
+    }
+}

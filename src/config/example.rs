@@ -1,0 +1,77 @@
+//! `config/example.toml`, made from the declarations of the sections, so that it cannot be out of date.
+
+use std::fmt::Write;
+
+use super::sections::Auth;
+use super::sections::Dns;
+use super::sections::Key;
+use super::sections::Limits;
+use super::sections::Listen;
+use super::sections::Log;
+use super::sections::Outbound;
+use super::sections::Queue;
+use super::sections::Relay;
+use super::sections::Smtp;
+use super::sections::Storage;
+use super::sections::Submission;
+use super::sections::Tls;
+
+const HEAD: &str = r#"# Every key of Facteur with its default and one sentence. Only `hostname`, a domain and an account are needed;
+# `facteur check --config FILE` says what is wrong with a file, all at once.
+
+# The name of this server, as in its PTR record: in the banner, in EHLO, in Received.
+hostname = "mail.example.com"
+
+# A domain whose mail is yours; one section for each.
+[[domain]]
+name = "example.com"
+
+# Somebody with a mailbox; one section for each.
+[[account]]
+# The main address, which is also the name at login.
+address = "alice@example.com"
+# The hash of the password, as `facteur password` prints it; without one nobody can log in.
+#password = "$argon2id$v=19$m=19456,t=2,p=1$..."
+# More addresses that are delivered here.
+aliases = []
+# More addresses that this account may send as.
+send_as = []
+
+# Addresses that stand for others, here or elsewhere.
+[aliases]
+"postmaster@example.com" = ["alice@example.com"]
+"#;
+
+/// The text of the example file: valid as it stands.
+#[must_use]
+pub fn example() -> String {
+    let mut text = HEAD.to_owned();
+    section(&mut text, "listen", Listen::ABOUT, Listen::KEYS);
+    section(&mut text, "storage", Storage::ABOUT, Storage::KEYS);
+    section(&mut text, "tls", Tls::ABOUT, Tls::KEYS);
+    section(&mut text, "smtp", Smtp::ABOUT, Smtp::KEYS);
+    section(&mut text, "submission", Submission::ABOUT, Submission::KEYS);
+    section(&mut text, "relay", Relay::ABOUT, Relay::KEYS);
+    section(&mut text, "outbound", Outbound::ABOUT, Outbound::KEYS);
+    section(&mut text, "queue", Queue::ABOUT, Queue::KEYS);
+    section(&mut text, "dns", Dns::ABOUT, Dns::KEYS);
+    section(&mut text, "auth", Auth::ABOUT, Auth::KEYS);
+    section(&mut text, "limits", Limits::ABOUT, Limits::KEYS);
+    section(&mut text, "log", Log::ABOUT, Log::KEYS);
+    text
+}
+
+fn section(text: &mut String, name: &str, about: &[&str], keys: &[Key]) {
+    let mut line = |l: std::fmt::Arguments<'_>| writeln!(text, "{l}").is_ok();
+    line(format_args!(""));
+    for sentence in about {
+        line(format_args!("#{sentence}"));
+    }
+    line(format_args!("[{name}]"));
+    for key in keys {
+        for sentence in key.sentence {
+            line(format_args!("#{sentence}"));
+        }
+        line(format_args!("{} = {}", key.name, key.default));
+    }
+}

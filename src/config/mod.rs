@@ -1,0 +1,198 @@
+//! The one TOML file as plain data: sections, defaults, and all errors of a file at once, each with line and key.
+//!
+//! [`load`] is the only way to a [`Config`]. What a section holds, with its defaults and its sentence for
+//! `config/example.toml`, is declared in `sections.rs`; what must hold between sections is checked in `check.rs`.
+//! Knows nothing of what others do with the values.
+
+mod check;
+mod example;
+mod problem;
+mod read;
+mod sections;
+mod value;
+
+use std::path::Path;
+use std::path::PathBuf;
+
+pub use example::example;
+pub use problem::Problem;
+pub use problem::Problems;
+pub use sections::AccountEntry;
+pub use sections::AliasEntry;
+pub use sections::Auth;
+pub use sections::Dns;
+pub use sections::DomainEntry;
+pub use sections::Limits;
+pub use sections::Listen;
+pub use sections::Log;
+pub use sections::Outbound;
+pub use sections::Queue;
+pub use sections::Relay;
+pub use sections::Smtp;
+pub use sections::Storage;
+pub use sections::Submission;
+pub use sections::Tls;
+pub use value::BareNewline;
+pub use value::ByteSize;
+pub use value::Level;
+pub use value::ListenAddress;
+pub use value::OutboundTls;
+pub use value::RelayHost;
+pub use value::Resolver;
+pub use value::Span;
+
+use crate::mail::address::Domain;
+
+/// A configuration without errors.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it came from.
+    pub file: PathBuf,
+    /// The name of this server: in the banner, in EHLO, in `Received`. Local for mail.
+    pub hostname: Domain,
+    /// `[[domain]]`.
+    pub domains: Vec<DomainEntry>,
+    /// `[[account]]`.
+    pub accounts: Vec<AccountEntry>,
+    /// `[aliases]`.
+    pub aliases: Vec<AliasEntry>,
+    /// `[listen]`.
+    pub listen: Listen,
+    /// `[storage]`.
+    pub storage: Storage,
+    /// `[tls]`.
+    pub tls: Tls,
+    /// `[smtp]`.
+    pub smtp: Smtp,
+    /// `[submission]`.
+    pub submission: Submission,
+    /// `[relay]`.
+    pub relay: Relay,
+    /// `[outbound]`.
+    pub outbound: Outbound,
+    /// `[queue]`.
+    pub queue: Queue,
+    /// `[dns]`.
+    pub dns: Dns,
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// All that is wrong with it, in the order of its lines.
+pub fn load(file: &Path) -> Result<Config, Box<Problems>> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => return Err(Box::new(Problems::unreadable(file, &error))),
+    };
+    let mut config = parse(file, &text)?;
+    config.file = file.to_owned();
+    Ok(config)
+}
+
+/// Checks the text of a file; `file` is for the messages, for relative paths, and for a look at who may read it.
+///
+/// # Errors
+/// All that is wrong with it, in the order of its lines.
+pub fn parse(file: &Path, text: &str) -> Result<Config, Box<Problems>> {
+    let mut problems = Problems::new(file, text);
+    let config = sections::read_file(file, text, &mut problems);
+    if let Some(config) = &config {
+        check::check(config, &mut problems);
+    }
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Box::new(problems.sorted())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(text: &str) -> Vec<String> {
+        match parse(Path::new("mail.toml"), text) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.lines().collect(),
+        }
+    }
+
+    const SMALL: &str = "hostname = \"mail.example.com\"\n[[domain]]\nname = \"example.com\"\n";
+
+    #[test]
+    fn six_lines_suffice() {
+        let config = parse(Path::new("mail.toml"), SMALL).expect("valid");
+        assert_eq!(config.hostname.as_str(), "mail.example.com");
+        assert_eq!(config.listen.smtp.len(), 1);
+        assert_eq!(config.smtp.max_message_size.octets(), 50 << 20);
+    }
+
+    #[test]
+    fn all_errors_are_reported_at_once() {
+        let text = "hostnam = \"mail.example.com\"\n[smtp]\nmax_message_size = \"a lot\"\ntimout = \"5m\"\n[[domain]]\nname = 7\n";
+        let found = complaints(text);
+        assert_eq!(
+            found,
+            [
+                "mail.toml:1:1: hostname: missing; give the name of this server, for example hostname = \"mail.example.com\"",
+                "mail.toml:1:1: hostnam: unknown key, probably `hostname` was meant",
+                "mail.toml:3:20: smtp.max_message_size: \"a lot\" is not a size; write a number with KiB, MiB or GiB, for example \"50MiB\"",
+                "mail.toml:4:1: smtp.timout: unknown key, probably `timeout` was meant",
+                "mail.toml:6:8: domain.name: an integer, where a domain name was expected, for example \"example.com\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn duplicates_and_loops_are_found() {
+        let account = |a: &str| format!("[[account]]\naddress = \"{a}\"\n");
+        let found = complaints(&format!("{SMALL}{}{}", account("alice@example.com"), account("Alice@Example.com")));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("mail.toml:7:11: account.address: Alice@example.com is there twice"), "{found:?}");
+        let found = complaints(&format!("{SMALL}{}", account("bob@other.example")));
+        assert!(found[0].contains("other.example is none of the domains"), "{found:?}");
+        let found = complaints(&format!(
+            "{SMALL}[aliases]\n\"a@example.com\" = \"b@example.com\"\n\"b@example.com\" = [\"a@example.com\"]\n"
+        ));
+        assert!(found.iter().any(|l| l.contains("leads back to itself")), "{found:?}");
+        let found = complaints(&format!("{SMALL}[aliases]\n\"a@example.com\" = \"nobody@example.com\"\n"));
+        assert!(found[0].contains("nobody@example.com is neither an account nor an alias"), "{found:?}");
+    }
+
+    #[test]
+    fn a_relay_for_everybody_is_refused() {
+        for network in ["0.0.0.0/0", "::/0"] {
+            let found = complaints(&format!("{SMALL}[relay]\ntrusted_networks = [\"{network}\"]\n"));
+            assert!(found[0].starts_with("mail.toml:5:20: relay.trusted_networks: "), "{found:?}");
+            assert!(found[0].contains("open relay"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn broken_syntax_is_reported_with_its_place() {
+        let found = complaints("hostname = \"mail.example.com\n[[domain]]\nname = \"example.com\"\n");
+        assert!(found[0].starts_with("mail.toml:1:"), "{found:?}");
+    }
+
+    #[test]
+    fn the_example_in_the_repository_is_the_one_that_the_code_declares() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example.toml");
+        let there = std::fs::read_to_string(&file).expect("config/example.toml");
+        assert!(there == example(), "config/example.toml differs; `facteur config defaults` prints the one expected");
+    }
+
+    #[test]
+    fn the_example_is_valid_and_holds_the_defaults() {
+        let config = parse(Path::new("example.toml"), &example()).expect("valid");
+        let small = parse(Path::new("example.toml"), SMALL).expect("valid");
+        assert_eq!(format!("{:?}", config.smtp), format!("{:?}", small.smtp));
+        assert_eq!(format!("{:?}", config.limits), format!("{:?}", small.limits));
+        assert_eq!(format!("{:?}", config.listen), format!("{:?}", small.listen));
+    }
+}

@@ -1,0 +1,355 @@
+//! Every section of the file: its keys, their defaults as they would be written, and their sentence for the example.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::de::DeTable;
+use toml::de::DeValue;
+
+use super::Config;
+use super::problem::Problems;
+use super::read::Table;
+use super::value::BareNewline;
+use super::value::ByteSize;
+use super::value::Level;
+use super::value::ListenAddress;
+use super::value::OutboundTls;
+use super::value::RelayHost;
+use super::value::Resolver;
+use super::value::Span;
+use super::value::Value;
+use super::value::read;
+use crate::mail::address::Address;
+use crate::mail::address::Domain;
+use crate::mail::secret::Secret;
+
+/// A key as the example shows it.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// As it would be written in the file.
+    pub(super) default: &'static str,
+    pub(super) sentence: &'static [&'static str],
+}
+
+/// A default that is written in this file: the tests read them all.
+#[expect(clippy::expect_used, reason = "a constant of this file; `example` reads every one of them in a test")]
+fn default<T: Value>(text: &str) -> T {
+    read(DeValue::parse(text).expect("a default is valid TOML").get_ref()).expect("a default is a valid value")
+}
+
+#[expect(clippy::expect_used, reason = "a constant of this file; `example` reads every one of them in a test")]
+fn default_list<T: Value>(text: &str) -> Vec<T> {
+    let parsed = DeValue::parse(text).expect("a default is valid TOML");
+    let items = parsed.get_ref().as_array().expect("a default of a list is a list");
+    items.iter().map(|item| read(item.get_ref()).expect("a default is a valid value")).collect()
+}
+
+/// Declares a section: the struct, how it is read, and its keys for the example. `list` marks a key that takes
+/// several values.
+macro_rules! section {
+    ($(#[doc = $about:literal])* $name:ident { $( $(#[doc = $sentence:literal])* $key:ident : $kind:tt $type:ty = $default:literal, )* }) => {
+        $(#[doc = $about])*
+        #[derive(Debug, Clone)]
+        pub struct $name { $( $(#[doc = $sentence])* pub $key: section!(@type $kind $type), )* }
+
+        impl $name {
+            pub(super) const ABOUT: &'static [&'static str] = &[$($about),*];
+            pub(super) const KEYS: &'static [Key] = &[
+                $( Key { name: stringify!($key), default: $default, sentence: &[$($sentence),*] } ),*
+            ];
+
+            fn read(mut table: Table<'_, '_>) -> Self {
+                $( let $key = section!(@read $kind $type, table, stringify!($key), $default); )*
+                table.finish();
+                Self { $( $key ),* }
+            }
+        }
+    };
+    (@type one $type:ty) => { $type };
+    (@type list $type:ty) => { Vec<$type> };
+    (@read one $type:ty, $table:ident, $key:expr, $default:literal) => {
+        $table.value::<$type>($key).map_or_else(|| default($default), |span| span.value)
+    };
+    (@read list $type:ty, $table:ident, $key:expr, $default:literal) => {
+        $table.list::<$type>($key).map_or_else(|| default_list($default), |list| list.into_iter().map(|s| s.value).collect())
+    };
+}
+
+section! {
+    /// Where the server listens; an empty list switches a port off.
+    Listen {
+        /// Mail from other servers.
+        smtp: list ListenAddress = "[\"[::]:25\"]",
+        /// Mail from your own clients, with STARTTLS.
+        submission: list ListenAddress = "[\"[::]:587\"]",
+        /// Mail from your own clients, TLS from the first byte.
+        submissions: list ListenAddress = "[\"[::]:465\"]",
+        /// Mailboxes by IMAP, with STARTTLS.
+        imap: list ListenAddress = "[\"[::]:143\"]",
+        /// Mailboxes by IMAP, TLS from the first byte.
+        imaps: list ListenAddress = "[\"[::]:993\"]",
+        /// The inbox by POP3, with STLS.
+        pop3: list ListenAddress = "[\"[::]:110\"]",
+        /// The inbox by POP3, TLS from the first byte.
+        pop3s: list ListenAddress = "[\"[::]:995\"]",
+    }
+}
+
+section! {
+    /// Where mail lies.
+    Storage {
+        /// The folder for everything that the server keeps: queue/, keys/, state/ and, unless said otherwise, the mail.
+        folder: one PathBuf = "\"/var/lib/facteur\"",
+        /// The Maildir of an account; {domain} and {user} are filled in, and what is not absolute lies in the folder above.
+        maildir: one String = "\"mail/{domain}/{user}\"",
+    }
+}
+
+section! {
+    /// The server's certificate; without one, a self-signed one is made and kept in keys/.
+    Tls {
+        /// A PEM file with the certificate and its chain; it is read again when it changes.
+        cert: one Option<PathBuf> = "\"\"",
+        /// A PEM file with its private key.
+        key: one Option<PathBuf> = "\"\"",
+    }
+}
+
+section! {
+    /// Mail from other servers.
+    Smtp {
+        /// The largest message, also for submission and for IMAP APPEND.
+        max_message_size: one ByteSize = "\"50MiB\"",
+        /// How long a peer may be silent.
+        timeout: one Duration = "\"5m\"",
+        /// What to do with a bare CR or LF in a message of a stranger: reject or normalise.
+        bare_newline: one BareNewline = "\"reject\"",
+        /// Refuse mail for now when less than this, or twice the size of the message, is free on the disk.
+        min_free: one ByteSize = "\"8MiB\"",
+        /// Separates a tag from the user: mail to user+tag@ goes to user@.
+        delimiter: one String = "\"+\"",
+    }
+}
+
+section! {
+    /// Mail from your own clients.
+    Submission {
+        /// Show AUTH also as AUTH=, for clients from the last century.
+        legacy_auth_line: one bool = "false",
+    }
+}
+
+section! {
+    /// Who else may send to the world through this server.
+    Relay {
+        /// Networks that may send without logging in.
+        trusted_networks: list IpNet = "[\"127.0.0.0/8\", \"::1/128\"]",
+    }
+}
+
+section! {
+    /// Mail to other servers.
+    Outbound {
+        /// A server that takes all outside mail, as [host]:port, or host:port to use its MX records; empty to deliver by MX.
+        relay: one Option<RelayHost> = "\"\"",
+        /// TLS towards other servers: opportunistic or off.
+        tls: one OutboundTls = "\"opportunistic\"",
+        /// The port of other servers.
+        port: one u16 = "25",
+        /// Messages under way at once.
+        concurrency: one u32 = "100",
+        /// Messages under way at once to one destination.
+        concurrency_per_destination: one u32 = "20",
+        /// How long a connection may take to come up.
+        connect_timeout: one Duration = "\"30s\"",
+    }
+}
+
+section! {
+    /// Mail that waits.
+    Queue {
+        /// The first wait after a failed attempt; it doubles from attempt to attempt.
+        retry_min: one Duration = "\"300s\"",
+        /// The longest wait.
+        retry_max: one Duration = "\"4000s\"",
+        /// After this time the sender is told that it failed.
+        lifetime: one Duration = "\"5d\"",
+    }
+}
+
+section! {
+    /// Name look-ups.
+    Dns {
+        /// Who answers them: system, off, or an address such as 127.0.0.1:53.
+        resolver: one Resolver = "\"system\"",
+        /// How long one question may take.
+        timeout: one Duration = "\"5s\"",
+    }
+}
+
+section! {
+    /// Logins.
+    Auth {
+        /// Allow logins without TLS, from this machine only; for tests.
+        plaintext_login: one bool = "false",
+    }
+}
+
+section! {
+    /// Limits on connections and logins; 0 lifts one. Trusted networks are exempt from the first three.
+    Limits {
+        /// Connections at once to port 25 from one IPv4 address or IPv6 /64.
+        smtp_connections_per_address: one u32 = "20",
+        /// Connections at once to port 25 from one IPv6 /48.
+        smtp_connections_per_network: one u32 = "100",
+        /// New connections to port 25 a minute from one IPv4 address or IPv6 /64.
+        smtp_connections_per_minute: one u32 = "60",
+        /// Connections at once to the submission ports from one address.
+        submission_connections_per_address: one u32 = "50",
+        /// IMAP and POP3 connections from one address that have not logged in.
+        waiting_connections_per_address: one u32 = "50",
+        /// IMAP and POP3 connections of one user from one address.
+        mailbox_connections_per_user: one u32 = "30",
+        /// IMAP and POP3 connections from one address.
+        mailbox_connections_per_address: one u32 = "1000",
+        /// Connections at once in all.
+        connections: one u32 = "20000",
+        /// Failed logins from one address within ten minutes before logins from it are refused.
+        failed_logins: one u32 = "10",
+    }
+}
+
+section! {
+    /// The log goes to standard output, where journald takes it.
+    Log {
+        /// error, warn, info or debug.
+        level: one Level = "\"info\"",
+    }
+}
+
+/// A domain whose mail is ours.
+#[derive(Debug, Clone)]
+pub struct DomainEntry {
+    /// Its name.
+    pub name: Span<Domain>,
+}
+
+/// Somebody with a mailbox.
+#[derive(Debug, Clone)]
+pub struct AccountEntry {
+    /// The main address, which is also the name at login.
+    pub address: Span<Address>,
+    /// The hash of the password, as `facteur password` prints it; without one nobody can log in.
+    pub password: Option<Span<Secret<String>>>,
+    /// More addresses that are delivered here.
+    pub aliases: Vec<Span<Address>>,
+    /// More addresses that this account may send as.
+    pub send_as: Vec<Span<Address>>,
+}
+
+/// An address that stands for others.
+#[derive(Debug, Clone)]
+pub struct AliasEntry {
+    /// The address.
+    pub address: Span<Address>,
+    /// What it stands for, here or elsewhere.
+    pub targets: Vec<Span<Address>>,
+}
+
+impl Value for Secret<String> {
+    const EXPECTED: &'static str = "a password hash was expected; `facteur password` makes one";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        value.as_str().map(|text| {
+            if text.starts_with("$argon2id$") && argon2::password_hash::phc::PasswordHash::new(text).is_ok() {
+                Ok(Self::new(text.to_owned()))
+            } else {
+                Err("this is not an Argon2id hash; `facteur password` makes one".to_owned())
+            }
+        })
+    }
+}
+
+/// Reads a whole file. `None` where what is missing leaves nothing to check further.
+pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Option<Config> {
+    let (parsed, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        problems.add(error.span().map_or(0, |span| span.start), "", error.message().replace('\n', ", "));
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let mut top = Table::top(parsed.get_ref(), problems);
+    let hint = "give the name of this server, for example hostname = \"mail.example.com\"";
+    let hostname = top.required::<Domain>("hostname", hint);
+    let config = Config {
+        file: file.to_owned(),
+        hostname: hostname.as_ref().map_or_else(|| default("\"localhost\""), |h| h.value.clone()),
+        domains: top.sections("domain", read_domain),
+        accounts: top.sections("account", read_account),
+        aliases: top.section("aliases", |table| {
+            table.all().into_iter().map(|(address, targets)| AliasEntry { address, targets }).collect()
+        }),
+        listen: top.section("listen", Listen::read),
+        storage: top.section("storage", Storage::read),
+        tls: top.section("tls", Tls::read),
+        smtp: top.section("smtp", Smtp::read),
+        submission: top.section("submission", Submission::read),
+        relay: top.section("relay", Relay::read),
+        outbound: top.section("outbound", Outbound::read),
+        queue: top.section("queue", Queue::read),
+        dns: top.section("dns", Dns::read),
+        auth: top.section("auth", Auth::read),
+        limits: top.section("limits", Limits::read),
+        log: top.section("log", Log::read),
+    };
+    top.finish();
+    Some(config)
+}
+
+fn read_domain(mut table: Table<'_, '_>) -> Option<DomainEntry> {
+    let name = table.required("name", "give the name, for example name = \"example.com\"");
+    table.finish();
+    name.map(|name| DomainEntry { name })
+}
+
+fn read_account(mut table: Table<'_, '_>) -> Option<AccountEntry> {
+    let address = table.required("address", "give the address, for example address = \"alice@example.com\"");
+    let password = table.value("password");
+    let aliases = table.list("aliases").unwrap_or_default();
+    let send_as = table.list("send_as").unwrap_or_default();
+    table.finish();
+    address.map(|address| AccountEntry { address, password, aliases, send_as })
+}
+
+impl Listen {
+    /// Every listener with the name of its key.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let of = |name: &'static str, list: &[ListenAddress]| {
+            list.iter().map(|address| (name, address.0)).collect::<Vec<_>>()
+        };
+        [
+            of("smtp", &self.smtp),
+            of("submission", &self.submission),
+            of("submissions", &self.submissions),
+            of("imap", &self.imap),
+            of("imaps", &self.imaps),
+            of("pop3", &self.pop3),
+            of("pop3s", &self.pop3s),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+impl Storage {
+    /// The Maildir of an account. Only names that cannot leave the folder get here: see `check.rs`.
+    #[must_use]
+    pub fn maildir_of(&self, account: &Address) -> PathBuf {
+        let user = account.local().to_lowercase();
+        let path = self.maildir.replace("{domain}", account.domain().as_str()).replace("{user}", &user);
+        self.folder.join(path)
+    }
+}

@@ -1,0 +1,491 @@
+//! What the server says: every reply is a named constructor, and this is the only file with numbers in it.
+//!
+//! Enhanced codes are those of RFC 3463 and RFC 5248; the greeting, the answers to HELO and EHLO, and 334 and 354 have
+//! none (RFC 2034 §4). Knows the words, not when they are due.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::mail::ids::QueueId;
+use crate::mail::status::StatusCode;
+
+/// A reply to one command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    code: u16,
+    status: Option<StatusCode>,
+    /// Lines are separated by LF.
+    text: Cow<'static, str>,
+}
+
+impl Reply {
+    /// The three digits.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The enhanced code, where the reply has one.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    /// The words.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it says no, for now or for ever.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.code >= 400
+    }
+
+    /// Whether it says that the connection ends (RFC 5321 §3.8).
+    #[must_use]
+    pub fn ends_the_connection(&self) -> bool {
+        matches!(self.code, 221 | 421)
+    }
+
+    /// Appends the reply as it goes over the wire.
+    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
+        let mut lines = self.text.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            let separator = if lines.peek().is_some() { '-' } else { ' ' };
+            out.extend_from_slice(self.code.to_string().as_bytes());
+            out.push(u8::try_from(separator).unwrap_or(b' '));
+            if let Some(status) = self.status {
+                out.extend_from_slice(status.to_string().as_bytes());
+                out.push(b' ');
+            }
+            out.extend_from_slice(line.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+impl fmt::Display for Reply {
+    /// As the log shows it: code, enhanced code, first line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.code)?;
+        if let Some(status) = self.status {
+            write!(f, "{status} ")?;
+        }
+        f.write_str(self.text.split('\n').next().unwrap_or_default())
+    }
+}
+
+const fn plain(code: u16, text: &'static str) -> Reply {
+    Reply { code, status: None, text: Cow::Borrowed(text) }
+}
+
+const fn yes(code: u16, subject: u16, detail: u16, text: &'static str) -> Reply {
+    Reply { code, status: Some(StatusCode::success(subject, detail)), text: Cow::Borrowed(text) }
+}
+
+const fn later(code: u16, subject: u16, detail: u16, text: &'static str) -> Reply {
+    Reply { code, status: Some(StatusCode::temporary(subject, detail)), text: Cow::Borrowed(text) }
+}
+
+const fn no(code: u16, subject: u16, detail: u16, text: &'static str) -> Reply {
+    Reply { code, status: Some(StatusCode::permanent(subject, detail)), text: Cow::Borrowed(text) }
+}
+
+/// Positive replies.
+impl Reply {
+    /// The greeting. It names neither product nor version.
+    #[must_use]
+    pub fn banner(hostname: &str) -> Self {
+        Self { code: 220, status: None, text: format!("{hostname} ESMTP").into() }
+    }
+
+    /// To HELO.
+    #[must_use]
+    pub fn helo(hostname: &str) -> Self {
+        Self { code: 250, status: None, text: hostname.to_owned().into() }
+    }
+
+    /// To EHLO: our name, then one line per extension.
+    #[must_use]
+    pub fn ehlo(hostname: &str, extensions: &[String]) -> Self {
+        let mut text = hostname.to_owned();
+        for extension in extensions {
+            text.push('\n');
+            text.push_str(extension);
+        }
+        Self { code: 250, status: None, text: text.into() }
+    }
+
+    /// To NOOP and RSET.
+    #[must_use]
+    pub fn ok() -> Self {
+        yes(250, 0, 0, "OK")
+    }
+
+    /// To MAIL.
+    #[must_use]
+    pub fn sender_accepted() -> Self {
+        yes(250, 1, 0, "sender accepted")
+    }
+
+    /// To RCPT.
+    #[must_use]
+    pub fn recipient_accepted() -> Self {
+        yes(250, 1, 5, "recipient accepted")
+    }
+
+    /// To DATA.
+    #[must_use]
+    pub fn start_data() -> Self {
+        plain(354, "end data with <CRLF>.<CRLF>")
+    }
+
+    /// The message is ours now.
+    #[must_use]
+    pub fn message_accepted(id: &QueueId) -> Self {
+        Self { code: 250, status: Some(StatusCode::success(0, 0)), text: format!("{id} accepted").into() }
+    }
+
+    /// To QUIT.
+    #[must_use]
+    pub fn closing() -> Self {
+        yes(221, 0, 0, "closing")
+    }
+
+    /// To VRFY, always: who exists is told to nobody.
+    #[must_use]
+    pub fn will_not_verify() -> Self {
+        yes(252, 5, 0, "send some mail, I will try")
+    }
+
+    /// To HELP.
+    #[must_use]
+    pub fn help() -> Self {
+        yes(214, 0, 0, "see RFC 5321")
+    }
+
+    /// To STARTTLS.
+    #[must_use]
+    pub fn start_tls() -> Self {
+        yes(220, 0, 0, "ready to start TLS")
+    }
+
+    /// A challenge of AUTH, in base64 already.
+    #[must_use]
+    pub fn challenge(base64: &'static str) -> Self {
+        plain(334, base64)
+    }
+
+    /// The credentials are right.
+    #[must_use]
+    pub fn authenticated() -> Self {
+        yes(235, 7, 0, "authentication succeeded")
+    }
+}
+
+/// Refusals for now.
+impl Reply {
+    /// More junk than anybody sends by accident.
+    #[must_use]
+    pub fn too_much_junk() -> Self {
+        later(421, 7, 0, "too many errors")
+    }
+
+    /// More unknown recipients than anybody mistypes.
+    #[must_use]
+    pub fn too_many_unknown() -> Self {
+        later(421, 7, 0, "too many unknown recipients")
+    }
+
+    /// The client said nothing for too long.
+    #[must_use]
+    pub fn timeout() -> Self {
+        later(421, 4, 2, "timeout")
+    }
+
+    /// DATA drips.
+    #[must_use]
+    pub fn too_slow() -> Self {
+        later(421, 4, 2, "data too slow")
+    }
+
+    /// No message within the time a stranger has.
+    #[must_use]
+    pub fn no_message() -> Self {
+        later(421, 4, 2, "no message in time")
+    }
+
+    /// We stop.
+    #[must_use]
+    pub fn shutting_down() -> Self {
+        later(421, 3, 2, "shutting down")
+    }
+
+    /// The limit of connections that `key` of the configuration sets; the key is named to the operator by name.
+    #[must_use]
+    pub fn too_many_connections(key: &str) -> Self {
+        let text = format!("too many connections ({key})");
+        Self { code: 421, status: Some(StatusCode::temporary(7, 0)), text: text.into() }
+    }
+
+    /// After too many failed logins from one place.
+    #[must_use]
+    pub fn too_many_failed_logins() -> Self {
+        later(421, 7, 0, "too many failed logins, try again later")
+    }
+
+    /// Too many logins are under way.
+    #[must_use]
+    pub fn login_busy() -> Self {
+        later(454, 7, 0, "authentication is busy, try again later")
+    }
+
+    /// The message has as many recipients as it may have.
+    #[must_use]
+    pub fn too_many_recipients() -> Self {
+        later(452, 5, 3, "too many recipients")
+    }
+
+    /// No room on the disk.
+    #[must_use]
+    pub fn disk_full() -> Self {
+        later(452, 3, 1, "insufficient system storage")
+    }
+
+    /// Something is wrong here, and the operator's log says what.
+    #[must_use]
+    pub fn local_trouble() -> Self {
+        later(451, 3, 0, "local error, try again later")
+    }
+}
+
+/// Refusals for good: syntax and order.
+impl Reply {
+    /// No such verb.
+    #[must_use]
+    pub fn unknown_command() -> Self {
+        no(500, 5, 2, "command not recognized")
+    }
+
+    /// A verb that exists elsewhere.
+    #[must_use]
+    pub fn not_implemented() -> Self {
+        no(502, 5, 1, "command not implemented")
+    }
+
+    /// A line longer than any command.
+    #[must_use]
+    pub fn line_too_long() -> Self {
+        no(500, 5, 2, "line too long")
+    }
+
+    /// A command ended by LF alone.
+    #[must_use]
+    pub fn line_not_ended_by_crlf() -> Self {
+        no(500, 5, 2, "lines end with <CR><LF>")
+    }
+
+    /// Control characters or octets above 127 where only text may be.
+    #[must_use]
+    pub fn bad_characters() -> Self {
+        no(501, 5, 2, "invalid characters")
+    }
+
+    /// UTF-8 in an address, without SMTPUTF8 (RFC 6531 §3.5).
+    #[must_use]
+    pub fn needs_smtputf8() -> Self {
+        no(550, 6, 7, "non-ASCII addresses are not supported")
+    }
+
+    /// Arguments that the verb does not have, or has otherwise.
+    #[must_use]
+    pub fn bad_arguments(expected: &'static str) -> Self {
+        no(501, 5, 4, expected)
+    }
+
+    /// The argument of MAIL is not a path.
+    #[must_use]
+    pub fn bad_sender_syntax() -> Self {
+        no(501, 1, 7, "bad sender address syntax")
+    }
+
+    /// The argument of RCPT is not a path.
+    #[must_use]
+    pub fn bad_recipient_syntax() -> Self {
+        no(501, 1, 3, "bad recipient address syntax")
+    }
+
+    /// A parameter of MAIL or RCPT that we did not offer (RFC 5321 §4.1.1.11).
+    #[must_use]
+    pub fn unknown_parameter() -> Self {
+        no(555, 5, 4, "parameter not recognized")
+    }
+
+    /// HELO or EHLO comes first.
+    #[must_use]
+    pub fn greet_first() -> Self {
+        no(503, 5, 1, "send HELO or EHLO first")
+    }
+
+    /// One transaction at a time.
+    #[must_use]
+    pub fn nested_mail() -> Self {
+        no(503, 5, 1, "a transaction is open")
+    }
+
+    /// MAIL comes before RCPT and DATA.
+    #[must_use]
+    pub fn mail_first() -> Self {
+        no(503, 5, 1, "send MAIL first")
+    }
+
+    /// Every RCPT was refused, or there was none.
+    #[must_use]
+    pub fn no_valid_recipients() -> Self {
+        no(554, 5, 1, "no valid recipients")
+    }
+
+    /// TLS twice.
+    #[must_use]
+    pub fn tls_is_active() -> Self {
+        no(503, 5, 1, "TLS is active")
+    }
+
+    /// A login twice.
+    #[must_use]
+    pub fn already_authenticated() -> Self {
+        no(503, 5, 1, "already authenticated")
+    }
+
+    /// Bytes behind STARTTLS: somebody injects (CVE-2011-0411).
+    #[must_use]
+    pub fn nothing_may_follow_starttls() -> Self {
+        no(501, 5, 4, "nothing may follow STARTTLS")
+    }
+
+    /// A mechanism that we do not have (RFC 4954 §4).
+    #[must_use]
+    pub fn unknown_mechanism() -> Self {
+        no(504, 5, 4, "mechanism not supported")
+    }
+
+    /// A response of AUTH that is not base64 or not the mechanism's (RFC 4954 §4).
+    #[must_use]
+    pub fn bad_response() -> Self {
+        no(501, 5, 2, "cannot decode response")
+    }
+
+    /// The client sent `*` (RFC 4954 §4).
+    #[must_use]
+    pub fn login_cancelled() -> Self {
+        no(501, 7, 0, "authentication cancelled")
+    }
+}
+
+/// Refusals for good: policy and content.
+impl Reply {
+    /// One text for an unknown user and a wrong password.
+    #[must_use]
+    pub fn login_refused() -> Self {
+        no(535, 7, 8, "authentication credentials invalid")
+    }
+
+    /// Submission is for our users.
+    #[must_use]
+    pub fn login_first() -> Self {
+        no(530, 7, 0, "authentication required")
+    }
+
+    /// Passwords and submitted mail travel encrypted.
+    #[must_use]
+    pub fn start_tls_first() -> Self {
+        no(530, 7, 0, "Must issue a STARTTLS command first")
+    }
+
+    /// Declared or real size over the limit (RFC 1870 §6).
+    #[must_use]
+    pub fn message_too_big() -> Self {
+        no(552, 3, 4, "message too big")
+    }
+
+    /// Only CRLF ends a line.
+    #[must_use]
+    pub fn bare_newline() -> Self {
+        no(550, 5, 2, "bare <LF> or <CR> not allowed")
+    }
+
+    /// A line of text beyond all measure.
+    #[must_use]
+    pub fn text_line_too_long() -> Self {
+        no(550, 6, 0, "line of text too long")
+    }
+
+    /// The header is too long or has too many fields.
+    #[must_use]
+    pub fn header_too_large() -> Self {
+        no(550, 6, 0, "message header too large")
+    }
+
+    /// As many hops as no message makes (RFC 5321 §6.3).
+    #[must_use]
+    pub fn mail_loop() -> Self {
+        no(554, 4, 6, "mail loop")
+    }
+
+    /// The recipient is elsewhere, and the client has no right to relay.
+    #[must_use]
+    pub fn relay_denied() -> Self {
+        no(554, 7, 1, "Relay access denied")
+    }
+
+    /// Nobody here has that address.
+    #[must_use]
+    pub fn unknown_recipient() -> Self {
+        no(550, 1, 1, "no such recipient")
+    }
+
+    /// The sender is not an address of the user who logged in.
+    #[must_use]
+    pub fn sender_not_owned() -> Self {
+        no(553, 7, 1, "sender address not owned by user")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(reply: &Reply) -> String {
+        let mut out = Vec::new();
+        reply.write_to(&mut out);
+        String::from_utf8(out).expect("replies are ASCII")
+    }
+
+    #[test]
+    fn replies_as_they_go_over_the_wire() {
+        for (reply, wanted) in [
+            (Reply::banner("mx.example"), "220 mx.example ESMTP\r\n"),
+            (Reply::ok(), "250 2.0.0 OK\r\n"),
+            (
+                Reply::ehlo("mx.example", &["PIPELINING".to_owned(), "SIZE 10".to_owned()]),
+                "250-mx.example\r\n250-PIPELINING\r\n250 SIZE 10\r\n",
+            ),
+            (Reply::challenge(""), "334 \r\n"),
+            (Reply::relay_denied(), "554 5.7.1 Relay access denied\r\n"),
+            (Reply::will_not_verify(), "252 2.5.0 send some mail, I will try\r\n"),
+        ] {
+            assert_eq!(wire(&reply), wanted);
+        }
+        assert_eq!(Reply::disk_full().to_string(), "452 4.3.1 insufficient system storage");
+    }
+
+    #[test]
+    fn the_class_of_the_enhanced_code_is_the_first_digit() {
+        for reply in [Reply::ok(), Reply::timeout(), Reply::relay_denied(), Reply::login_busy(), Reply::mail_loop()] {
+            assert_eq!(reply.status().map(|s| u16::from(s.class())), Some(reply.code() / 100), "{reply}");
+        }
+        assert!(Reply::timeout().ends_the_connection() && !Reply::disk_full().ends_the_connection());
+    }
+}

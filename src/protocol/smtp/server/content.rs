@@ -1,0 +1,101 @@
+//! DATA (RFC 5321 §4.1.1.4): from the verb to the answer after the last dot.
+
+use crate::mail::envelope::Envelope;
+use crate::mail::limits::TEXT_LINE_OCTETS;
+use crate::protocol::smtp::command;
+use crate::protocol::smtp::data::Incoming;
+use crate::protocol::smtp::reply::Reply;
+use crate::protocol::smtp::server::Answer;
+use crate::protocol::smtp::server::Asked;
+use crate::protocol::smtp::server::Complete;
+use crate::protocol::smtp::server::Question;
+use crate::protocol::smtp::server::Server;
+use crate::protocol::smtp::server::state::Data;
+use crate::protocol::smtp::server::state::State;
+
+impl Server {
+    pub(super) fn data(&mut self, arguments: &[u8]) -> Result<(), Reply> {
+        command::no_arguments(arguments)?;
+        match std::mem::replace(&mut self.state, State::Ready) {
+            State::Transaction(envelope) => self.ask(Question::Begin, Asked::Begin(envelope)),
+            // The table lets no other state through.
+            other => self.state = other,
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_answered(&mut self, envelope: Envelope, answer: Answer) {
+        let refused = match answer {
+            Answer::Accepted => {
+                let incoming = Incoming::new(self.settings.bare_newline, self.settings.max_size);
+                self.state = State::Data(Data { envelope, incoming, since: self.now, heard: self.now });
+                return self.say(&Reply::start_data());
+            }
+            Answer::Refused(reply) => reply,
+            Answer::Kept(_) => Reply::local_trouble(),
+        };
+        self.reset_transaction();
+        self.refuse(&refused);
+        // A body that was sent without waiting for 354 must not be read as commands.
+        self.closing |= !self.lines.rest().is_empty();
+    }
+
+    /// Takes what is there of the body; whether something was.
+    pub(super) fn proceed_with_data(&mut self) -> bool {
+        let State::Data(data) = &mut self.state else { return false };
+        let input = self.lines.rest();
+        if input.is_empty() {
+            return false;
+        }
+        let mut chunk = Vec::with_capacity(input.len());
+        let fed = data.incoming.feed(input, &mut chunk);
+        let far_too_big = data.incoming.octets() > self.settings.max_size.saturating_mul(2);
+        self.lines.consume(fed.used);
+        self.chunk = chunk;
+        if fed.ended {
+            self.data_ended();
+        } else if far_too_big {
+            self.say_and_close(&Reply::message_too_big());
+        }
+        true
+    }
+
+    /// Only CRLF.CRLF leads here. Whatever the answer, the transaction is over.
+    fn data_ended(&mut self) {
+        let State::Data(data) = std::mem::replace(&mut self.state, State::Ready) else { return };
+        self.reset_transaction();
+        let most = TEXT_LINE_OCTETS as u64;
+        let refusal = if data.incoming.is_too_big() {
+            Some((Reply::message_too_big(), true))
+        } else if data.incoming.has_refused_newline() {
+            // A client that ends lines in its own way may believe that it ended the message earlier.
+            Some((Reply::bare_newline(), true))
+        } else if data.incoming.longest_line() > most {
+            Some((Reply::text_line_too_long(), false))
+        } else {
+            None
+        };
+        if let Some((reply, close)) = refusal {
+            let question = Question::Abandon(Box::new(data.envelope), reply.clone());
+            return self.ask(question, Asked::Abandon { reply, close });
+        }
+        let complete = Complete {
+            envelope: data.envelope,
+            greeting: self.greeting.clone().unwrap_or_default(),
+            authenticated: self.authenticated,
+            tls: self.tls.clone(),
+        };
+        self.ask(Question::End(Box::new(complete)), Asked::End);
+    }
+
+    pub(super) fn end_answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Kept(id) => {
+                self.junk = 0;
+                self.say(&Reply::message_accepted(&id));
+            }
+            Answer::Refused(reply) => self.refuse(&reply),
+            Answer::Accepted => self.refuse(&Reply::local_trouble()),
+        }
+    }
+}

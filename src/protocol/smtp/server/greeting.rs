@@ -1,0 +1,56 @@
+//! HELO, EHLO and STARTTLS (RFC 5321 §4.1.1.1, RFC 3207).
+
+use crate::protocol::session::Step;
+use crate::protocol::smtp::command;
+use crate::protocol::smtp::extension;
+use crate::protocol::smtp::extension::Offer;
+use crate::protocol::smtp::reply::Reply;
+use crate::protocol::smtp::server::Asked;
+use crate::protocol::smtp::server::Greeting;
+use crate::protocol::smtp::server::Server;
+use crate::protocol::smtp::server::state::Tls;
+
+impl Server {
+    pub(super) fn helo(&mut self, arguments: &[u8]) -> Result<(), Reply> {
+        self.greeted(Greeting { name: command::greeting_name(arguments)?, extended: false })?;
+        let reply = Reply::helo(self.settings.hostname.as_str());
+        self.say(&reply);
+        Ok(())
+    }
+
+    pub(super) fn ehlo(&mut self, arguments: &[u8]) -> Result<(), Reply> {
+        self.greeted(Greeting { name: command::greeting_name(arguments)?, extended: true })?;
+        let standing = self.standing();
+        let offer = Offer {
+            max_size: self.settings.max_size,
+            start_tls: standing.tls == Tls::Possible,
+            login: standing.may_log_in(),
+            legacy_auth_line: self.settings.legacy_auth_line,
+        };
+        let reply = Reply::ehlo(self.settings.hostname.as_str(), &extension::lines(offer));
+        self.say(&reply);
+        Ok(())
+    }
+
+    /// RFC 5321 §4.1.4: a greeting within a transaction ends it as RSET does. A second greeting does no work.
+    fn greeted(&mut self, greeting: Greeting) -> Result<(), Reply> {
+        if self.greeting.replace(greeting).is_some() && self.is_junk() {
+            return Err(Reply::too_much_junk());
+        }
+        self.reset_transaction();
+        Ok(())
+    }
+
+    pub(super) fn start_tls(&mut self, arguments: &[u8]) -> Result<(), Reply> {
+        command::no_arguments(arguments)?;
+        // Whoever sends more before the handshake wants it executed after (CVE-2011-0411).
+        if !self.lines.rest().is_empty() {
+            self.say_and_close(&Reply::nothing_may_follow_starttls());
+            return Ok(());
+        }
+        self.say(&Reply::start_tls());
+        self.asked = Some(Asked::Handshake);
+        self.next = Some(Step::StartTls);
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Which verb is legal where: the states of a session, and the one table.
+//!
+//! ```text
+//!            HELO EHLO            MAIL                RCPT                  DATA, 354
+//!   Start ---------------> Ready ------> Transaction ------> Transaction -------------> Data
+//!     ^                    ^ | ^         (no recipient)      (recipients)                |
+//!     |                    | | |               |                  |                      |
+//!     |   RSET HELO EHLO   | | +---------------+------------------+                      |
+//!     |   (from anywhere)  | |                                                           |
+//!     |                    | +--AUTH--> Login --235, 5xx--> Ready                        |
+//!     |                    +-------------------------- end of data, whatever its answer -+
+//!     +--- STARTTLS, after the handshake
+//! ```
+//!
+//! Knows order only. Syntax is judged after it, policy after that.
+
+use std::time::Instant;
+
+use crate::mail::envelope::Envelope;
+use crate::protocol::sasl::Exchange;
+use crate::protocol::smtp::command::Verb;
+use crate::protocol::smtp::data::Incoming;
+use crate::protocol::smtp::reply::Reply;
+use crate::protocol::smtp::server::Role;
+
+/// Where a session is. What belongs to a state goes with it.
+#[derive(Debug)]
+pub(super) enum State {
+    /// No greeting yet, or forgotten after STARTTLS.
+    Start,
+    /// Greeted, no transaction.
+    Ready,
+    /// MAIL was accepted; the recipients that were accepted so far.
+    Transaction(Envelope),
+    /// 354 was sent.
+    Data(Data),
+    /// Lines belong to an exchange of AUTH.
+    Login(Exchange),
+}
+
+/// A message that is coming in.
+#[derive(Debug)]
+pub(super) struct Data {
+    pub(super) envelope: Envelope,
+    pub(super) incoming: Incoming,
+    pub(super) since: Instant,
+    /// When octets came last.
+    pub(super) heard: Instant,
+}
+
+/// A column of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    Start,
+    Ready,
+    NoRecipient,
+    Recipients,
+}
+
+impl State {
+    /// `None` where lines are no commands.
+    pub(super) fn column(&self) -> Option<Column> {
+        match self {
+            Self::Start => Some(Column::Start),
+            Self::Ready => Some(Column::Ready),
+            Self::Transaction(envelope) if envelope.recipients.is_empty() => Some(Column::NoRecipient),
+            Self::Transaction(_) => Some(Column::Recipients),
+            Self::Data(_) | Self::Login(_) => None,
+        }
+    }
+}
+
+/// Where the connection stands with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tls {
+    Active,
+    Possible,
+    Impossible,
+}
+
+/// What the table depends on beside the state.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) role: Role,
+    pub(super) tls: Tls,
+    /// A login may happen without TLS: the listener is on loopback and the operator said so.
+    pub(super) plaintext_login: bool,
+    pub(super) authenticated: bool,
+}
+
+impl Standing {
+    /// Whether AUTH works now.
+    pub(super) fn may_log_in(self) -> bool {
+        self.role == Role::Submission && !self.authenticated && (self.tls == Tls::Active || self.plaintext_login)
+    }
+}
+
+/// The table.
+pub(super) fn check(verb: Verb, column: Column, standing: Standing) -> Result<(), Reply> {
+    use Column::NoRecipient;
+    use Column::Ready;
+    use Column::Recipients;
+    use Column::Start;
+    match (verb, column) {
+        (Verb::Helo | Verb::Ehlo | Verb::Noop | Verb::Rset | Verb::Quit | Verb::Vrfy | Verb::Help, _) => Ok(()),
+        (Verb::Mail, Start) => Err(Reply::greet_first()),
+        (Verb::Mail, Ready) => may_send(standing),
+        (Verb::Mail, NoRecipient | Recipients) => Err(Reply::nested_mail()),
+        (Verb::Rcpt, NoRecipient | Recipients) => Ok(()),
+        (Verb::Rcpt | Verb::Data, Start | Ready) => Err(Reply::mail_first()),
+        (Verb::Data, NoRecipient) => Err(Reply::no_valid_recipients()),
+        (Verb::Data, Recipients) => Ok(()),
+        (Verb::StartTls, _) => may_start_tls(column, standing),
+        (Verb::Auth, _) => may_log_in(column, standing),
+        (Verb::Bdat | Verb::NotImplemented, _) => Err(Reply::not_implemented()),
+        (Verb::Http | Verb::Unknown, _) => Err(Reply::unknown_command()),
+    }
+}
+
+fn may_send(standing: Standing) -> Result<(), Reply> {
+    if standing.role == Role::Reception || standing.authenticated {
+        Ok(())
+    } else if standing.may_log_in() {
+        Err(Reply::login_first())
+    } else {
+        Err(Reply::start_tls_first())
+    }
+}
+
+fn may_start_tls(column: Column, standing: Standing) -> Result<(), Reply> {
+    match (standing.tls, column) {
+        (Tls::Active, _) => Err(Reply::tls_is_active()),
+        (Tls::Impossible, _) => Err(Reply::not_implemented()),
+        (Tls::Possible, Column::NoRecipient | Column::Recipients) => Err(Reply::nested_mail()),
+        (Tls::Possible, Column::Start | Column::Ready) => Ok(()),
+    }
+}
+
+fn may_log_in(column: Column, standing: Standing) -> Result<(), Reply> {
+    match column {
+        _ if standing.role == Role::Reception => Err(Reply::not_implemented()),
+        _ if standing.authenticated => Err(Reply::already_authenticated()),
+        Column::Start => Err(Reply::greet_first()),
+        // RFC 4954 §4: not during a transaction.
+        Column::NoRecipient | Column::Recipients => Err(Reply::nested_mail()),
+        Column::Ready if standing.may_log_in() => Ok(()),
+        Column::Ready => Err(Reply::start_tls_first()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::smtp::command::VERBS;
+
+    const COLUMNS: [Column; 4] = [Column::Start, Column::Ready, Column::NoRecipient, Column::Recipients];
+
+    fn row(verb: Verb, standing: Standing) -> [u16; 4] {
+        COLUMNS.map(|column| check(verb, column, standing).map_or_else(|reply| reply.code(), |()| 0))
+    }
+
+    #[test]
+    fn the_table_for_strangers() {
+        let stranger =
+            Standing { role: Role::Reception, tls: Tls::Possible, plaintext_login: false, authenticated: false };
+        for verb in VERBS {
+            let wanted = match verb {
+                Verb::Helo | Verb::Ehlo | Verb::Noop | Verb::Rset | Verb::Quit | Verb::Vrfy | Verb::Help => [0; 4],
+                Verb::Mail => [503, 0, 503, 503],
+                Verb::Rcpt => [503, 503, 0, 0],
+                Verb::Data => [503, 503, 554, 0],
+                Verb::StartTls => [0, 0, 503, 503],
+                Verb::Auth | Verb::Bdat | Verb::NotImplemented => [502; 4],
+                Verb::Http | Verb::Unknown => [500; 4],
+            };
+            assert_eq!(row(verb, stranger), wanted, "{verb:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_for_users() {
+        let plain =
+            Standing { role: Role::Submission, tls: Tls::Possible, plaintext_login: false, authenticated: false };
+        assert_eq!((row(Verb::Mail, plain), row(Verb::Auth, plain)), ([503, 530, 503, 503], [503, 530, 503, 503]));
+        let secure = Standing { tls: Tls::Active, ..plain };
+        assert_eq!((row(Verb::Mail, secure), row(Verb::Auth, secure)), ([503, 530, 503, 503], [503, 0, 503, 503]));
+        assert_eq!(row(Verb::StartTls, secure), [503; 4]);
+        let user = Standing { authenticated: true, ..secure };
+        assert_eq!((row(Verb::Mail, user), row(Verb::Auth, user)), ([503, 0, 503, 503], [503; 4]));
+        let loopback = Standing { plaintext_login: true, tls: Tls::Impossible, ..plain };
+        assert_eq!((row(Verb::Auth, loopback), row(Verb::StartTls, loopback)), ([503, 0, 503, 503], [502; 4]));
+    }
+}
