@@ -12,6 +12,7 @@
 //!
 //! Where to start reading: [`mail`] for the nouns.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod directory;
