@@ -9,6 +9,7 @@
 //! | 1 | [`message`] | RFC 5322 and MIME |
 //! | 2a | [`protocol::imap`] | the pure part of IMAP: fragments, grammar, responses, view |
 //! | 2a | [`protocol::smtp`] | machines: no sockets, files, clocks or async |
+//! | 4 | [`server::imap`] | edges: commands over the services |
 //!
 //! Where to start reading: [`mail`] for the nouns.
 
@@ -21,4 +22,5 @@ pub mod mail;
 pub mod message;
 pub mod net;
 pub mod protocol;
+pub mod server;
 pub mod tls;

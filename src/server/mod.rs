@@ -1,0 +1,3 @@
+//! The edges: what the protocols ask is answered here, from the services.
+
+pub mod imap;
