@@ -12,10 +12,13 @@
 //! Deliberately not here: EXPN, TURN, ETRN, SEND, SOML, SAML, XCLIENT, XFORWARD; AUTH on port 25. Not yet: SMTPUTF8,
 //! CHUNKING, DSN. The diagram of the server's states is in `server/state.rs`, that of the data in [`data`].
 
+pub mod client;
 mod command;
 pub mod data;
 mod extension;
+mod peer_reply;
 pub mod reply;
 pub mod server;
 
 pub use command::Mail;
+pub use peer_reply::PeerReply;

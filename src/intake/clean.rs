@@ -1,0 +1,90 @@
+//! Takes out the fields that must not travel on.
+
+use std::io;
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::fsio::Content;
+use crate::fsio::ContentWriter;
+use crate::message::header::Header;
+
+/// How a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dispatch {
+    /// From another server: as little is touched as possible, since a touched field breaks signatures.
+    Reception,
+    /// From a client of ours.
+    Submission,
+}
+
+/// What to cut out of a message, in ascending order.
+#[must_use]
+pub fn unwanted(header: &Header<'_>, dispatch: Dispatch) -> Vec<Range<usize>> {
+    let first = header.fields.first().map_or(header.end, |field| field.range.start);
+    let mut ranges = Vec::new();
+    if first > 0 {
+        // The line `From ` of mbox, which some clients send; behind our fields it would end the header.
+        ranges.push(0..first);
+    }
+    let cut = header.fields.iter().filter(|field| {
+        // RFC 5321 §4.4: the one who delivers writes Return-Path, so there is one and it is true.
+        // RFC 5322 §3.6.3: nobody sees who got a blind copy.
+        field.is("Return-Path") || (dispatch == Dispatch::Submission && field.is("Bcc"))
+    });
+    ranges.extend(cut.map(|field| field.range.clone()));
+    ranges
+}
+
+/// The content without these ranges, which are in ascending order. Nothing is copied where there are none.
+///
+/// # Errors
+/// What the kernel says of a spill file.
+pub fn without(content: &Content, ranges: &[Range<usize>], spool: &Path) -> io::Result<Content> {
+    if ranges.is_empty() {
+        return Ok(content.clone());
+    }
+    let mut writer = ContentWriter::new(spool.to_owned());
+    let mut reader = content.reader();
+    let mut at = 0;
+    for range in ranges {
+        copy(&mut (&mut reader).take((range.start - at) as u64), &mut writer)?;
+        io::copy(&mut (&mut reader).take(range.len() as u64), &mut io::sink())?;
+        at = range.end;
+    }
+    copy(&mut reader, &mut writer)?;
+    writer.finish()
+}
+
+fn copy(from: &mut impl Read, to: &mut ContentWriter) -> io::Result<()> {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => to.push(&buffer[..n])?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::header;
+
+    #[test]
+    fn fields_are_cut_out() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        for (message, dispatch, wanted) in [
+            ("Bcc: a\nA: b\n\nbody", Dispatch::Submission, "A: b\n\nbody"),
+            ("A: b\nbcc: a,\n c\n\nbody", Dispatch::Submission, "A: b\n\nbody"),
+            ("A: b\nBcc: a\nReturn-path: <x>\n", Dispatch::Submission, "A: b\n"),
+            ("A: b\nBcc: a\nReturn-path: <x>\n", Dispatch::Reception, "A: b\nBcc: a\n"),
+            ("Resent-Bcc: a\n\nBcc: in the body\n", Dispatch::Submission, "Resent-Bcc: a\n\nBcc: in the body\n"),
+        ] {
+            let header = header::read(message.as_bytes()).expect("small");
+            let content = Content::from_bytes(message.as_bytes().to_vec());
+            let rest = without(&content, &unwanted(&header, dispatch), folder.path()).expect("in memory");
+            assert_eq!(rest.head(1000).expect("in memory"), wanted.as_bytes(), "{message:?}");
+        }
+    }
+}

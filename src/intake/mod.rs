@@ -1,0 +1,162 @@
+//! From the end of data to a message that is ready for delivery: a list of named stages over plain values.
+//!
+//! 1. [`verdict::judge`]: may this message be taken?
+//! 2. [`trace::received`] and [`trace::return_path`]: what we write on top of it.
+//! 3. [`complete::missing_fields`]: what a client of ours left out.
+//! 4. [`clean::unwanted`]: the fields that must not travel on.
+//!
+//! [`prepare`] runs them in this order; a new check is a new stage. [`permit`] is used earlier, at RCPT. Knows neither
+//! sockets nor folders.
+
+pub mod clean;
+pub mod complete;
+pub mod permit;
+pub mod trace;
+pub mod verdict;
+
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use jiff::tz::TimeZone;
+
+use crate::fsio::Content;
+use crate::mail::limits::HEADER_OCTETS;
+use crate::message::header;
+use crate::message::header::Header;
+use crate::protocol::smtp::reply::Reply;
+use clean::Dispatch;
+use trace::Trace;
+
+/// A message with what we write on top of it.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// `Received` and what was missing: the front of the message wherever it goes.
+    pub trace: Vec<u8>,
+    /// `Return-Path`, for inboxes: it goes before [`Self::trace`] at final delivery only (RFC 5321 §4.4).
+    pub return_path: Vec<u8>,
+    /// The message, without the fields that must not travel on.
+    pub content: Content,
+}
+
+/// Why a message is not taken.
+#[derive(Debug)]
+pub enum Refused {
+    /// For what it is.
+    Policy(Reply),
+    /// For something that went wrong here.
+    Trouble(io::Error),
+}
+
+/// Runs the stages. It may read and write the spill file of a large message, which lies in `spool`: not for an async
+/// thread, unless the message is in memory.
+///
+/// # Errors
+/// The first stage that says no.
+pub fn prepare(
+    content: &Content,
+    facts: &Trace<'_>,
+    dispatch: Dispatch,
+    zone: &TimeZone,
+    now: SystemTime,
+    spool: &Path,
+) -> Result<Prepared, Refused> {
+    let read;
+    let head = match content.in_memory() {
+        Some(all) => &all[..all.len().min(HEADER_OCTETS + 1)],
+        None => {
+            read = content.head(HEADER_OCTETS + 1).map_err(Refused::Trouble)?;
+            &read
+        }
+    };
+    let header = header::read(head).map_err(|_| Refused::Policy(Reply::header_too_large()))?;
+    verdict::judge(&header).map_err(Refused::Policy)?;
+    let mut trace = trace::received(facts, zone, now);
+    if dispatch == Dispatch::Submission {
+        trace.extend(complete::missing_fields(&header, facts.id, facts.hostname, zone, now));
+    }
+    if lacks_empty_line(&header, head) {
+        trace.push(b'\n');
+    }
+    let unwanted = clean::unwanted(&header, dispatch);
+    let content = clean::without(content, &unwanted, spool).map_err(Refused::Trouble)?;
+    Ok(Prepared { trace, return_path: trace::return_path(facts.sender), content })
+}
+
+/// Whether the message is a body and nothing else: our fields would run into it.
+fn lacks_empty_line(header: &Header<'_>, head: &[u8]) -> bool {
+    header.fields.is_empty() && header.end == header.body && !head.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::address::ReversePath;
+    use crate::mail::ids::QueueId;
+
+    fn prepared(message: &[u8], dispatch: Dispatch) -> Result<String, Reply> {
+        let id = QueueId::parse("id-1").expect("valid");
+        let facts = Trace {
+            greeting: "client.example",
+            extended: true,
+            authenticated: false,
+            tls: None,
+            peer: "192.0.2.1".parse().expect("an address"),
+            hostname: "mx.example",
+            id: &id,
+            sender: &ReversePath::Null,
+            recipients: &[],
+        };
+        let content = Content::from_bytes(message.to_vec());
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let now = SystemTime::UNIX_EPOCH;
+        match prepare(&content, &facts, dispatch, &TimeZone::UTC, now, folder.path()) {
+            Ok(prepared) => {
+                let mut whole = prepared.return_path;
+                prepared.content.write_to(&prepared.trace, &mut whole).expect("in memory");
+                Ok(String::from_utf8(whole).expect("text"))
+            }
+            Err(Refused::Policy(reply)) => Err(reply),
+            Err(Refused::Trouble(error)) => panic!("{error}"),
+        }
+    }
+
+    const TOP: &str = "Return-Path: <>\nReceived: from client.example ([192.0.2.1])\n\tby mx.example with ESMTP id id-1;\n\
+        \tThu, 01 Jan 1970 00:00:00 +0000\n";
+
+    #[test]
+    fn mail_from_elsewhere_is_traced_and_otherwise_left_alone() {
+        for (message, wanted) in [
+            ("Subject: x\n\nbody\n", "Subject: x\n\nbody\n"),
+            ("Return-Path: <forged@x>\nBcc: y\n\nbody\n", "Bcc: y\n\nbody\n"),
+            ("", ""),
+            ("\nbody\n", "\nbody\n"),
+            ("only a body\n", "\nonly a body\n"),
+            ("From x@y Thu\nA: b\n\n", "A: b\n\n"),
+        ] {
+            assert_eq!(prepared(message.as_bytes(), Dispatch::Reception), Ok(format!("{TOP}{wanted}")), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn mail_of_our_users_is_completed() {
+        let added = "Date: Thu, 01 Jan 1970 00:00:00 +0000\nMessage-ID: <id-1@mx.example>\n";
+        for (message, wanted) in [
+            ("Subject: x\n\nbody\n", format!("{added}Subject: x\n\nbody\n")),
+            (
+                "date: now\nmessage-id: <a@b>\nBcc: secret@x,\n\tmore@x\nTo: y\n\nz",
+                "date: now\nmessage-id: <a@b>\nTo: y\n\nz".to_owned(),
+            ),
+        ] {
+            assert_eq!(prepared(message.as_bytes(), Dispatch::Submission), Ok(format!("{TOP}{wanted}")), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn unbounded_input_and_loops_are_refused() {
+        let loops = "Received: x\n".repeat(100);
+        assert_eq!(prepared(loops.as_bytes(), Dispatch::Reception), Err(Reply::mail_loop()));
+        let large = format!("A: {}\n\n", "x".repeat(HEADER_OCTETS));
+        assert_eq!(prepared(large.as_bytes(), Dispatch::Reception), Err(Reply::header_too_large()));
+    }
+}

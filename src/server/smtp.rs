@@ -1,0 +1,569 @@
+//! Answers what the SMTP machine asks: who may send, who receives, where the message goes.
+//!
+//! Knows no syntax and no order of commands; the machine does. What it decides, it decides by [`Directory`],
+//! [`Authenticator`], the stages of `intake` and [`Commit`].
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::BareNewline as BareNewlineKey;
+use crate::config::Config;
+use crate::delivery::commit::Accepted;
+use crate::delivery::commit::Commit;
+use crate::delivery::commit::CommitError;
+use crate::directory::Authenticated;
+use crate::directory::Authenticator;
+use crate::directory::Directory;
+use crate::directory::LoginError;
+use crate::directory::Resolution;
+use crate::fsio;
+use crate::fsio::Content;
+use crate::fsio::ContentWriter;
+use crate::intake;
+use crate::intake::Prepared;
+use crate::intake::Refused;
+use crate::intake::clean::Dispatch;
+use crate::intake::permit;
+use crate::intake::permit::Admitted;
+use crate::intake::permit::RelayPermit;
+use crate::intake::trace::Trace;
+use crate::mail::address::Address;
+use crate::mail::ids::QueueId;
+use crate::mail::ids::SessionId;
+use crate::mail::limits::UNKNOWN_RECIPIENTS_END;
+use crate::mail::limits::UNKNOWN_RECIPIENTS_SLOW;
+use crate::net::Answers;
+use crate::net::Connection;
+use crate::net::Sent;
+use crate::net::pump;
+use crate::protocol::sasl::Credentials;
+use crate::protocol::smtp::Mail;
+use crate::protocol::smtp::data::BareNewline;
+use crate::protocol::smtp::reply::Reply;
+use crate::protocol::smtp::server::Answer;
+use crate::protocol::smtp::server::Complete;
+use crate::protocol::smtp::server::NoBody;
+use crate::protocol::smtp::server::Question;
+use crate::protocol::smtp::server::Role;
+use crate::protocol::smtp::server::Server;
+use crate::protocol::smtp::server::Settings;
+
+/// The pause before the answer to somebody who tries names.
+const UNKNOWN_RECIPIENT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What all SMTP sessions share.
+pub struct SmtpService {
+    /// The configuration; a session keeps the one it began with.
+    pub config: Arc<ArcSwap<Config>>,
+    /// Who receives; a transaction sees the newest.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// Who may log in.
+    pub authenticator: Arc<Authenticator>,
+    /// Where messages go.
+    pub commit: Arc<dyn Commit>,
+    /// The time.
+    pub clock: Clock,
+    /// The zone of the dates we write.
+    pub zone: TimeZone,
+}
+
+impl std::fmt::Debug for SmtpService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SmtpService").finish_non_exhaustive()
+    }
+}
+
+/// Serves one connection until it ends. On port 465 the handshake is done before (`connection.tls()` is there).
+///
+/// # Errors
+/// The connection broke.
+pub async fn serve(
+    mut connection: Connection,
+    role: Role,
+    service: Arc<SmtpService>,
+    mut shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let session = SessionId::new(service.clock.since_epoch());
+    let peer = connection.peer().ip().to_canonical();
+    let config = service.config.load_full();
+    let network = RelayPermit::of_network(peer, &config.relay.trusted_networks);
+    let settings = Settings {
+        role,
+        hostname: config.hostname.clone(),
+        max_size: config.smtp.max_message_size.octets(),
+        can_start_tls: connection.can_start_tls(),
+        // Both ends: a proxy on this machine must not open the door for the world.
+        plaintext_login: config.auth.plaintext_login && peer.is_loopback() && connection.local().ip().is_loopback(),
+        legacy_auth_line: config.submission.legacy_auth_line,
+        bare_newline: match config.smtp.bare_newline {
+            _ if role == Role::Submission || network.is_some() => BareNewline::Normalise,
+            BareNewlineKey::Reject => BareNewline::Reject,
+            BareNewlineKey::Normalise => BareNewline::Normalise,
+        },
+        command_wait: config.smtp.timeout,
+    };
+    tracing::info!(%session, %peer, port = connection.local().port(), "connected");
+    let clock = service.clock.clone();
+    let mut machine = Server::new(settings, clock.instant(), connection.tls().cloned());
+    let mut conversation = Conversation {
+        service,
+        config,
+        session,
+        peer,
+        role,
+        network,
+        user: None,
+        recipients: Vec::new(),
+        body: None,
+        messages: 0,
+        unknown: 0,
+    };
+    let ended = pump(&mut connection, &mut machine, &mut conversation, &clock, &mut shutdown).await;
+    match &ended {
+        Ok(()) => tracing::info!(%session, messages = conversation.messages, "disconnected"),
+        Err(error) => tracing::info!(%session, messages = conversation.messages, %error, "connection lost"),
+    }
+    ended
+}
+
+/// One session's side of the conversation.
+struct Conversation {
+    service: Arc<SmtpService>,
+    config: Arc<Config>,
+    session: SessionId,
+    peer: IpAddr,
+    role: Role,
+    network: Option<RelayPermit>,
+    user: Option<Authenticated>,
+    /// Of the transaction that is open.
+    recipients: Vec<Admitted>,
+    body: Option<io::Result<ContentWriter>>,
+    messages: u32,
+    unknown: u32,
+}
+
+impl Answers<Server> for Conversation {
+    async fn answer(&mut self, question: Question) -> Answer {
+        let decided = match question {
+            Question::Mail { mail, authenticated } => self.mail(&mail, authenticated),
+            Question::Rcpt(address) => self.rcpt(address).await,
+            Question::Login(credentials) => self.login(&credentials).await,
+            Question::Begin => {
+                self.body = Some(Ok(ContentWriter::new(self.spool().to_owned())));
+                Ok(())
+            }
+            Question::End(complete) => return self.end(*complete).await,
+            Question::Abandon(envelope, reply) => {
+                self.body = None;
+                self.recipients.clear();
+                let from = envelope.sender.to_string();
+                tracing::info!(session = %self.session, ?from, %reply, "message refused");
+                Ok(())
+            }
+        };
+        decided.map_or_else(Answer::Refused, |()| Answer::Accepted)
+    }
+
+    async fn body(&mut self, chunk: Vec<u8>) {
+        if let Some(Ok(writer)) = &mut self.body
+            && let Err(error) = writer.push(&chunk)
+        {
+            self.body = Some(Err(error));
+        }
+    }
+
+    async fn send_body(&mut self, never: NoBody, _: &mut Vec<u8>) -> io::Result<Sent<NoBody>> {
+        match never {}
+    }
+}
+
+impl Conversation {
+    /// Where a large message lies while it comes in.
+    fn spool(&self) -> &Path {
+        &self.config.storage.folder
+    }
+
+    fn mail(&mut self, mail: &Mail, authenticated: bool) -> Result<(), Reply> {
+        self.recipients.clear();
+        self.body = None;
+        if !authenticated {
+            self.user = None;
+        }
+        let sender = mail.sender.to_string();
+        if let Some(address) = mail.sender.address()
+            && self.role == Role::Submission
+            && !self.user.as_ref().is_some_and(|user| self.service.directory.load().may_send_as(user, address))
+        {
+            let user = self.user.as_ref().map(|user| user.account().address().to_string());
+            tracing::info!(session = %self.session, ?sender, ?user, "sender refused: not an address of this user");
+            return Err(Reply::sender_not_owned());
+        }
+        self.check_disk(mail.size.unwrap_or(0))
+    }
+
+    /// Whether there is room for the message and what becomes of it. `statvfs` reads no disk, so it may run here.
+    fn check_disk(&self, size: u64) -> Result<(), Reply> {
+        let wanted = size.saturating_mul(2).max(self.config.smtp.min_free.octets());
+        match fsio::free_octets(&self.config.storage.folder) {
+            Ok(free) if free >= wanted => Ok(()),
+            Ok(free) => {
+                tracing::error!(session = %self.session, free, wanted, "mail refused: disk full");
+                Err(Reply::disk_full())
+            }
+            Err(error) => {
+                tracing::error!(session = %self.session, %error, "mail refused: cannot see how much of the disk is free");
+                Err(Reply::local_trouble())
+            }
+        }
+    }
+
+    async fn rcpt(&mut self, address: Address) -> Result<(), Reply> {
+        let resolution = self.service.directory.load().resolve(&address);
+        let unknown = matches!(resolution, Resolution::Unknown);
+        let of_user = self.user.as_ref().map(RelayPermit::of_user);
+        let to = address.to_string();
+        match permit::admit(address, resolution, of_user.as_ref().or(self.network.as_ref())) {
+            Ok(admitted) => {
+                self.recipients.push(admitted);
+                Ok(())
+            }
+            Err(reply) => {
+                tracing::info!(session = %self.session, peer = %self.peer, ?to, %reply, "recipient refused");
+                if unknown { self.slow_down(reply).await } else { Err(reply) }
+            }
+        }
+    }
+
+    /// One unknown recipient more: a stranger who tries names gets slower answers, then none.
+    async fn slow_down(&mut self, reply: Reply) -> Result<(), Reply> {
+        if self.role == Role::Submission || self.network.is_some() {
+            return Err(reply);
+        }
+        self.unknown += 1;
+        if self.unknown >= UNKNOWN_RECIPIENTS_END {
+            return Err(Reply::too_many_unknown());
+        }
+        if self.unknown > UNKNOWN_RECIPIENTS_SLOW {
+            tokio::time::sleep(UNKNOWN_RECIPIENT_PAUSE).await;
+        }
+        Err(reply)
+    }
+
+    async fn login(&mut self, credentials: &Credentials) -> Result<(), Reply> {
+        let login =
+            self.service.authenticator.login("submission", self.peer, &credentials.name, &credentials.password).await;
+        match login {
+            Ok(user) => {
+                tracing::info!(session = %self.session, user = %user.account().address(), "logged in");
+                self.user = Some(user);
+                Ok(())
+            }
+            Err(LoginError::Refused) => Err(Reply::login_refused()),
+            Err(LoginError::TooManyFailures) => Err(Reply::too_many_failed_logins()),
+            Err(LoginError::Busy) => Err(Reply::login_busy()),
+        }
+    }
+
+    async fn end(&mut self, complete: Complete) -> Answer {
+        self.messages = self.messages.saturating_add(1);
+        let id = self.session.message(self.messages);
+        let from = complete.envelope.sender.to_string();
+        let to: Vec<String> = complete.envelope.recipients.iter().map(ToString::to_string).collect();
+        match self.take_responsibility(complete, &id).await {
+            Ok(size) => {
+                tracing::info!(session = %self.session, %id, ?from, ?to, size, "message accepted");
+                Answer::Kept(id)
+            }
+            Err(reply) => {
+                tracing::info!(session = %self.session, %id, ?from, ?to, %reply, "message refused");
+                Answer::Refused(reply)
+            }
+        }
+    }
+
+    /// The stages after the end of data. Yes is durable.
+    async fn take_responsibility(&mut self, complete: Complete, id: &QueueId) -> Result<u64, Reply> {
+        let recipients = std::mem::take(&mut self.recipients);
+        let addresses = recipients.iter().map(Admitted::address);
+        let content = match self.body.take() {
+            // Machine and driver agree on whom the message is for, or nobody gets it.
+            Some(body) if addresses.eq(&complete.envelope.recipients) => body.and_then(ContentWriter::finish),
+            _ => Err(io::Error::other("a message without a transaction")),
+        };
+        let content = content.map_err(|error| self.failed(id, CommitError::from_io(error)))?;
+        let now = self.service.clock.wall();
+        let (sender, body) = (complete.envelope.sender.clone(), complete.envelope.body);
+        let prepared = self.prepare(content, complete, id).await?;
+        let size = prepared.content.len();
+        let message = Accepted {
+            id: id.clone(),
+            sender,
+            body,
+            recipients,
+            return_path: prepared.return_path,
+            trace: prepared.trace,
+            content: prepared.content,
+            received: now,
+        };
+        self.service.commit.commit(message).await.map_err(|error| self.failed(id, error))?;
+        Ok(size)
+    }
+
+    /// Runs the stages of intake; for a message in a file, on a thread that may wait for the disk.
+    async fn prepare(&self, content: Content, complete: Complete, id: &QueueId) -> Result<Prepared, Reply> {
+        let in_memory = content.in_memory().is_some();
+        let stages = {
+            let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
+            let (peer, id, role) = (self.peer, id.clone(), self.role);
+            move || {
+                let facts = Trace {
+                    greeting: &complete.greeting.name,
+                    extended: complete.greeting.extended,
+                    authenticated: complete.authenticated,
+                    tls: complete.tls.as_ref(),
+                    peer,
+                    hostname: config.hostname.as_str(),
+                    id: &id,
+                    sender: &complete.envelope.sender,
+                    recipients: &complete.envelope.recipients,
+                };
+                let dispatch = match role {
+                    Role::Reception => Dispatch::Reception,
+                    Role::Submission => Dispatch::Submission,
+                };
+                let now = service.clock.wall();
+                intake::prepare(&content, &facts, dispatch, &service.zone, now, &config.storage.folder)
+            }
+        };
+        let prepared = if in_memory {
+            stages()
+        } else {
+            let done = tokio::task::spawn_blocking(stages).await;
+            done.unwrap_or_else(|error| Err(Refused::Trouble(io::Error::other(error))))
+        };
+        prepared.map_err(|refused| match refused {
+            Refused::Policy(reply) => reply,
+            Refused::Trouble(error) => self.failed(id, CommitError::from_io(error)),
+        })
+    }
+
+    /// Tells the operator what went wrong and gives the reply for the peer, who keeps the mail.
+    fn failed(&self, id: &QueueId, error: CommitError) -> Reply {
+        tracing::error!(session = %self.session, %id, %error, "message not kept");
+        match error {
+            CommitError::Full(_) => Reply::disk_full(),
+            CommitError::Trouble(_) => Reply::local_trouble(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Mutex;
+    use std::time::SystemTime;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::config;
+    use crate::delivery::commit::Pending;
+    use crate::directory::Destination;
+    use crate::directory::hash_password;
+    use crate::net::Class;
+    use crate::net::Limiter;
+
+    #[derive(Default)]
+    struct Kept {
+        messages: Mutex<Vec<Accepted>>,
+        full: bool,
+    }
+
+    impl Commit for Kept {
+        fn commit(&self, message: Accepted) -> Pending<'_, Result<(), CommitError>> {
+            Box::pin(async move {
+                if self.full {
+                    return Err(CommitError::from_io(io::ErrorKind::StorageFull.into()));
+                }
+                self.messages.lock().expect("not poisoned").push(message);
+                Ok(())
+            })
+        }
+    }
+
+    struct World {
+        service: Arc<SmtpService>,
+        kept: Arc<Kept>,
+        limiter: Limiter,
+        _folder: tempfile::TempDir,
+        _stop: watch::Sender<bool>,
+        shutdown: watch::Receiver<bool>,
+    }
+
+    /// A server for example.com with alice (password `secret`) and bob. `trusted` is a list of networks.
+    fn world(trusted: &str, full: bool) -> World {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let hash = hash_password(&crate::mail::secret::Secret::new("secret".to_owned())).expect("hashed");
+        let text = format!(
+            "hostname = \"mx.example.com\"\n[[domain]]\nname = \"example.com\"\n\
+             [[account]]\naddress = \"alice@example.com\"\npassword = \"{hash}\"\n\
+             [[account]]\naddress = \"bob@example.com\"\n\
+             [aliases]\n\"out@example.com\" = [\"far@elsewhere.example\"]\n\
+             [storage]\nfolder = \"{}\"\n[relay]\ntrusted_networks = [{trusted}]\n[auth]\nplaintext_login = true\n",
+            folder.path().display()
+        );
+        let config = config::parse(Path::new("t.toml"), &text).expect("valid");
+        let clock = Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let directory = Arc::new(ArcSwap::from_pointee(Directory::new(&config)));
+        let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).expect("randomness");
+        let kept = Arc::new(Kept { full, ..Kept::default() });
+        let limiter = Limiter::new(config.limits.clone(), clock.clone());
+        let (stop, shutdown) = watch::channel(false);
+        let service = SmtpService {
+            config: Arc::new(ArcSwap::from_pointee(config)),
+            directory,
+            authenticator: Arc::new(authenticator),
+            commit: Arc::clone(&kept) as Arc<dyn Commit>,
+            clock,
+            zone: TimeZone::UTC,
+        };
+        World { service: Arc::new(service), kept, limiter, _folder: folder, _stop: stop, shutdown }
+    }
+
+    impl World {
+        /// Sends everything at once and returns all replies.
+        async fn talk(&self, role: Role, said: &str) -> String {
+            let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("bound");
+            let address = listener.local_addr().expect("bound");
+            let client = async {
+                let mut stream = TcpStream::connect(address).await.expect("connected");
+                stream.write_all(said.as_bytes()).await.expect("written");
+                let mut heard = String::new();
+                stream.read_to_string(&mut heard).await.expect("read");
+                heard
+            };
+            let server = async {
+                let (stream, peer) = listener.accept().await.expect("accepted");
+                let slot = self.limiter.enter(Class::Reception, peer.ip(), true).expect("within limits");
+                let connection = Connection::new(stream, None, slot).expect("connected");
+                serve(connection, role, Arc::clone(&self.service), self.shutdown.clone()).await.expect("served");
+            };
+            tokio::join!(client, server).0
+        }
+
+        fn messages(&self) -> Vec<Accepted> {
+            self.kept.messages.lock().expect("not poisoned").clone()
+        }
+    }
+
+    fn codes(replies: &str) -> Vec<&str> {
+        replies.lines().filter(|l| l.as_bytes().get(3) == Some(&b' ')).map(|l| &l[..3]).collect()
+    }
+
+    #[tokio::test]
+    async fn a_message_from_elsewhere_is_kept() {
+        let world = world("", false);
+        let said = "EHLO c.example\r\nMAIL FROM:<s@there.example>\r\nRCPT TO:<alice@example.com>\r\n\
+            RCPT TO:<nobody@example.com>\r\nRCPT TO:<v@elsewhere.example>\r\nRCPT TO:<out@example.com>\r\n\
+            DATA\r\nSubject: x\r\n\r\n..\r\n.\r\nQUIT\r\n";
+        let replies = world.talk(Role::Reception, said).await;
+        assert_eq!(
+            codes(&replies),
+            ["220", "250", "250", "250", "550", "554", "250", "354", "250", "221"],
+            "{replies}"
+        );
+        let messages = world.messages();
+        let [message] = messages.as_slice() else { panic!("one message") };
+        assert!(replies.contains(&format!("250 2.0.0 {} accepted", message.id)));
+        assert_eq!(message.return_path, b"Return-Path: <s@there.example>\n");
+        assert!(
+            message.trace.starts_with(b"Received: from c.example ([127.0.0.1])\n\tby mx.example.com with ESMTP id ")
+        );
+        assert_eq!(message.content.head(100).expect("in memory"), b"Subject: x\n\n.\n");
+        let remote = |admitted: &Admitted| matches!(admitted.destinations(), [Destination::Remote(_)]);
+        assert_eq!(message.recipients.iter().map(remote).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[tokio::test]
+    async fn open_relay_strangers_and_trusted_networks() {
+        let said = "HELO c\r\nMAIL FROM:<alice@example.com>\r\nRCPT TO:<v@elsewhere.example>\r\nQUIT\r\n";
+        assert_eq!(codes(&world("", false).talk(Role::Reception, said).await)[3], "554");
+        assert_eq!(codes(&world("\"127.0.0.0/8\"", false).talk(Role::Reception, said).await)[3], "250");
+        assert_eq!(codes(&world("\"10.0.0.0/8\"", false).talk(Role::Reception, said).await)[3], "554");
+        // On the submission ports a trusted network logs in like everybody.
+        let replies = world("\"127.0.0.0/8\"", false).talk(Role::Submission, said).await;
+        assert_eq!(codes(&replies)[2], "530", "{replies}");
+    }
+
+    #[tokio::test]
+    async fn users_send_as_themselves() {
+        let world = world("", false);
+        // \0alice@example.com\0secret
+        let said = "EHLO c\r\nAUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHNlY3JldA==\r\nMAIL FROM:<bob@example.com>\r\n\
+            MAIL FROM:<alice+x@example.com>\r\nRCPT TO:<v@elsewhere.example>\r\nDATA\r\nBcc: secret@x\r\n\r\nbody\n\r\n.\r\nQUIT\r\n";
+        let replies = world.talk(Role::Submission, said).await;
+        assert_eq!(codes(&replies), ["220", "250", "235", "553", "250", "250", "354", "250", "221"], "{replies}");
+        let messages = world.messages();
+        let [message] = messages.as_slice() else { panic!("one message") };
+        let trace = String::from_utf8_lossy(&message.trace);
+        assert!(trace.contains("with ESMTPA id") && trace.contains("\nMessage-ID: <") && trace.contains("\nDate: "));
+        assert_eq!(message.content.head(100).expect("in memory"), b"\nbody\n\n");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_temporary() {
+        let world = world("", true);
+        let said = "EHLO c\r\nMAIL FROM:<> SIZE=40000000\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n.\r\nQUIT\r\n";
+        let replies = world.talk(Role::Reception, said).await;
+        assert!(replies.contains("452 4.3.1"), "{replies}");
+        assert!(world.messages().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trying_names_ends_the_session() {
+        let world = world("", false);
+        let rcpt = "RCPT TO:<n@example.com>\r\n".repeat(25);
+        let replies = world.talk(Role::Reception, &format!("EHLO c\r\nMAIL FROM:<>\r\n{rcpt}")).await;
+        assert_eq!(codes(&replies)[3..].iter().filter(|c| **c == "550").count(), 19);
+        assert!(replies.ends_with("421 4.7.0 too many unknown recipients\r\n"), "{replies}");
+    }
+
+    #[tokio::test]
+    async fn a_body_without_recipients_that_agree_is_nobodys() {
+        let world = world("", false);
+        let mut conversation = Conversation {
+            service: Arc::clone(&world.service),
+            config: world.service.config.load_full(),
+            session: SessionId::new(Duration::ZERO),
+            peer: [127, 0, 0, 1].into(),
+            role: Role::Reception,
+            network: None,
+            user: None,
+            recipients: Vec::new(),
+            body: Some(Ok(ContentWriter::new(std::path::PathBuf::new()))),
+            messages: 0,
+            unknown: 0,
+        };
+        let envelope = crate::mail::envelope::Envelope {
+            sender: crate::mail::address::ReversePath::Null,
+            recipients: vec![Address::parse("alice@example.com").expect("valid")],
+            body: crate::mail::envelope::BodyKind::SevenBit,
+        };
+        let greeting = crate::protocol::smtp::server::Greeting::default();
+        let complete = Complete { envelope, greeting, authenticated: false, tls: None };
+        let answer = conversation.answer(Question::End(Box::new(complete))).await;
+        assert_eq!(answer, Answer::Refused(Reply::local_trouble()));
+        assert!(world.messages().is_empty());
+    }
+}
