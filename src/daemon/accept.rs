@@ -12,12 +12,14 @@ use tokio::sync::watch;
 
 use super::Services;
 use crate::config::Config;
+use crate::mail::ids::SessionId;
 use crate::net::Class;
 use crate::net::Connection;
 use crate::net::Limiter;
 use crate::net::Listener;
 use crate::net::Refusal;
 use crate::protocol::smtp::server::Role;
+use crate::server::imap;
 use crate::server::smtp;
 use crate::tls::ServerTls;
 use crate::tls::Service;
@@ -99,6 +101,19 @@ impl Door {
         }
     }
 
+    /// What an IMAP session needs, as the configuration is now.
+    fn imap_services(&self) -> imap::Services {
+        let config = self.config.load();
+        imap::Services {
+            authenticator: Arc::clone(&self.services.smtp.authenticator),
+            store: Arc::clone(&self.services.store),
+            clock: self.services.smtp.clock.clone(),
+            plaintext_login: config.auth.plaintext_login,
+            max_message_size: config.smtp.max_message_size.octets(),
+            spill_folder: config.storage.folder.join("state"),
+        }
+    }
+
     async fn serve(self, kind: Kind, mut connection: Connection) -> io::Result<()> {
         if kind.implicit_tls {
             connection.start_tls().await?;
@@ -108,7 +123,13 @@ impl Door {
                 let role = if kind.class == Class::Reception { Role::Reception } else { Role::Submission };
                 smtp::serve(connection, role, self.services.smtp, self.shutdown).await
             }
-            Service::Imap | Service::Pop3 => Ok(()),
+            Service::Imap => {
+                let services = Arc::new(self.imap_services());
+                let session = SessionId::new(services.clock.since_epoch());
+                imap::serve(connection, services, session, self.shutdown).await;
+                Ok(())
+            }
+            Service::Pop3 => Ok(()),
         }
     }
 }

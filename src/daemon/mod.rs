@@ -101,6 +101,7 @@ impl fmt::Debug for Server {
 #[derive(Clone)]
 struct Services {
     smtp: Arc<SmtpService>,
+    store: Arc<Store>,
 }
 
 impl Server {
@@ -147,6 +148,7 @@ impl Server {
                 clock: clock.clone(),
                 zone: jiff::tz::TimeZone::system(),
             }),
+            store: Arc::clone(&store),
         };
         Ok(Self {
             config,

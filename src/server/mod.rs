@@ -1,3 +1,4 @@
-//! The edges: what answers the machines' questions, out of the services.
+//! The edges: what answers the questions of the machines and runs the commands of IMAP, out of the services.
 
+pub mod imap;
 pub mod smtp;
