@@ -7,18 +7,24 @@
 //! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`] | nouns, the shape of machines, and the only doors to clock and disk |
 //! | 1 | [`protocol::sasl`] | tools |
 //! | 2a | [`protocol::smtp`] | machines: no sockets, files, clocks or async |
+//! | 0 | [`mail`], [`protocol::session`], [`clock`], [`fsio`] | nouns, and the only doors to clock and disk |
+//! | 2b | [`store`] | mailboxes: Maildir folders on disk, live mailboxes in memory |
 //!
 //! Where to start reading: [`mail`] for the nouns.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod directory;
+pub mod dns;
 pub mod fsio;
 pub mod intake;
 pub mod mail;
 pub mod message;
 pub mod net;
 pub mod protocol;
+pub mod queue;
 pub mod server;
 pub mod tls;
+pub mod store;

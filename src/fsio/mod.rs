@@ -3,7 +3,7 @@
 //! | operation | after a power cut, once it has returned |
 //! | --- | --- |
 //! | [`write_new`] | the bytes are on disk; the name may be missing |
-//! | [`rename`], [`link`], [`remove`] | nothing is promised until [`sync_dir`] of the folder |
+//! | [`rename`], [`rename_new`], [`link`], [`remove`] | nothing is promised until [`sync_dir`] of the folder |
 //! | [`sync_dir`] | all names of the folder are as they were when it was called |
 //! | [`replace`] | either the old file or the new one, whole |
 //! | [`append`] | nothing is promised until [`sync_data`] |
@@ -61,6 +61,14 @@ pub fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)
 }
 
+/// Opens `path`, which must exist, for reading and writing in place.
+///
+/// # Errors
+/// What the kernel says.
+pub fn open_for_update(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
 /// Replaces `path` as a whole: a temporary file beside it, synced, renamed over it, the folder synced.
 ///
 /// # Errors
@@ -103,6 +111,68 @@ pub fn sync_dir(folder: &Path) -> io::Result<()> {
 /// What the kernel says.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
+}
+
+/// Renames within one file system, never over a file that is there.
+///
+/// # Errors
+/// What the kernel says; [`io::ErrorKind::AlreadyExists`] where the new name is taken.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::CWD;
+    use rustix::fs::RenameFlags;
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // File systems without the flag: a link refuses a taken name as well.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Opens a regular file for reading. A symbolic link is not followed, and a FIFO or device is an error instead of a
+/// wait: a mail folder may hold what somebody else put there.
+///
+/// # Errors
+/// What the kernel says; [`io::ErrorKind::InvalidInput`] for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    use rustix::fs::Mode;
+    use rustix::fs::OFlags;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(file)
+}
+
+/// All bytes of a regular file, opened as [`open_regular`] does.
+///
+/// # Errors
+/// What the kernel says.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut file = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Sets the time of the last change of a file's bytes, which Maildir uses as the date of arrival. Made durable by the
+/// sync that follows.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_modified(file: &File, time: std::time::SystemTime) -> io::Result<()> {
+    file.set_modified(time)
+}
+
+/// Makes one folder, private to us, in a folder that is there.
+///
+/// # Errors
+/// What the kernel says; [`io::ErrorKind::AlreadyExists`] where the name is taken.
+pub fn create_one_dir(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().mode(FOLDER_MODE).create(folder)
 }
 
 /// Gives a file a second name, which must not exist.
@@ -223,6 +293,33 @@ mod tests {
         assert!(!path.exists());
         write_new(&path, |f| f.write_all(b"x")).expect("written");
         assert_eq!(write_new(&path, |_| Ok(())).map_err(|e| e.kind()), Err(io::ErrorKind::AlreadyExists));
+    }
+
+    #[test]
+    fn rename_new_does_not_replace() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        write_new(&a, |f| f.write_all(b"a")).expect("written");
+        write_new(&b, |f| f.write_all(b"b")).expect("written");
+        assert_eq!(rename_new(&a, &b).map_err(|e| e.kind()), Err(io::ErrorKind::AlreadyExists));
+        rename_new(&a, &dir.path().join("c")).expect("free");
+        assert!(!a.exists());
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let file = dir.path().join("file");
+        write_new(&file, |f| f.write_all(b"x")).expect("written");
+        let symbolic = dir.path().join("symbolic");
+        std::os::unix::fs::symlink(&file, &symbolic).expect("linked");
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .expect("made");
+        assert_eq!(read_regular(&file).expect("read"), b"x");
+        for odd in [symbolic, fifo, dir.path().to_owned()] {
+            assert!(open_regular(&odd).is_err(), "{odd:?}");
+        }
     }
 
     #[test]

@@ -60,6 +60,12 @@ impl UidValidity {
     }
 }
 
+impl From<NonZeroU32> for UidValidity {
+    fn from(n: NonZeroU32) -> Self {
+        Self(n)
+    }
+}
+
 impl fmt::Display for UidValidity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

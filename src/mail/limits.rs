@@ -183,6 +183,26 @@ pub const RECIPIENTS_SUBMISSION: usize = 1000;
 /// pipelines them all and comes again with the rest.
 pub const RECIPIENT_OVERSHOOT: usize = 1000;
 
+/// Octets of the envelope of a spool file: a thousand recipients of the longest kind.
+pub const SPOOL_ENVELOPE_OCTETS: usize = 1 << 20;
+
+/// Octets of one outcome record of a spool file: a thousand outcomes with their reasons.
+pub const SPOOL_RECORD_OCTETS: usize = 4 << 20;
+
+/// Octets that are kept of what a remote server says.
+pub const REMOTE_TEXT_OCTETS: usize = 512;
+
+/// Waiting messages at once; more are refused for now.
+pub const QUEUE_MESSAGES: usize = 1_000_000;
+
+/// A message up to this size comes back whole with a notice; of a larger one only the header.
+pub const BOUNCE_WHOLE_OCTETS: u64 = 65_536;
+
+/// Messages of the queue that are looked at at once; the others wait their turn.
+pub const QUEUE_IN_FLIGHT: usize = 10_000;
+
+/// Answers of name servers that are kept until they expire.
+pub const DNS_CACHE_ENTRIES: u64 = 10_000;
 /// What a remote server may take for its greeting and for each of HELO, MAIL and RCPT (RFC 5321 §4.5.3.2.1 to
 /// §4.5.3.2.3).
 pub const REMOTE_COMMAND: Duration = Duration::from_secs(300);
@@ -207,3 +227,29 @@ pub const REMOTE_PIPELINE: usize = 100;
 
 /// Octets of a remote reply that are kept for logs and notices.
 pub const REPLY_TEXT_OCTETS: usize = 2048;
+/// Mailboxes that stay in memory although nobody holds them, so that a phone that comes back reads nothing again.
+pub const MAILBOXES_KEPT: usize = 64;
+
+/// Messages of all mailboxes that stay in memory although nobody holds them: some 150 octets each.
+pub const MESSAGES_KEPT: usize = 400_000;
+
+/// What is left in a Maildir's `tmp` goes after this time (the Maildir format's own figure).
+pub const TMP_LEFTOVER: Duration = Duration::from_secs(36 * 3600);
+
+/// A folder changed so recently when it was read may have changed again within the same tick of its time stamp.
+pub const FOLDER_YOUNG: Duration = Duration::from_secs(2);
+
+/// After changes of our own a folder is read again at most so often, for a foreign change hidden in the same moment.
+pub const FOLDER_AUDIT: Duration = Duration::from_secs(30);
+
+/// Changed flags are synced after this time at the latest.
+pub const FLAG_SYNC: Duration = Duration::from_millis(500);
+
+/// Renames done in one go while deliveries to the same mailbox wait.
+pub const RENAMES_AT_ONCE: usize = 256;
+
+/// Lines of a UID list that name expunged messages are left up to this count, or up to a quarter of the living.
+pub const DEAD_UID_LINES: usize = 256;
+
+/// Largest `dovecot-uidlist`, `dovecot-keywords` or `subscriptions` that is read: 4 million messages.
+pub const MAILDIR_LIST_OCTETS: u64 = 400 << 20;

@@ -1,0 +1,173 @@
+//! The command line: what can be typed, and its help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+
+use crate::mail::address::Domain;
+
+/// An all-in-one mail server: SMTP, IMAP and POP3 over plain Maildir.
+#[derive(Debug, Parser)]
+#[command(name = "facteur", version, max_term_width = 100, after_help = "Example: facteur try")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", env = "FACTEUR_CONFIG", default_value = "/etc/facteur/facteur.toml")]
+    pub config: PathBuf,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the mail server in the foreground.
+    ///
+    /// SIGHUP reads the configuration and the certificate again; SIGTERM ends running transactions, then the server.
+    #[command(after_help = "Example: facteur serve --config /etc/facteur/facteur.toml")]
+    Serve(ConfigFile),
+    /// Run a complete mail server on high ports of this machine, to try it or to test against it.
+    ///
+    /// Each port is the base port plus the usual number: 10025 is SMTP, 10143 IMAP, and so on. Mail between the
+    /// accounts works at once; nothing leaves this machine.
+    #[command(after_help = "Example: facteur try --base-port 20000 --accounts alice,bob")]
+    Try(TryArgs),
+    /// Say what is wrong with a configuration, all at once.
+    #[command(after_help = "Example: facteur check --config facteur.toml")]
+    Check(ConfigFile),
+    /// Read a password and print its Argon2id hash for the configuration.
+    #[command(after_help = "Example: facteur password\n         echo -n secret | facteur password")]
+    Password,
+    /// Look at the mail that waits for another server, or send it now.
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Show configurations.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Work on mailboxes.
+    #[command(subcommand)]
+    Mailbox(MailboxCommand),
+}
+
+/// The commands below `queue`.
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// List the mail that waits.
+    #[command(after_help = "Example: facteur queue list --json")]
+    List {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// One JSON object per message, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try all waiting mail again now.
+    #[command(after_help = "Example: facteur queue flush")]
+    Flush(ConfigFile),
+}
+
+/// The commands below `config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every key with its default and one sentence.
+    #[command(after_help = "Example: facteur config defaults > facteur.toml")]
+    Defaults,
+}
+
+/// The commands below `mailbox`.
+#[derive(Debug, Subcommand)]
+pub enum MailboxCommand {
+    /// Make the running server forget what it has derived from a Maildir, and read it again at next use.
+    #[command(after_help = "Example: facteur mailbox forget /var/lib/facteur/mail/example.com/alice")]
+    Forget {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The Maildir of an account.
+        maildir: PathBuf,
+    },
+}
+
+/// How to try it out.
+#[derive(Debug, Clone, Args)]
+pub struct TryArgs {
+    /// Keep everything in this folder, and go on with what is there; without it a temporary one is used and removed.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Each port is this plus the usual number.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(1..=64_540))]
+    pub base_port: u16,
+    /// The mail domain of the accounts.
+    #[arg(long, value_name = "NAME", default_value = "example.test", value_parser = domain)]
+    pub domain: Domain,
+    /// The accounts, separated by commas; user1..user1000 stands for a thousand.
+    #[arg(long, value_name = "LIST", default_value = "alice,bob")]
+    pub accounts: String,
+    /// The password of all accounts.
+    #[arg(long, value_name = "TEXT", default_value = "secret")]
+    pub password: String,
+    /// Where all outside mail goes; the default is 127.0.0.1 and the base port plus 925, so that nothing is written to
+    /// the world. "mx" delivers by the MX records that --dns answers.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub relay: Option<String>,
+    /// Who answers name look-ups; without it nothing is looked up.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub dns: Option<SocketAddr>,
+    /// Lift the limits per client address and per user on connections, rates and failed logins, for load tests.
+    #[arg(long)]
+    pub unlimited: bool,
+    /// Allow logins without TLS.
+    #[arg(long)]
+    pub plaintext_login: bool,
+    /// A certificate to use in place of the one that is made.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Write ports, folders and the like to this file when all ports answer, as NAME=value for a shell.
+    #[arg(long, value_name = "FILE")]
+    pub env: Option<PathBuf>,
+}
+
+fn domain(text: &str) -> Result<Domain, String> {
+    Domain::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_gives_an_example() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        let mut open = vec![&cli];
+        while let Some(command) = open.pop() {
+            let leaf = command.get_subcommands().next().is_none();
+            assert!(
+                !leaf || command.get_name() == "help" || command.get_after_help().is_some(),
+                "{}",
+                command.get_name()
+            );
+            open.extend(command.get_subcommands().filter(|c| c.get_name() != "help"));
+        }
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        assert!(Cli::try_parse_from(["facteur", "try", "--cert", "x"]).is_err());
+        assert!(Cli::try_parse_from(["facteur", "try", "--base-port", "65000"]).is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! The commands that do their work here and now, without a server of their own.
+
+use std::io;
+use std::io::IsTerminal;
+use std::io::Read;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::admin::control;
+use crate::admin::control::Request;
+use crate::config;
+use crate::config::Config;
+use crate::directory::hash_password;
+use crate::mail::limits::PASSWORD_OCTETS;
+use crate::mail::secret::Secret;
+
+/// `EX_CONFIG` of sysexits: the configuration is wrong.
+pub const EX_CONFIG: u8 = 78;
+
+/// `EX_UNAVAILABLE` of sysexits: a service that is needed is not there.
+pub const EX_UNAVAILABLE: u8 = 69;
+
+/// `EX_DATAERR` of sysexits: what was typed in is wrong.
+pub const EX_DATAERR: u8 = 65;
+
+/// Says what went wrong, on standard error.
+pub fn complain(text: impl std::fmt::Display) {
+    let mut stderr = io::stderr().lock();
+    // Nobody is left to be told when standard error is closed.
+    writeln!(stderr, "{text}").ok();
+}
+
+/// Prints a line; a closed pipe is no error of ours.
+pub fn say(text: impl std::fmt::Display) {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).ok();
+}
+
+/// The configuration, or the exit code after all its errors were printed.
+///
+/// # Errors
+/// [`EX_CONFIG`].
+pub fn load(file: &Path) -> Result<Config, ExitCode> {
+    config::load(file).map_err(|problems| {
+        complain(problems);
+        ExitCode::from(EX_CONFIG)
+    })
+}
+
+/// `facteur check`.
+#[must_use]
+pub fn check(file: &Path) -> ExitCode {
+    match load(file) {
+        Ok(config) => {
+            let accounts = config.accounts.len();
+            let domains = config.domains.len();
+            say(format_args!("{}: good; {domains} domains, {accounts} accounts", file.display()));
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
+/// `facteur password`.
+#[must_use]
+pub fn password() -> ExitCode {
+    let read = if io::stdin().is_terminal() { read_twice() } else { read_pipe() };
+    match read.and_then(|password| hash_password(&password)) {
+        Ok(hash) => {
+            say(hash);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(error);
+            ExitCode::from(EX_DATAERR)
+        }
+    }
+}
+
+fn read_pipe() -> Result<Secret<String>, String> {
+    let mut text = String::new();
+    let most = PASSWORD_OCTETS as u64 + 2;
+    io::stdin().take(most).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Secret::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+}
+
+/// Asks twice, without showing what is typed.
+fn read_twice() -> Result<Secret<String>, String> {
+    let first = read_hidden("Password: ")?;
+    let second = read_hidden("Again: ")?;
+    if first == second { Ok(first) } else { Err("the two passwords differ".to_owned()) }
+}
+
+fn read_hidden(prompt: &str) -> Result<Secret<String>, String> {
+    use rustix::termios::LocalModes;
+    use rustix::termios::OptionalActions;
+    use rustix::termios::tcgetattr;
+    use rustix::termios::tcsetattr;
+    let error = |e: io::Error| e.to_string();
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{prompt}").and_then(|()| stderr.flush()).map_err(error)?;
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin).map_err(|e| error(e.into()))?;
+    let mut hidden = before.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Flush, &hidden).map_err(|e| error(e.into()))?;
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    tcsetattr(&stdin, OptionalActions::Now, &before).map_err(|e| error(e.into()))?;
+    writeln!(stderr).map_err(error)?;
+    read.map_err(error)?;
+    Ok(Secret::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// `facteur config defaults`.
+#[must_use]
+pub fn config_defaults() -> ExitCode {
+    say(config::example().trim_end());
+    ExitCode::SUCCESS
+}
+
+/// A request to the running server; says what it answers.
+#[must_use]
+pub fn request(file: &Path, request: &Request) -> ExitCode {
+    let config = match load(file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match control::ask(&config.storage.folder, request) {
+        Ok(Some(reply)) if reply.done => {
+            say(reply.text);
+            ExitCode::SUCCESS
+        }
+        Ok(Some(reply)) => {
+            complain(reply.text);
+            ExitCode::FAILURE
+        }
+        Ok(None) => {
+            complain(format_args!("no server is running on {}", config.storage.folder.display()));
+            ExitCode::from(EX_UNAVAILABLE)
+        }
+        Err(error) => {
+            complain(format_args!("{}: {error}", control::socket(&config.storage.folder).display()));
+            ExitCode::from(EX_UNAVAILABLE)
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! One waiting message as the queue knows it, and the state of each of its recipients. Pure.
+
+use std::time::Duration;
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use super::schedule::Policy;
+use crate::mail::address::Address;
+use crate::mail::address::ReversePath;
+use crate::mail::ids::QueueId;
+
+/// How an attempt ended for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+#[must_use]
+pub enum Outcome {
+    /// Somebody else is responsible now.
+    Delivered {
+        /// Who took it, and what he said.
+        by: String,
+    },
+    /// Not now.
+    Deferred {
+        /// Enhanced status code, for instance `4.4.1`.
+        status: String,
+        /// Why, in the words of the remote side where there are any.
+        why: String,
+    },
+    /// Never.
+    Failed {
+        /// Enhanced status code, for instance `5.1.1`.
+        status: String,
+        /// Why, in the words of the remote side where there are any.
+        why: String,
+    },
+    /// The sender has been told that it failed.
+    Told,
+}
+
+/// Where one recipient stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecipientState {
+    /// To be tried.
+    Waiting {
+        /// What the last attempt said, if there was one.
+        last: Option<(String, String)>,
+    },
+    /// Done: delivered, or failed and the sender told.
+    Done,
+    /// Given up, with status and reason; the sender is to be told.
+    Failed {
+        /// Enhanced status code.
+        status: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// A waiting message.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// Its id.
+    pub id: QueueId,
+    /// Who is told when it fails.
+    pub sender: ReversePath,
+    /// Every recipient with its state.
+    pub recipients: Vec<(Address, RecipientState)>,
+    /// When it came.
+    pub arrived: SystemTime,
+    /// Octets, trace header included, as on disk.
+    pub octets: u64,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// When it is due.
+    pub next: SystemTime,
+}
+
+impl Waiting {
+    /// The recipients to be tried.
+    pub fn open(&self) -> impl Iterator<Item = &Address> {
+        self.recipients.iter().filter(|(_, s)| matches!(s, RecipientState::Waiting { .. })).map(|(address, _)| address)
+    }
+
+    /// The recipients that were given up and whose sender was not told yet.
+    pub fn failed(&self) -> impl Iterator<Item = (&Address, &str, &str)> {
+        self.recipients.iter().filter_map(|(address, state)| match state {
+            RecipientState::Failed { status, why } => Some((address, status.as_str(), why.as_str())),
+            RecipientState::Waiting { .. } | RecipientState::Done => None,
+        })
+    }
+
+    /// Whether nobody is left to be tried or to be told of.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.recipients.iter().all(|(_, state)| *state == RecipientState::Done)
+    }
+
+    /// Takes the outcomes of one attempt. A recipient that is done stays so, and only one that failed can be told of.
+    pub fn apply(&mut self, outcomes: &[(Address, Outcome)]) {
+        for (address, outcome) in outcomes {
+            let told = *outcome == Outcome::Told;
+            let fits = |(a, state): &&mut (Address, RecipientState)| {
+                a == address
+                    && match state {
+                        RecipientState::Waiting { .. } => !told,
+                        RecipientState::Failed { .. } => told,
+                        RecipientState::Done => false,
+                    }
+            };
+            let Some((_, state)) = self.recipients.iter_mut().find(fits) else { continue };
+            *state = match outcome {
+                Outcome::Delivered { .. } | Outcome::Told => RecipientState::Done,
+                Outcome::Deferred { status, why } => {
+                    RecipientState::Waiting { last: Some((status.clone(), why.clone())) }
+                }
+                Outcome::Failed { status, why } => RecipientState::Failed { status: status.clone(), why: why.clone() },
+            };
+        }
+    }
+
+    /// An attempt has ended at `now`: when the next one is, or, past the lifetime, who is given up. What that changes
+    /// is returned, to be recorded.
+    pub fn reschedule(&mut self, policy: &Policy, now: SystemTime) -> Vec<(Address, Outcome)> {
+        self.attempts = self.attempts.saturating_add(1);
+        self.next = now + policy.wait_after(self.attempts);
+        let age = now.duration_since(self.arrived).unwrap_or_default();
+        if !policy.is_over(age) {
+            return Vec::new();
+        }
+        let expired = self.recipients.iter().filter_map(|(address, state)| {
+            let RecipientState::Waiting { last } = state else { return None };
+            let last = last.as_ref().map_or("no attempt was made", |(_, why)| why);
+            // RFC 3463 §3.5: X.4.7, delivery time expired.
+            let (status, why) = ("5.4.7".to_owned(), format!("delivery time expired; last: {last}"));
+            Some((address.clone(), Outcome::Failed { status, why }))
+        });
+        let expired: Vec<_> = expired.collect();
+        self.apply(&expired);
+        expired
+    }
+
+    /// Pulls a time that lies too far ahead back: the wall clock may have jumped while we were down.
+    pub fn clamp(&mut self, policy: &Policy, now: SystemTime) {
+        self.next = self.next.min(now + policy.retry_max);
+        self.arrived = self.arrived.min(now + Duration::from_secs(1));
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn waiting(recipients: &[&str]) -> Waiting {
+        let address = |t: &str| Address::parse(t).expect("an address");
+        Waiting {
+            id: QueueId::parse("abc-1").expect("an id"),
+            sender: ReversePath::Address(address("alice@example.com")),
+            recipients: recipients.iter().map(|r| (address(r), RecipientState::Waiting { last: None })).collect(),
+            arrived: SystemTime::UNIX_EPOCH,
+            octets: 10,
+            attempts: 0,
+            next: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    const POLICY: Policy = Policy {
+        retry_min: Duration::from_secs(300),
+        retry_max: Duration::from_secs(4000),
+        lifetime: Duration::from_secs(432_000),
+    };
+
+    #[test]
+    fn every_recipient_has_his_own_fate() {
+        let mut entry = waiting(&["a@x.example", "b@x.example", "c@x.example"]);
+        let address = |t: &str| Address::parse(t).expect("an address");
+        entry.apply(&[
+            (address("a@x.example"), Outcome::Delivered { by: "x".to_owned() }),
+            (address("b@x.example"), Outcome::Failed { status: "5.1.1".to_owned(), why: "no".to_owned() }),
+            (address("c@x.example"), Outcome::Deferred { status: "4.2.0".to_owned(), why: "later".to_owned() }),
+        ]);
+        assert_eq!(entry.open().map(ToString::to_string).collect::<Vec<_>>(), ["c@x.example"]);
+        assert_eq!(entry.failed().count(), 1);
+        assert!(entry.reschedule(&POLICY, SystemTime::UNIX_EPOCH + Duration::from_secs(10)).is_empty());
+        assert_eq!(entry.next, SystemTime::UNIX_EPOCH + Duration::from_secs(310));
+        entry
+            .apply(&[(address("a@x.example"), Outcome::Failed { status: "5.0.0".to_owned(), why: "late".to_owned() })]);
+        assert_eq!(entry.failed().count(), 1, "what was delivered stays delivered");
+    }
+
+    #[test]
+    fn after_its_lifetime_a_message_is_given_up() {
+        let mut entry = waiting(&["a@x.example"]);
+        assert!(entry.reschedule(&POLICY, SystemTime::UNIX_EPOCH + Duration::from_secs(431_999)).is_empty());
+        assert_eq!(entry.reschedule(&POLICY, SystemTime::UNIX_EPOCH + Duration::from_secs(432_000)).len(), 1);
+        assert!(entry.open().next().is_none() && !entry.is_done(), "the sender is to be told");
+        assert_eq!(entry.failed().map(|(_, status, _)| status.to_owned()).collect::<Vec<_>>(), ["5.4.7"]);
+        entry.apply(&[(Address::parse("a@x.example").expect("an address"), Outcome::Told)]);
+        assert!(entry.is_done());
+    }
+
+    #[test]
+    fn a_clock_that_jumped_makes_nobody_wait_for_years() {
+        let mut entry = waiting(&["a@x.example"]);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        entry.next = now + Duration::from_secs(86_400 * 3650);
+        entry.clamp(&POLICY, now);
+        assert_eq!(entry.next, now + POLICY.retry_max);
+    }
+}

@@ -1,0 +1,270 @@
+//! Changes of messages that are there: flags, `\Recent`, expunge.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::fsio;
+use crate::mail::flags::Flags;
+use crate::mail::ids::Uid;
+use crate::mail::limits::FLAG_SYNC;
+use crate::mail::limits::RENAMES_AT_ONCE;
+
+use super::context::lock;
+use super::error::Result;
+use super::error::StoreError;
+use super::file_name;
+use super::file_name::FileName;
+use super::folder::Stamp;
+use super::keywords;
+use super::mailbox::Mailbox;
+use super::mailbox::Work;
+use super::snapshot::FlagChange;
+use super::snapshot::FlagOp;
+use super::snapshot::Message;
+use super::snapshot::Snapshot;
+
+/// What became of a file.
+enum Done {
+    /// It has this name in `cur/` now.
+    Renamed(FileName),
+    /// It is gone.
+    Removed,
+    /// There was nothing to do.
+    Nothing,
+}
+
+/// Another program may rename a file between our look and our change; so often we look again.
+const TRIES: u32 = 3;
+
+impl Mailbox {
+    /// See [`Mailbox::claim_recent`]; for callers on a blocking thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn claim_recent_blocking(&self) -> Result<Vec<Uid>> {
+        let mut work = self.work();
+        self.look(&mut work)?;
+        let recent: Vec<Uid> = lock(&self.shown).messages.iter().filter(|m| m.recent).map(|m| m.uid).collect();
+        if recent.is_empty() {
+            return Ok(recent);
+        }
+        let (claimed, error) = self.change_files(&mut work, &recent, |folder, message, name| {
+            let renamed = file_name::with_flags(name, message.flags);
+            fsio::rename(&file(folder, message, name), &file_in(folder, "cur", &renamed))?;
+            Ok(Done::Renamed(renamed))
+        })?;
+        // The next delivery syncs `new/`, where these are missing now: `cur/`, where they are, comes first.
+        self.context.sync(&self.folder()?.join("cur"))?;
+        if let Some(error) = error {
+            // A mailbox that cannot be written can still be read.
+            tracing::warn!(mailbox = %self.name(), %error, "new messages stay where they are");
+        }
+        Ok(claimed)
+    }
+
+    /// See [`Mailbox::store`]; for callers on a blocking thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn store_blocking(self: &Arc<Self>, uids: &[Uid], change: &FlagChange) -> Result<Arc<Snapshot>> {
+        let mut work = self.work();
+        self.look_if_new(&mut work)?;
+        let given = change.system.union(match change.op {
+            FlagOp::Remove => work.keywords.known(&change.keywords),
+            FlagOp::Add | FlagOp::Replace => self.keyword_flags(&mut work, &change.keywords)?,
+        });
+        let (changed, error) = self.change_files(&mut work, uids, |folder, message, name| {
+            let flags = change.op.apply(message.flags, given);
+            if flags == message.flags {
+                return Ok(Done::Nothing);
+            }
+            let renamed = file_name::with_flags(name, flags);
+            fsio::rename(&file(folder, message, name), &file_in(folder, "cur", &renamed))?;
+            Ok(Done::Renamed(renamed))
+        })?;
+        drop(work);
+        if !changed.is_empty() {
+            self.sync_flags_soon();
+        }
+        match error {
+            Some(error) => Err(StoreError::io("changing flags")(error)),
+            None => Ok(self.snapshot()),
+        }
+    }
+
+    /// See [`Mailbox::expunge`]; for callers on a blocking thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn expunge_blocking(&self, uids: &[Uid]) -> Result<Vec<Uid>> {
+        let mut work = self.work();
+        self.look_if_new(&mut work)?;
+        let mut touched = [false; 2];
+        let (expunged, error) = self.change_files(&mut work, uids, |folder, message, name| {
+            fsio::remove(&file(folder, message, name))?;
+            touched[usize::from(message.recent)] = true;
+            Ok(Done::Removed)
+        })?;
+        let folder = self.folder()?;
+        for (sub, touched) in ["cur", "new"].into_iter().zip(touched) {
+            if touched {
+                self.context.sync(&folder.join(sub))?;
+            }
+        }
+        for uid in &expunged {
+            work.fields.remove(uid);
+        }
+        self.drop_dead_lines(&mut work, expunged.len());
+        match error {
+            Some(error) => Err(StoreError::io("expunging")(error)),
+            None => Ok(expunged),
+        }
+    }
+
+    /// Reads the mailbox if that was not done yet.
+    pub(super) fn look_if_new(&self, work: &mut Work) -> Result<()> {
+        self.folder()?;
+        if work.list.is_some() { Ok(()) } else { self.load(work) }
+    }
+
+    /// The flags of keywords; new ones are written down durably before a file name uses their letter.
+    pub(super) fn keyword_flags(&self, work: &mut Work, names: &[String]) -> Result<Flags> {
+        if names.is_empty() {
+            return Ok(Flags::NONE);
+        }
+        let used = lock(&self.shown).messages.iter().fold(Flags::NONE, |all, m| all.union(m.flags));
+        let mut keywords = work.keywords.clone();
+        let flags = keywords.slots(names, used)?;
+        if keywords != work.keywords {
+            let path = self.folder()?.join(keywords::FILE);
+            fsio::replace(&path, &keywords.format()).map_err(StoreError::io("writing the keywords"))?;
+            work.keywords_stamp = Stamp::of_file(&path).ok();
+            work.keywords = keywords;
+            self.show_keywords(work);
+        }
+        Ok(flags)
+    }
+
+    /// Does something to the file of each of the messages that are there, and shows it. Returns what has changed, and
+    /// the error that ended it early.
+    fn change_files(
+        &self,
+        work: &mut Work,
+        uids: &[Uid],
+        mut act: impl FnMut(&Path, &Message, &[u8]) -> io::Result<Done>,
+    ) -> Result<(Vec<Uid>, Option<io::Error>)> {
+        let folder = self.folder()?;
+        let now = self.context.clock.instant();
+        let mut pending = uids.to_vec();
+        pending.sort_unstable();
+        pending.dedup();
+        let mut changed = Vec::new();
+        for _ in 0..TRIES {
+            let (mut outcomes, mut moved_away, mut error) = (Vec::new(), Vec::new(), None);
+            let files = self.files(&pending);
+            'all: for some in files.chunks(RENAMES_AT_ONCE) {
+                let mut folders = lock(&self.folders);
+                let end = folders.change(&folder, now, || {
+                    for (message, name) in some {
+                        match act(&folder, message, name) {
+                            Ok(done) => outcomes.push((message.uid, done)),
+                            Err(e) if e.kind() == io::ErrorKind::NotFound => moved_away.push(message.uid),
+                            Err(e) => return Some(e),
+                        }
+                    }
+                    None
+                });
+                if end.is_some() {
+                    error = end;
+                    break 'all;
+                }
+            }
+            changed.extend(self.show_done(outcomes));
+            if moved_away.is_empty() || error.is_some() {
+                return Ok((changed, error));
+            }
+            self.rescan(work)?;
+            pending = moved_away;
+        }
+        lock(&self.folders).forget();
+        Ok((changed, None))
+    }
+
+    /// The messages that are there, with their files.
+    pub(super) fn files(&self, uids: &[Uid]) -> Vec<(Message, FileName)> {
+        let shown = lock(&self.shown);
+        let places = uids.iter().filter_map(|uid| shown.position(*uid));
+        places.map(|at| (shown.messages[at], shown.names[at].clone())).collect()
+    }
+
+    fn show_done(&self, outcomes: Vec<(Uid, Done)>) -> Vec<Uid> {
+        let mut changed = Vec::new();
+        let mut removed = HashMap::new();
+        let mut shown = lock(&self.shown);
+        let modseq = self.next_modseq(&shown);
+        for (uid, done) in outcomes {
+            let Some(at) = shown.position(uid) else { continue };
+            match done {
+                Done::Renamed(name) => {
+                    let flags = file_name::flags(&name);
+                    let message = &mut shown.messages[at];
+                    if flags != message.flags {
+                        message.modseq = modseq;
+                    }
+                    (message.flags, message.recent) = (flags, false);
+                    shown.names[at] = name;
+                    changed.push(uid);
+                }
+                Done::Removed => {
+                    removed.insert(uid, ());
+                    changed.push(uid);
+                }
+                Done::Nothing => {}
+            }
+        }
+        if !removed.is_empty() {
+            let keep: Vec<bool> = shown.messages.iter().map(|m| !removed.contains_key(&m.uid)).collect();
+            let (mut for_messages, mut for_names) = (keep.iter(), keep.iter());
+            shown.messages.retain(|_| for_messages.next().is_some_and(|k| *k));
+            shown.names.retain(|_| for_names.next().is_some_and(|k| *k));
+        }
+        if !changed.is_empty() {
+            self.changed(shown, modseq);
+        }
+        changed
+    }
+
+    /// Syncs `cur/` a little later, once for all STOREs until then.
+    fn sync_flags_soon(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.flags_unsynced.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let this = Arc::clone(self);
+        runtime.spawn(async move {
+            tokio::time::sleep(FLAG_SYNC).await;
+            let synced = super::context::blocking(move || {
+                this.flags_unsynced.store(false, Ordering::Release);
+                this.context.sync(&this.folder()?.join("cur"))
+            });
+            match synced.await {
+                Ok(()) | Err(StoreError::NoSuchMailbox) => {}
+                Err(error) => tracing::warn!(?error, "changed flags are not synced"),
+            }
+        });
+    }
+}
+
+/// Where the file of a message is.
+pub(super) fn file(folder: &Path, message: &Message, name: &[u8]) -> std::path::PathBuf {
+    file_in(folder, if message.recent { "new" } else { "cur" }, name)
+}
+
+/// A file in `new/`, `cur/` or `tmp/`.
+pub(super) fn file_in(folder: &Path, sub: &str, name: &[u8]) -> std::path::PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    folder.join(sub).join(std::ffi::OsStr::from_bytes(name))
+}

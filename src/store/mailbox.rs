@@ -1,0 +1,328 @@
+//! One live mailbox, shared by all sessions of the user and by deliveries.
+//!
+//! Three locks, always taken in this order, none ever held across an `await`:
+//!
+//! 1. `work`: one change at a time; held during file work, on blocking threads only;
+//! 2. `folders`: the folders' time stamps and the deliveries without a UID; held for a few renames;
+//! 3. `shown`: what is in memory; held for moments.
+//!
+//! Only who holds `work` changes what is shown. A message is shown when its line in the UID list is on disk, so that
+//! its UID will never name another. After a panic while `work` is held the mailbox is read from disk again.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
+use crate::fsio::Content;
+use crate::mail::flags::Flags;
+use crate::mail::ids::Uid;
+use crate::mail::ids::UidValidity;
+use crate::mail::mailbox::MailboxName;
+
+use super::context::Context;
+use super::context::Validities;
+use super::context::blocking;
+use super::context::lock;
+use super::error::Result;
+use super::error::StoreError;
+use super::file_name::FileName;
+use super::folder::Folders;
+use super::folder::Stamp;
+use super::keywords::Keywords;
+use super::snapshot::Copied;
+use super::snapshot::FlagChange;
+use super::snapshot::Message;
+use super::snapshot::Snapshot;
+use super::uidlist::Header;
+
+/// A mailbox in memory. All methods that are not `async` and not `_blocking` return at once.
+#[derive(Debug)]
+pub struct Mailbox {
+    pub(super) context: Arc<Context>,
+    pub(super) validities: Arc<Validities>,
+    pub(super) place: Mutex<Place>,
+    work: Mutex<Work>,
+    pub(super) folders: Mutex<Folders>,
+    pub(super) shown: Mutex<Shown>,
+    version: watch::Sender<u64>,
+    pub(super) publishing: AtomicBool,
+    pub(super) flags_unsynced: AtomicBool,
+}
+
+/// Where it lies.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) name: MailboxName,
+    pub(super) folder: PathBuf,
+    pub(super) gone: bool,
+}
+
+/// What is known of the files beside the messages.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// `None` before the mailbox was read.
+    pub(super) list: Option<ListState>,
+    pub(super) keywords: Keywords,
+    pub(super) keywords_stamp: Option<Stamp>,
+    /// Fields of the UID list's lines, where there are any.
+    pub(super) fields: HashMap<Uid, Box<[u8]>>,
+}
+
+/// The UID list on disk.
+#[derive(Debug)]
+pub(super) struct ListState {
+    pub(super) header: Header,
+    pub(super) stamp: Option<Stamp>,
+    /// Lines of messages that are gone.
+    pub(super) dead: usize,
+    /// Whether it must be written anew before anything is appended.
+    pub(super) rewrite: bool,
+}
+
+/// What sessions see.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    pub(super) messages: Vec<Message>,
+    /// The file of each message.
+    pub(super) names: Vec<FileName>,
+    pub(super) validity: Option<UidValidity>,
+    pub(super) next: Option<Uid>,
+    pub(super) keywords: Arc<[String]>,
+    pub(super) version: u64,
+    pub(super) highest_modseq: u64,
+    /// Made when asked for, once per change.
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+impl Mailbox {
+    /// A mailbox that was not read yet.
+    pub(super) fn new(context: Arc<Context>, validities: Arc<Validities>, name: MailboxName, folder: PathBuf) -> Self {
+        Self {
+            context,
+            validities,
+            place: Mutex::new(Place { name, folder, gone: false }),
+            work: Mutex::new(Work {
+                list: None,
+                keywords: Keywords::none(),
+                keywords_stamp: None,
+                fields: HashMap::new(),
+            }),
+            folders: Mutex::default(),
+            shown: Mutex::default(),
+            version: watch::Sender::new(0),
+            publishing: AtomicBool::new(false),
+            flags_unsynced: AtomicBool::new(false),
+        }
+    }
+
+    /// Its name now: it may be renamed while it is selected.
+    #[must_use]
+    pub fn name(&self) -> MailboxName {
+        lock(&self.place).name.clone()
+    }
+
+    /// What is known now, without a look at the disk.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        let mut shown = lock(&self.shown);
+        if let Some(snapshot) = &shown.snapshot {
+            return Arc::clone(snapshot);
+        }
+        let snapshot = Arc::new(Snapshot {
+            version: shown.version,
+            // Nobody gets a mailbox before it was read; see `AccountStore::mailbox`.
+            validity: shown.validity.unwrap_or_else(|| std::num::NonZeroU32::MIN.into()),
+            next: shown.next.unwrap_or(Uid::FIRST),
+            messages: shown.messages.as_slice().into(),
+            keywords: Arc::clone(&shown.keywords),
+            highest_modseq: shown.highest_modseq,
+        });
+        shown.snapshot = Some(Arc::clone(&snapshot));
+        snapshot
+    }
+
+    /// [`Snapshot::version`] as it grows. While somebody has such a receiver, deliveries are shown by themselves.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Looks for changes by other programs, and shows new messages. For NOOP, CHECK, SELECT and the timer of IDLE.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchMailbox`] where it was deleted; what the file system says.
+    pub async fn refresh(self: &Arc<Self>) -> Result<Arc<Snapshot>> {
+        let this = Arc::clone(self);
+        blocking(move || this.refresh_blocking()).await
+    }
+
+    /// The messages that no session was told of, which are `\Recent` for the caller and nobody else after this. They
+    /// move to `cur/`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn claim_recent(self: &Arc<Self>) -> Result<Vec<Uid>> {
+        let this = Arc::clone(self);
+        blocking(move || this.claim_recent_blocking()).await
+    }
+
+    /// Changes flags. UIDs that are not there are passed over. Durable within a second.
+    ///
+    /// # Errors
+    /// [`StoreError::KeywordLimit`]; what the file system says, in which case some may have changed.
+    pub async fn store(self: &Arc<Self>, uids: &[Uid], change: FlagChange) -> Result<Arc<Snapshot>> {
+        let (this, uids) = (Arc::clone(self), uids.to_vec());
+        blocking(move || this.store_blocking(&uids, &change)).await
+    }
+
+    /// Removes messages for good and returns the UIDs of those that were there. Durable.
+    ///
+    /// # Errors
+    /// What the file system says, in which case some may be gone.
+    pub async fn expunge(self: &Arc<Self>, uids: &[Uid]) -> Result<Vec<Uid>> {
+        let (this, uids) = (Arc::clone(self), uids.to_vec());
+        blocking(move || this.expunge_blocking(&uids)).await
+    }
+
+    /// Copies messages with flags and dates: all or none. UIDs that are not there are passed over. Durable.
+    ///
+    /// # Errors
+    /// What the file system says; [`StoreError::KeywordLimit`] of the destination.
+    pub async fn copy(self: &Arc<Self>, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
+        let (this, uids, to) = (Arc::clone(self), uids.to_vec(), Arc::clone(to));
+        blocking(move || this.copy_blocking(&uids, &to)).await
+    }
+
+    /// Copies, then removes what was copied. Durable.
+    ///
+    /// # Errors
+    /// As [`Mailbox::copy`]; if only the removal fails, messages are in both mailboxes.
+    pub async fn move_to(self: &Arc<Self>, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
+        let (this, uids, to) = (Arc::clone(self), uids.to_vec(), Arc::clone(to));
+        blocking(move || {
+            let copied = this.copy_blocking(&uids, &to)?;
+            let moved: Vec<Uid> = copied.pairs.iter().map(|(old, _)| *old).collect();
+            this.expunge_blocking(&moved)?;
+            Ok(copied)
+        })
+        .await
+    }
+
+    /// Adds a message; `date` is its INTERNALDATE, now by default. Durable.
+    ///
+    /// # Errors
+    /// What the file system says; [`StoreError::KeywordLimit`].
+    pub async fn append(
+        self: &Arc<Self>,
+        content: Content,
+        flags: Flags,
+        keywords: &[String],
+        date: Option<SystemTime>,
+    ) -> Result<Uid> {
+        let (this, keywords) = (Arc::clone(self), keywords.to_vec());
+        blocking(move || this.append_blocking(&content, flags, &keywords, date)).await
+    }
+
+    /// The bytes of a message as on disk: LF, or CRLF where the file has it.
+    ///
+    /// # Errors
+    /// [`StoreError::MessageGone`]; what the file system says.
+    pub async fn read(self: &Arc<Self>, uid: Uid) -> Result<Vec<u8>> {
+        let this = Arc::clone(self);
+        blocking(move || this.read_blocking(uid)).await
+    }
+
+    /// The file of a message.
+    ///
+    /// # Errors
+    /// As [`Mailbox::read`].
+    pub async fn open_message(self: &Arc<Self>, uid: Uid) -> Result<File> {
+        let this = Arc::clone(self);
+        blocking(move || this.open_message_blocking(uid)).await
+    }
+
+    /// Octets on the wire of those of the messages that are there; later snapshots have them too. Reads the files
+    /// whose names do not tell.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn sizes(self: &Arc<Self>, uids: &[Uid]) -> Result<Vec<(Uid, u64)>> {
+        let (this, uids) = (Arc::clone(self), uids.to_vec());
+        blocking(move || this.sizes_blocking(&uids)).await
+    }
+
+    /// INTERNALDATE, seconds since 1970, of those of the messages that are there; later snapshots have them too.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn dates(self: &Arc<Self>, uids: &[Uid]) -> Result<Vec<(Uid, i64)>> {
+        let (this, uids) = (Arc::clone(self), uids.to_vec());
+        blocking(move || this.dates_blocking(&uids)).await
+    }
+
+    /// How many messages are in memory.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.shown).messages.len()
+    }
+
+    /// The folder, unless the mailbox was deleted.
+    pub(super) fn folder(&self) -> Result<PathBuf> {
+        let place = lock(&self.place);
+        if place.gone { Err(StoreError::NoSuchMailbox) } else { Ok(place.folder.clone()) }
+    }
+
+    /// The right to change. After a panic of another who had it, nothing in memory is believed.
+    pub(super) fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(|poisoned| {
+            self.work.clear_poison();
+            let mut work = poisoned.into_inner();
+            work.list = None;
+            lock(&self.folders).reset();
+            work
+        })
+    }
+
+    /// The next mod-sequence: above all before, and near the clock, so that it grows over a restart.
+    pub(super) fn next_modseq(&self, shown: &Shown) -> u64 {
+        let micros = u64::try_from(self.context.clock.since_epoch().as_micros()).unwrap_or(u64::MAX >> 1);
+        micros.max(shown.highest_modseq.saturating_add(1))
+    }
+
+    /// Whether anybody waits for changes.
+    pub(super) fn is_watched(&self) -> bool {
+        self.version.receiver_count() > 0
+    }
+
+    /// Wakes who waits: the mailbox is gone.
+    pub(super) fn wake(&self) {
+        self.version.send_modify(|_| ());
+    }
+
+    /// Ends a change of what is shown: the next snapshot is a new one, and who waits is woken.
+    pub(super) fn changed(&self, mut shown: MutexGuard<'_, Shown>, modseq: u64) {
+        shown.highest_modseq = shown.highest_modseq.max(modseq);
+        shown.version += 1;
+        shown.snapshot = None;
+        let version = shown.version;
+        drop(shown);
+        self.version.send_replace(version);
+    }
+}
+
+impl Shown {
+    /// Something was learnt about a message that has not changed.
+    pub(super) fn learnt(&mut self) {
+        self.snapshot = None;
+    }
+
+    /// Place of a message.
+    pub(super) fn position(&self, uid: Uid) -> Option<usize> {
+        self.messages.binary_search_by_key(&uid, |m| m.uid).ok()
+    }
+}

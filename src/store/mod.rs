@@ -1,0 +1,162 @@
+//! Mailboxes on disk: plain Maildir++ with Dovecot's own files, and nothing else.
+//!
+//! # What is promised
+//!
+//! A delivery, APPEND, COPY, MOVE, EXPUNGE, and a change of the tree are durable when they return; STORE is within a
+//! second. A UID that was shown never names another message, whatever the crash. Every file that another program put
+//! there is left as it is.
+//!
+//! # Every state of a file after a crash, and who repairs it
+//!
+//! | on disk | how it came | what happens |
+//! | --- | --- | --- |
+//! | a file in `tmp/` | cut before the rename; nobody was told yes | removed at loading when 36 hours old; a second try of the same delivery replaces it |
+//! | a file in `new/`, no line in `dovecot-uidlist` | delivered, not yet shown to any client | gets the next UID at loading, by the time in its name |
+//! | a file in `cur/`, no line | APPEND or COPY cut before the OK, or another program | the same |
+//! | a line, no file | expunged, or the file's name was not synced before the cut | nothing is shown; the UID stays used; the line goes when a quarter is dead |
+//! | half a line at the end, or zeros | cut while appending; its UID was never shown | dropped at loading, the list written anew |
+//! | no `dovecot-uidlist`, or no valid first line | lost | all messages get new UIDs under a larger UIDVALIDITY |
+//! | `.dovecot-uidlist.<pid>.tmp` and the like | cut while replacing | the old file counts; the next replacement removes the leftover of the same process number |
+//! | a letter without a name in `dovecot-keywords` | that file was lost | the letter stays in the file name and is not given to another keyword |
+//! | a message in both mailboxes | MOVE cut between its halves | stays in both |
+//! | `..facteur-removed-*` | cut while deleting a mailbox | removed when the account is opened |
+//! | a folder without `cur`, `new` or `tmp` | cut while creating a mailbox | completed when it is opened |
+//! | some mailboxes under an old parent's name | cut while renaming a family | listed there; the rename can be repeated |
+//!
+//! # Locks, in the order in which they are taken
+//!
+//! The tree of an account (`AccountStore::tree`), then of one mailbox `work`, `folders`, `shown` (see `mailbox.rs`).
+//! Nobody holds the `work` of two mailboxes: COPY reads names from the source and locks the destination alone. The
+//! maps of live mailboxes and of folder syncs are locked for moments, with nothing taken inside.
+
+mod account;
+mod change;
+mod commit;
+mod context;
+mod deliver;
+mod error;
+mod file_name;
+mod folder;
+mod folder_name;
+mod keywords;
+mod load;
+mod mailbox;
+mod read;
+mod snapshot;
+mod special_use;
+mod subscriptions;
+mod transfer;
+mod uidlist;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use crate::clock::Clock;
+
+use context::Context;
+use context::lock;
+use deliver::Deliverer;
+
+pub use account::AccountStore;
+pub use account::Listed;
+pub use deliver::Delivery;
+pub use error::Result;
+pub use error::StoreError;
+pub use mailbox::Mailbox;
+pub use snapshot::Copied;
+pub use snapshot::FlagChange;
+pub use snapshot::FlagOp;
+pub use snapshot::Message;
+pub use snapshot::Snapshot;
+
+/// All mailboxes of a daemon.
+#[derive(Debug)]
+pub struct Store {
+    context: Arc<Context>,
+    accounts: Mutex<HashMap<PathBuf, Arc<AccountStore>>>,
+}
+
+impl Store {
+    /// A store with nothing live yet. One per daemon: two would not see each other's changes at once.
+    #[must_use]
+    pub fn open(clock: Clock) -> Arc<Self> {
+        Arc::new(Self { context: Arc::new(Context::new(clock)), accounts: Mutex::default() })
+    }
+
+    /// The mailboxes in a Maildir, which is made when missing, with the usual mailboxes if it has none.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn account(self: &Arc<Self>, maildir: &Path) -> Result<Arc<AccountStore>> {
+        let (this, maildir) = (Arc::clone(self), maildir.to_owned());
+        context::blocking(move || {
+            let account = this.account_blocking(&maildir)?;
+            // The whole Maildir may have been removed since the last time.
+            if !maildir.join("cur").is_dir() {
+                account.prepare()?;
+            }
+            Ok(account)
+        })
+        .await
+    }
+
+    /// Delivers a message into inboxes. One outcome per Maildir, in order; each `Ok` is durable.
+    pub async fn deliver(self: &Arc<Self>, message: Delivery) -> Vec<Result<()>> {
+        let this = Arc::clone(self);
+        let count = message.maildirs.len();
+        match tokio::task::spawn_blocking(move || this.deliver_blocking(&message)).await {
+            Ok(outcomes) => outcomes,
+            Err(_) => (0..count)
+                .map(|_| {
+                    let source = std::io::Error::other("a bug ended the delivery");
+                    Err(StoreError::Io { doing: "delivering a message", source })
+                })
+                .collect(),
+        }
+    }
+
+    /// See [`Store::deliver`]; for callers on a blocking thread.
+    #[must_use]
+    pub fn deliver_blocking(&self, message: &Delivery) -> Vec<Result<()>> {
+        let accounts = |maildir: &Path| self.account_blocking(maildir);
+        // An alias may lead to the same inbox twice: one message, one outcome.
+        let mut once: Vec<PathBuf> = Vec::new();
+        let mut places = Vec::new();
+        for maildir in &message.maildirs {
+            places.push(once.iter().position(|m| m == maildir).unwrap_or_else(|| {
+                once.push(maildir.clone());
+                once.len() - 1
+            }));
+        }
+        let repeats = once.len() < places.len();
+        let delivery = Delivery { maildirs: once, ..message.clone() };
+        let outcomes = Deliverer { context: &self.context, accounts: &accounts, delivery: &delivery }.deliver();
+        if !repeats {
+            return outcomes;
+        }
+        let again = |outcome: &Result<()>| match outcome {
+            Ok(()) => Ok(()),
+            Err(StoreError::Full(e)) => Err(StoreError::Full(e.kind().into())),
+            Err(e) => Err(StoreError::io("delivering a message")(std::io::Error::other(e.to_string()))),
+        };
+        places.into_iter().map(|at| again(&outcomes[at])).collect()
+    }
+
+    fn account_blocking(&self, maildir: &Path) -> Result<Arc<AccountStore>> {
+        if let Some(account) = lock(&self.accounts).get(maildir) {
+            return Ok(Arc::clone(account));
+        }
+        let account = Arc::new(AccountStore::open(Arc::clone(&self.context), maildir)?);
+        Ok(Arc::clone(lock(&self.accounts).entry(maildir.to_owned()).or_insert(account)))
+    }
+}
+
+impl Drop for Store {
+    /// The mailboxes that are kept in memory hold what keeps them.
+    fn drop(&mut self) {
+        self.context.keep_none();
+    }
+}

@@ -1,0 +1,142 @@
+//! Reading messages: bytes, sizes, dates.
+
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+
+use crate::fsio;
+use crate::mail::ids::Uid;
+
+use super::change::file;
+use super::context::lock;
+use super::error::Result;
+use super::error::StoreError;
+use super::mailbox::Mailbox;
+use super::snapshot::Message;
+
+/// Another program may rename a file between our look and our opening; so often we look again.
+const TRIES: u32 = 3;
+
+impl Mailbox {
+    /// See [`Mailbox::read`]; for callers on a blocking thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_blocking(&self, uid: Uid) -> Result<Vec<u8>> {
+        let mut file = self.open_message_blocking(uid)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(StoreError::io("reading a message"))?;
+        Ok(bytes)
+    }
+
+    /// See [`Mailbox::open_message`]; for callers on a blocking thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_message_blocking(&self, uid: Uid) -> Result<File> {
+        for _ in 0..TRIES {
+            let (message, name) = self.files(&[uid]).pop().ok_or(StoreError::MessageGone)?;
+            let folder = self.folder().map_err(|_| StoreError::MessageGone)?;
+            match fsio::open_regular(&file(&folder, &message, &name)) {
+                Ok(file) => return Ok(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(StoreError::io("opening a message")(error)),
+            }
+            // One of us is just renaming it: the lock waits for that. Otherwise somebody else did.
+            let mut work = self.work();
+            let same = self.files(&[uid]).pop().is_some_and(|(_, now)| now == name);
+            if same {
+                self.rescan(&mut work).map_err(|_| StoreError::MessageGone)?;
+            }
+        }
+        Err(StoreError::MessageGone)
+    }
+
+    /// See [`Mailbox::sizes`]; for callers on a blocking thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sizes_blocking(&self, uids: &[Uid]) -> Result<Vec<(Uid, u64)>> {
+        self.learn(uids, |message| message.wire_size, |message, size| message.wire_size = Some(size), count_wire_octets)
+    }
+
+    /// See [`Mailbox::dates`]; for callers on a blocking thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn dates_blocking(&self, uids: &[Uid]) -> Result<Vec<(Uid, i64)>> {
+        self.learn(
+            uids,
+            |message| message.date,
+            |message, date| message.date = Some(date),
+            |file| Ok(file.metadata()?.mtime()),
+        )
+    }
+
+    /// Something about messages that is in memory for most of them, and otherwise found in their files.
+    fn learn<T: Copy>(
+        &self,
+        uids: &[Uid],
+        known: impl Fn(&Message) -> Option<T>,
+        set: impl Fn(&mut Message, T),
+        find: impl Fn(&mut File) -> io::Result<T>,
+    ) -> Result<Vec<(Uid, T)>> {
+        let mut all = Vec::with_capacity(uids.len());
+        let mut missing = Vec::new();
+        let shown = lock(&self.shown);
+        for at in uids.iter().filter_map(|uid| shown.position(*uid)) {
+            let message = &shown.messages[at];
+            match known(message) {
+                Some(value) => all.push((message.uid, value)),
+                None => missing.push(message.uid),
+            }
+        }
+        drop(shown);
+        if missing.is_empty() {
+            return Ok(all);
+        }
+        let mut learnt = Vec::with_capacity(missing.len());
+        for uid in missing {
+            match self.open_message_blocking(uid) {
+                Ok(mut file) => learnt.push((uid, find(&mut file).map_err(StoreError::io("reading a message"))?)),
+                Err(StoreError::MessageGone) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut shown = lock(&self.shown);
+        for (uid, value) in &learnt {
+            if let Some(at) = shown.position(*uid) {
+                set(&mut shown.messages[at], *value);
+            }
+        }
+        shown.learnt();
+        drop(shown);
+        all.extend(learnt);
+        all.sort_by_key(|(uid, _)| *uid);
+        Ok(all)
+    }
+}
+
+/// Octets with every line ended by CRLF.
+fn count_wire_octets(file: &mut File) -> io::Result<u64> {
+    let mut buffer = vec![0; 65_536];
+    let (mut octets, mut previous) = (0, 0);
+    loop {
+        let n = match file.read(&mut buffer) {
+            Ok(0) => return Ok(octets),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        octets += wire_octets(&buffer[..n], previous);
+        previous = buffer[n - 1];
+    }
+}
+
+/// Octets of these bytes on the wire; `previous` is the one before them.
+pub(super) fn wire_octets(bytes: &[u8], previous: u8) -> u64 {
+    let before = |at: usize| if at == 0 { previous } else { bytes[at - 1] };
+    let alone = memchr::memchr_iter(b'\n', bytes).filter(|at| before(*at) != b'\r').count();
+    bytes.len() as u64 + alone as u64
+}
