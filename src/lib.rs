@@ -26,5 +26,5 @@ pub mod net;
 pub mod protocol;
 pub mod queue;
 pub mod server;
-pub mod tls;
 pub mod store;
+pub mod tls;
