@@ -5,10 +5,11 @@
 //! | layer | modules | what they are |
 //! | --- | --- | --- |
 //! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`] | nouns, the shape of machines, and the only doors to clock and disk |
-//! | 1 | [`protocol::sasl`] | tools |
-//! | 2a | [`protocol::smtp`] | machines: no sockets, files, clocks or async |
-//! | 0 | [`mail`], [`protocol::session`], [`clock`], [`fsio`] | nouns, and the only doors to clock and disk |
-//! | 2b | [`store`] | mailboxes: Maildir folders on disk, live mailboxes in memory |
+//! | 1 | [`config`], [`message`], [`protocol::sasl`], [`dns`], [`tls`] | tools |
+//! | 2a | [`protocol::smtp`], [`protocol::pop3`] | machines: no sockets, files, clocks or async |
+//! | 2b | [`net`], [`directory`], [`store`], [`queue`] | services, which own I/O: connections, accounts, mailboxes, mail on its way |
+//! | 3 | [`intake`], [`delivery`] | flows: from the end of data to a verdict, from there to durable places |
+//! | 4 | [`server`], [`admin`] | edges |
 //!
 //! Where to start reading: [`mail`] for the nouns.
 

@@ -65,7 +65,7 @@ pub enum Question {
     /// Are these right, and what is in the inbox?
     Login(Credentials),
     /// Is this message still there? It is sent next.
-    Open(Uid),
+    Open(Handle),
     /// The client has quit: delete these, durably.
     Delete(Vec<Uid>),
 }
@@ -405,7 +405,7 @@ impl Pop3 {
             Some(item) => {
                 let handle = Handle { uid: item.uid, top };
                 let size = item.size;
-                self.ask(Question::Open(handle.uid), Asked::Open(handle, size));
+                self.ask(Question::Open(handle), Asked::Open(handle, size));
             }
             None => self.bad("no such message"),
         }

@@ -63,7 +63,7 @@ impl World {
             Question::Login(c) if c.name == "busy" => Answer::Refused(Refusal::Busy),
             Question::Login(c) if c.name == "banned" => Answer::Refused(Refusal::TooManyFailures),
             Question::Login(_) => Answer::Refused(Refusal::Credentials),
-            Question::Open(which) if which == uid(10) => Answer::Refused(Refusal::Gone),
+            Question::Open(handle) if handle.uid == uid(10) => Answer::Refused(Refusal::Gone),
             Question::Open(_) => Answer::Done,
             Question::Delete(uids) => {
                 self.deleted = Some(uids.iter().map(|u| u.get()).collect());
