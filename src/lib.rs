@@ -10,12 +10,20 @@
 //! | 2b | [`net`], [`directory`], [`store`], [`queue`] | services, which own I/O: connections, accounts, mailboxes, mail on its way |
 //! | 3 | [`intake`], [`delivery`] | flows: from the end of data to a verdict, from there to durable places |
 //! | 4 | [`server`], [`admin`] | edges |
+//! | 1 | [`protocol::sasl`] | tools |
+//! | 1 | [`message`] | RFC 5322 and MIME |
+//! | 2a | [`protocol::imap`] | the pure part of IMAP: fragments, grammar, responses, view |
+//! | 2a | [`protocol::smtp`] | machines: no sockets, files, clocks or async |
+//! | 4 | [`server::imap`] | edges: commands over the services |
+//! | 0 | [`mail`], [`protocol::session`], [`clock`], [`fsio`] | nouns, and the only doors to clock and disk |
+//! | 2b | [`store`] | mailboxes: Maildir folders on disk, live mailboxes in memory |
 //!
 //! Where to start reading: [`mail`] for the nouns.
 
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod delivery;
 pub mod directory;
 pub mod dns;
@@ -24,6 +32,7 @@ pub mod intake;
 pub mod mail;
 pub mod message;
 pub mod net;
+pub mod observe;
 pub mod protocol;
 pub mod queue;
 pub mod server;

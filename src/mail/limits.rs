@@ -170,6 +170,33 @@ pub const EXCHANGERS: usize = 20;
 /// Addresses of all exchangers that are tried in one attempt.
 pub const EXCHANGER_ADDRESSES: usize = 20;
 
+/// Octets of a refused IMAP command that are read and dropped after login, so that the session can go on.
+pub const IMAP_SWALLOW_AFTER_LOGIN: u64 = 64 << 20;
+
+/// Search keys within search keys (`NOT`, `OR`): clients join long lists of addresses by `OR`.
+pub const IMAP_SEARCH_DEPTH: usize = 300;
+
+/// Search keys of one SEARCH.
+pub const IMAP_SEARCH_KEYS: usize = 5000;
+
+/// Octets of a LIST pattern; no mailbox name is longer.
+pub const IMAP_PATTERN_OCTETS: usize = 1000;
+
+/// Patterns of one LIST.
+pub const IMAP_PATTERNS: usize = 50;
+
+/// Items of one FETCH, and header names of one section.
+pub const IMAP_FETCH_ITEMS: usize = 500;
+
+/// What an IMAP session collects before it writes.
+pub const IMAP_OUTPUT_OCTETS: usize = 65_536;
+
+/// What a FETCH or SEARCH reads ahead of the peer.
+pub const IMAP_BATCH_OCTETS: usize = 262_144;
+
+/// How often an idle session looks for changes that other programs made.
+pub const IMAP_IDLE_REFRESH: Duration = Duration::from_secs(5);
+
 /// Longest user name at login: an address with both its halves at their longest.
 pub const USER_NAME_OCTETS: usize = LOCAL_PART_OCTETS + 1 + DOMAIN_OCTETS;
 
@@ -253,3 +280,6 @@ pub const DEAD_UID_LINES: usize = 256;
 
 /// Largest `dovecot-uidlist`, `dovecot-keywords` or `subscriptions` that is read: 4 million messages.
 pub const MAILDIR_LIST_OCTETS: u64 = 400 << 20;
+
+/// A delivery that syncs a folder waits so long for others that are writing their file for the same folder.
+pub const SYNC_PATIENCE: Duration = Duration::from_millis(2);

@@ -1,7 +1,15 @@
-//! The format of a message (RFC 5322): its header and its dates.
+//! RFC 5322 and MIME as values: fields, dates, addresses, encoded words, structure.
 //!
-//! Works on bytes as they are; decoding of words and structure of bodies have their place here and are not needed by
-//! the transport of mail.
+//! Works on bytes as they are. Structure is decided by our own scanner ([`mime`]); `mail-parser` lends its tables of
+//! charsets and nothing else.
 
+pub mod addresses;
 pub mod date;
+pub mod decode;
+pub mod envelope;
+pub mod fields;
 pub mod header;
+pub mod mime;
+pub mod parameters;
+pub mod sent;
+pub mod wire;

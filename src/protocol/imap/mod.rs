@@ -1,0 +1,31 @@
+//! The pure part of IMAP4rev1 (RFC 3501): fragments, grammar, responses, and the mailbox as one client sees it.
+//!
+//! | RFC | what of it | where |
+//! | --- | --- | --- |
+//! | 3501 | IMAP4rev1 | everywhere |
+//! | 2177 | IDLE | `server::imap::command::idle` |
+//! | 2342 | NAMESPACE: one, personal | [`response`] |
+//! | 2971 | ID | [`syntax::command`] |
+//! | 3348 | CHILDREN | `server::imap::command::list` |
+//! | 3691 | UNSELECT | [`syntax::command`] |
+//! | 4315 | UIDPLUS | [`response`] |
+//! | 4959 | SASL-IR | [`syntax::command`] |
+//! | 5161 | ENABLE: nothing to enable yet | [`syntax::command`] |
+//! | 5258 | of LIST-EXTENDED what LIST-STATUS and SPECIAL-USE need | [`syntax::list`] |
+//! | 5530 | response codes | [`response`] |
+//! | 5819 | LIST-STATUS | [`syntax::list`] |
+//! | 6154 | SPECIAL-USE | [`syntax::list`] |
+//! | 6851 | MOVE | [`syntax::command`] |
+//! | 7888 | LITERAL+ after login, LITERAL- before | [`fragment`] |
+//!
+//! Commands themselves are mostly storage and live in `server::imap`. Not supported on purpose: `MULTIAPPEND` and the
+//! other extensions that are not announced; what a client may not use, the grammar does not know.
+
+pub mod fragment;
+pub mod matching;
+pub mod pattern;
+pub mod response;
+pub mod section;
+pub mod structure;
+pub mod syntax;
+pub mod view;

@@ -1,0 +1,93 @@
+//! The arguments of APPEND before its message (RFC 3501 §6.3.11).
+
+use crate::mail::limits::IMAP_NESTING;
+use crate::mail::mailbox::MailboxName;
+use crate::protocol::imap::syntax::command::parse_tag;
+use crate::protocol::imap::syntax::cursor::Cursor;
+use crate::protocol::imap::syntax::cursor::Parsed;
+use crate::protocol::imap::syntax::cursor::SyntaxError;
+use crate::protocol::imap::syntax::date::date_time;
+use crate::protocol::imap::syntax::mailbox::mailbox;
+use crate::protocol::imap::syntax::store::NamedFlags;
+
+/// Where a message goes and what it gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppendArguments {
+    /// The mailbox.
+    pub mailbox: MailboxName,
+    /// Flags to be set.
+    pub flags: NamedFlags,
+    /// INTERNALDATE in seconds since 1970.
+    pub date: Option<i64>,
+}
+
+/// An APPEND whose message is announced next: its tag, and its arguments or what is wrong with them.
+pub type AppendHead = (String, Parsed<AppendArguments>);
+
+/// Looks at a command up to the announcement of a literal: is it an APPEND, and is the literal its message? `None`
+/// where it is another command, or the literal is the mailbox name.
+#[must_use]
+pub fn append_head(so_far: &[u8]) -> Option<AppendHead> {
+    let mut cursor = Cursor::new(so_far, IMAP_NESTING);
+    let tag = parse_tag(&mut cursor).ok()?;
+    if !cursor.take(b' ') || !cursor.take_word("APPEND") || !cursor.take(b' ') || cursor.is_end() {
+        return None;
+    }
+    Some((tag, arguments(&mut cursor)))
+}
+
+fn arguments(cursor: &mut Cursor<'_>) -> Parsed<AppendArguments> {
+    let name = mailbox(cursor);
+    // A name that cannot be must not hide a worse mistake behind it.
+    let name = match name {
+        Err(SyntaxError::Bad(words)) => return Err(SyntaxError::Bad(words)),
+        name => name,
+    };
+    cursor.space()?;
+    let mut flags = NamedFlags::default();
+    if cursor.peek() == Some(b'(') {
+        flags = NamedFlags::parse(cursor)?;
+        cursor.space()?;
+    }
+    let mut date = None;
+    if cursor.peek() == Some(b'"') {
+        date = Some(date_time(cursor)?);
+        cursor.space()?;
+    }
+    if !cursor.is_end() {
+        return Err(SyntaxError::Bad("APPEND takes flags, a date and a literal"));
+    }
+    Ok(AppendArguments { mailbox: name?, flags, date })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads() {
+        for (text, expected) in [
+            ("a APPEND INBOX ", Some(Ok(()))),
+            ("a append {5}\r\nINBOX (\\Seen kw) \" 1-Jan-1970 00:00:00 +0000\" ", Some(Ok(()))),
+            ("a APPEND \"x y\" (\\Draft) ", Some(Ok(()))),
+            ("a APPEND ", None),
+            ("a LOGIN ", None),
+            ("APPEND", None),
+            ("a APPEND INBOX", Some(Err(false))),
+            ("a APPEND INBOX ~", Some(Err(false))),
+            ("a APPEND INBOX \"nonsense\" ", Some(Err(false))),
+            ("a APPEND ../x ", Some(Err(true))),
+        ] {
+            let read = append_head(text.as_bytes());
+            match (read, expected) {
+                (None, None) => {}
+                (Some((tag, Ok(_))), Some(Ok(()))) => assert_eq!(tag, "a"),
+                (Some((_, Err(error))), Some(Err(name))) => assert_eq!(matches!(error, SyntaxError::Name(_)), name),
+                (read, _) => panic!("{text}: {read:?}"),
+            }
+        }
+        let (_, arguments) = append_head(b"a APPEND x (\\Seen kw) \" 1-Jan-1970 00:00:01 +0000\" ").expect("APPEND");
+        let arguments = arguments.expect("valid");
+        assert_eq!((arguments.date, arguments.flags.keywords), (Some(1), vec!["kw".to_owned()]));
+    }
+}

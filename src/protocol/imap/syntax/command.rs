@@ -1,0 +1,355 @@
+//! Whole commands (RFC 3501 §6, §9 `command`): a tag, a name, and the arguments that belong to it.
+//!
+//! Knows nothing of states: whether a command may be given now is the session's business.
+
+use crate::mail::mailbox::MailboxName;
+use crate::mail::secret::Secret;
+use crate::protocol::imap::syntax::cursor::Cursor;
+use crate::protocol::imap::syntax::cursor::Parsed;
+use crate::protocol::imap::syntax::cursor::SyntaxError;
+use crate::protocol::imap::syntax::cursor::is_atom_char;
+use crate::protocol::imap::syntax::fetch::FetchItem;
+use crate::protocol::imap::syntax::fetch::fetch_items;
+use crate::protocol::imap::syntax::list::ListArguments;
+use crate::protocol::imap::syntax::mailbox::StatusItem;
+use crate::protocol::imap::syntax::mailbox::mailbox;
+use crate::protocol::imap::syntax::mailbox::status_items;
+use crate::protocol::imap::syntax::search::Key;
+use crate::protocol::imap::syntax::search::search_keys;
+use crate::protocol::imap::syntax::set::SequenceSet;
+use crate::protocol::imap::syntax::store::StoreArguments;
+
+/// Whether a command speaks of sequence numbers or of UIDs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    /// Sequence numbers.
+    Sequence,
+    /// UIDs: the `UID` form of the command.
+    Uid,
+}
+
+/// One command with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `CAPABILITY`.
+    Capability,
+    /// `NOOP`.
+    Noop,
+    /// `LOGOUT`.
+    Logout,
+    /// `ID` (RFC 2971).
+    Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    /// `STARTTLS`.
+    StartTls,
+    /// `AUTHENTICATE`, with the initial response of SASL-IR (RFC 4959), still in base64.
+    Authenticate {
+        /// Name of the mechanism, in capitals.
+        mechanism: String,
+        /// Initial response.
+        initial: Option<Secret<String>>,
+    },
+    /// `LOGIN`.
+    Login {
+        /// Who.
+        user: Vec<u8>,
+        /// The password.
+        password: Secret<Vec<u8>>,
+    },
+    /// `ENABLE` (RFC 5161).
+    Enable(Vec<String>),
+    /// `SELECT` or `EXAMINE`.
+    Select {
+        /// Which mailbox.
+        mailbox: MailboxName,
+        /// `EXAMINE`.
+        read_only: bool,
+    },
+    /// `CREATE`.
+    Create(MailboxName),
+    /// `DELETE`.
+    Delete(MailboxName),
+    /// `RENAME`.
+    Rename(MailboxName, MailboxName),
+    /// `SUBSCRIBE`.
+    Subscribe(MailboxName),
+    /// `UNSUBSCRIBE`.
+    Unsubscribe(MailboxName),
+    /// `LIST`.
+    List(ListArguments),
+    /// `LSUB`.
+    Lsub(ListArguments),
+    /// `NAMESPACE` (RFC 2342).
+    Namespace,
+    /// `STATUS`.
+    Status(MailboxName, Vec<StatusItem>),
+    /// `APPEND` without a message: it comes as a stream, see [`crate::protocol::imap::syntax::append`].
+    AppendWithoutMessage,
+    /// `IDLE` (RFC 2177).
+    Idle,
+    /// `CHECK`.
+    Check,
+    /// `CLOSE`.
+    Close,
+    /// `UNSELECT` (RFC 3691).
+    Unselect,
+    /// `EXPUNGE`, or `UID EXPUNGE` of these (RFC 4315).
+    Expunge(Option<SequenceSet>),
+    /// `SEARCH`.
+    Search(Numbers, Key),
+    /// `FETCH`.
+    Fetch(Numbers, SequenceSet, Vec<FetchItem>),
+    /// `STORE`.
+    Store(Numbers, SequenceSet, StoreArguments),
+    /// `COPY`.
+    Copy(Numbers, SequenceSet, MailboxName),
+    /// `MOVE` (RFC 6851).
+    Move(Numbers, SequenceSet, MailboxName),
+}
+
+/// A command, or what is wrong with it; the tag is known in either case.
+pub type Request = (String, Parsed<Command>);
+
+/// Reads a whole command. `None` where not even a tag can be read.
+#[must_use]
+pub fn parse(bytes: &[u8], nesting: usize) -> Option<Request> {
+    let mut cursor = Cursor::new(bytes, nesting);
+    let tag = parse_tag(&mut cursor).ok()?;
+    let command = command(&mut cursor).and_then(|command| cursor.end().map(|()| command));
+    Some((tag, command))
+}
+
+/// `tag`: `1*<any ASTRING-CHAR except "+">`.
+///
+/// # Errors
+/// There is none, or it is longer than any client's.
+pub fn parse_tag(cursor: &mut Cursor<'_>) -> Parsed<String> {
+    let run = cursor.run(|b| (is_atom_char(b) || b == b']') && b != b'+');
+    if run.is_empty() || run.len() > 100 {
+        return Err(SyntaxError::Bad("tag expected"));
+    }
+    Ok(String::from_utf8_lossy(run).into_owned())
+}
+
+fn command(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.space()?;
+    let name = cursor.atom()?.to_ascii_uppercase();
+    if name == "UID" {
+        cursor.space()?;
+        let name = cursor.atom()?.to_ascii_uppercase();
+        if name == "EXPUNGE" {
+            cursor.space()?;
+            return SequenceSet::parse(cursor).map(|set| Command::Expunge(Some(set)));
+        }
+        return message_command(&name, Numbers::Uid, cursor);
+    }
+    Ok(match name.as_str() {
+        "CAPABILITY" => Command::Capability,
+        "NOOP" => Command::Noop,
+        "LOGOUT" => Command::Logout,
+        "STARTTLS" => Command::StartTls,
+        "NAMESPACE" => Command::Namespace,
+        "IDLE" => Command::Idle,
+        "CHECK" => Command::Check,
+        "CLOSE" => Command::Close,
+        "UNSELECT" => Command::Unselect,
+        "EXPUNGE" => Command::Expunge(None),
+        "APPEND" => Command::AppendWithoutMessage,
+        name => return command_with_arguments(name, cursor),
+    })
+}
+
+fn command_with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    let mut one = |make: fn(MailboxName) -> Command| {
+        cursor.space()?;
+        mailbox(cursor).map(make)
+    };
+    match name {
+        "SELECT" => one(|mailbox| Command::Select { mailbox, read_only: false }),
+        "EXAMINE" => one(|mailbox| Command::Select { mailbox, read_only: true }),
+        "CREATE" => one(Command::Create),
+        "DELETE" => one(Command::Delete),
+        "SUBSCRIBE" => one(Command::Subscribe),
+        "UNSUBSCRIBE" => one(Command::Unsubscribe),
+        "RENAME" => rename(cursor),
+        "STATUS" => status(cursor),
+        "LOGIN" => login(cursor),
+        "AUTHENTICATE" => authenticate(cursor),
+        "ENABLE" => enable(cursor),
+        "ID" => id(cursor),
+        "LIST" => {
+            cursor.space()?;
+            ListArguments::parse(cursor).map(Command::List)
+        }
+        "LSUB" => {
+            cursor.space()?;
+            ListArguments::parse_lsub(cursor).map(Command::Lsub)
+        }
+        name => message_command(name, Numbers::Sequence, cursor),
+    }
+}
+
+/// The commands that have a `UID` form.
+fn message_command(name: &str, numbers: Numbers, cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    if !matches!(name, "SEARCH" | "FETCH" | "STORE" | "COPY" | "MOVE") {
+        return Err(SyntaxError::Bad("unknown command"));
+    }
+    cursor.space()?;
+    if name == "SEARCH" {
+        return search_keys(cursor).map(|key| Command::Search(numbers, key));
+    }
+    let set = SequenceSet::parse(cursor)?;
+    cursor.space()?;
+    Ok(match name {
+        "FETCH" => Command::Fetch(numbers, set, fetch_items(cursor)?),
+        "STORE" => Command::Store(numbers, set, StoreArguments::parse(cursor)?),
+        "COPY" => Command::Copy(numbers, set, mailbox(cursor)?),
+        _ => Command::Move(numbers, set, mailbox(cursor)?),
+    })
+}
+
+fn rename(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.space()?;
+    let from = mailbox(cursor)?;
+    cursor.space()?;
+    Ok(Command::Rename(from, mailbox(cursor)?))
+}
+
+fn status(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.space()?;
+    let name = mailbox(cursor)?;
+    cursor.space()?;
+    Ok(Command::Status(name, status_items(cursor)?))
+}
+
+fn login(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.space()?;
+    let user = cursor.astring()?;
+    cursor.space()?;
+    Ok(Command::Login { user, password: Secret::new(cursor.astring()?) })
+}
+
+fn authenticate(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.space()?;
+    let mechanism = cursor.atom()?.to_ascii_uppercase();
+    let mut initial = None;
+    if cursor.take(b' ') {
+        let run = cursor.run(|b| b.is_ascii_graphic());
+        initial = Some(Secret::new(String::from_utf8_lossy(run).into_owned()));
+    }
+    Ok(Command::Authenticate { mechanism, initial })
+}
+
+fn enable(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    let mut names = Vec::new();
+    while cursor.take(b' ') && !cursor.is_end() && names.len() < 100 {
+        names.push(cursor.atom()?.to_ascii_uppercase());
+    }
+    if names.is_empty() { Err(SyntaxError::Bad("capability missing")) } else { Ok(Command::Enable(names)) }
+}
+
+/// RFC 2971 §3.1: at most 30 pairs.
+fn id(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.space()?;
+    if cursor.take_word("NIL") {
+        return Ok(Command::Id(Vec::new()));
+    }
+    let pairs = cursor.list(30, |cursor| {
+        let name = cursor.string()?;
+        cursor.space()?;
+        Ok((name, cursor.nstring()?))
+    })?;
+    Ok(Command::Id(pairs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Parsed<Command> {
+        let (tag, command) = parse(text.as_bytes(), 50).expect("tag");
+        assert_eq!(tag, "a1");
+        command
+    }
+
+    #[test]
+    fn commands() {
+        let name = |t: &str| MailboxName::parse(t).expect("valid");
+        for (text, expected) in [
+            ("a1 noop", Command::Noop),
+            ("a1 NOOP ", Command::Noop),
+            ("a1 SELECT inbox", Command::Select { mailbox: MailboxName::inbox(), read_only: false }),
+            ("a1 EXAMINE {1}\r\nx", Command::Select { mailbox: name("x"), read_only: true }),
+            ("a1 RENAME a \"b c\"", Command::Rename(name("a"), name("b c"))),
+            ("a1 CREATE a/", Command::Create(name("a"))),
+            (
+                "a1 login al \"p\\\"w\"",
+                Command::Login { user: b"al".to_vec(), password: Secret::new(b"p\"w".to_vec()) },
+            ),
+            ("a1 AUTHENTICATE plain", Command::Authenticate { mechanism: "PLAIN".into(), initial: None }),
+            (
+                "a1 AUTHENTICATE PLAIN =",
+                Command::Authenticate { mechanism: "PLAIN".into(), initial: Some(Secret::new("=".into())) },
+            ),
+            ("a1 ENABLE condstore X", Command::Enable(vec!["CONDSTORE".into(), "X".into()])),
+            ("a1 ID NIL", Command::Id(vec![])),
+            (
+                "a1 ID (\"name\" \"x\" \"v\" NIL)",
+                Command::Id(vec![(b"name".to_vec(), Some(b"x".to_vec())), (b"v".to_vec(), None)]),
+            ),
+            ("a1 STATUS x (MESSAGES)", Command::Status(name("x"), vec![StatusItem::Messages])),
+            ("a1 UID SEARCH ALL", Command::Search(Numbers::Uid, Key::All)),
+            ("a1 EXPUNGE", Command::Expunge(None)),
+            ("a1 APPEND", Command::AppendWithoutMessage),
+        ] {
+            // An APPEND without a literal has text left.
+            assert_eq!(read(text), Ok(expected), "{text}");
+        }
+        assert!(matches!(read("a1 UID EXPUNGE 1:*"), Ok(Command::Expunge(Some(_)))));
+        assert!(matches!(read("a1 uid fetch 1 flags"), Ok(Command::Fetch(Numbers::Uid, _, _))));
+        assert!(matches!(read("a1 STORE 1 +FLAGS (x)"), Ok(Command::Store(Numbers::Sequence, _, _))));
+        assert!(matches!(read("a1 MOVE 1 x"), Ok(Command::Move(..))));
+        assert!(matches!(read("a1 COPY 1 ../x"), Err(SyntaxError::Name(_))));
+        for bad in [
+            "a1",
+            "a1 ",
+            "a1  NOOP",
+            "a1 NOPE",
+            "a1 NOOP x",
+            "a1 UID NOOP",
+            "a1 LOGIN a",
+            "a1 SELECT",
+            "a1 ENABLE",
+            "a1 FETCH 1",
+            "a1 ID (\"a\")",
+            "a1 SELECT x (CONDSTORE)",
+            "a1 UID EXPUNGE",
+        ] {
+            assert!(matches!(read(bad), Err(SyntaxError::Bad(_))), "{bad}");
+        }
+        for bad in ["", "+ x", "\"a\" NOOP", "* OK", "(", "\u{e9} NOOP"] {
+            assert_eq!(parse(bad.as_bytes(), 50), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_octet_anywhere_panics() {
+        let samples = [
+            "a1 UID FETCH 1:*,3 (FLAGS BODY.PEEK[1.HEADER.FIELDS (\"A\")]<1.2>)",
+            "a1 SEARCH CHARSET utf-8 OR NOT (SEEN) HEADER a \"b\" SINCE 1-Jan-2020 UID 3",
+            "a1 LIST (SUBSCRIBED) \"\" (a* %) RETURN (STATUS (MESSAGES))",
+            "a1 STORE 1 +FLAGS.SILENT (\\Seen $x)",
+            "a1 LOGIN {3}\r\nabc {1}\r\nx",
+        ];
+        for sample in samples {
+            for at in 0..sample.len() {
+                let cut = parse(&sample.as_bytes()[..at], 8);
+                assert!(at < 2 || cut.is_some());
+                for b in 0..=255_u8 {
+                    let mut changed = sample.as_bytes().to_vec();
+                    changed[at] = b;
+                    drop(parse(&changed, 8));
+                }
+            }
+        }
+    }
+}

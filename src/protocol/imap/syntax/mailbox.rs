@@ -1,0 +1,116 @@
+//! Mailbox names on the wire (RFC 3501 §5.1, §9 `mailbox`), and the data items of STATUS (§6.3.10).
+
+use crate::mail::mailbox::MailboxName;
+use crate::mail::utf7;
+use crate::protocol::imap::syntax::cursor::Cursor;
+use crate::protocol::imap::syntax::cursor::Parsed;
+use crate::protocol::imap::syntax::cursor::SyntaxError;
+
+/// Reads a mailbox name.
+///
+/// # Errors
+/// [`SyntaxError::Name`] where it is a string but no name of a mailbox that could be.
+pub fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<MailboxName> {
+    let octets = cursor.astring()?;
+    let text = std::str::from_utf8(&octets).map_err(|_| SyntaxError::Name("mailbox name is not modified UTF-7"))?;
+    let name = utf7::decode(text).ok_or(SyntaxError::Name("mailbox name is not modified UTF-7"))?;
+    MailboxName::parse(&name).map_err(|error| {
+        use crate::mail::mailbox::MailboxNameError;
+        SyntaxError::Name(match error {
+            MailboxNameError::Empty => "empty mailbox name",
+            MailboxNameError::Forbidden => "mailbox name with a forbidden component",
+            MailboxNameError::TooLong => "mailbox name too long or too deep",
+        })
+    })
+}
+
+/// The name as it goes to a client.
+#[must_use]
+pub fn on_the_wire(name: &MailboxName) -> String {
+    utf7::encode(name.as_str())
+}
+
+/// What STATUS tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusItem {
+    /// `MESSAGES`.
+    Messages,
+    /// `RECENT`.
+    Recent,
+    /// `UIDNEXT`.
+    UidNext,
+    /// `UIDVALIDITY`.
+    UidValidity,
+    /// `UNSEEN`.
+    Unseen,
+}
+
+impl StatusItem {
+    const ALL: [Self; 5] = [Self::Messages, Self::Recent, Self::UidNext, Self::UidValidity, Self::Unseen];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "MESSAGES",
+            Self::Recent => "RECENT",
+            Self::UidNext => "UIDNEXT",
+            Self::UidValidity => "UIDVALIDITY",
+            Self::Unseen => "UNSEEN",
+        }
+    }
+}
+
+/// The list of STATUS items.
+///
+/// # Errors
+/// It is none, or has an item that we do not know.
+pub fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
+    let items = cursor.list(50, |cursor| {
+        let name = cursor.atom()?;
+        StatusItem::ALL
+            .into_iter()
+            .find(|item| item.name().eq_ignore_ascii_case(name))
+            .ok_or(SyntaxError::Bad("unknown STATUS item"))
+    })?;
+    if items.is_empty() { Err(SyntaxError::Bad("STATUS item missing")) } else { Ok(items) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (text, expected) in [
+            ("inbox", Ok("INBOX")),
+            ("\"Entw&APw-rfe/a b\"", Ok("Entwürfe/a b")),
+            ("{3}\r\na/b", Ok("a/b")),
+            ("a&AC8-b", Err(true)),
+            ("../x", Err(true)),
+            ("\"\"", Err(true)),
+            ("Entw\u{fc}rfe", Err(true)),
+            ("(", Err(false)),
+        ] {
+            let read = mailbox(&mut Cursor::new(text.as_bytes(), 1));
+            match (read, expected) {
+                (Ok(name), Ok(expected)) => {
+                    assert_eq!(name.as_str(), expected);
+                    let wire = format!("\"{}\"", on_the_wire(&name));
+                    assert_eq!(mailbox(&mut Cursor::new(wire.as_bytes(), 1)), Ok(name));
+                }
+                (Err(error), Err(is_name)) => assert_eq!(matches!(error, SyntaxError::Name(_)), is_name, "{text}"),
+                (read, _) => panic!("{text}: {read:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn status() {
+        let read = |t: &str| status_items(&mut Cursor::new(t.as_bytes(), 1));
+        assert_eq!(read("(unseen MESSAGES)"), Ok(vec![StatusItem::Unseen, StatusItem::Messages]));
+        for bad in ["()", "(X)", "MESSAGES", ""] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

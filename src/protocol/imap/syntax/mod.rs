@@ -1,0 +1,14 @@
+//! The grammar of IMAP commands (RFC 3501 §9), one family per file, written by hand over a cursor.
+//!
+//! Knows whole commands only; how they are cut from the stream is [`crate::protocol::imap::fragment`]'s business.
+
+pub mod append;
+pub mod command;
+pub mod cursor;
+pub mod date;
+pub mod fetch;
+pub mod list;
+pub mod mailbox;
+pub mod search;
+pub mod set;
+pub mod store;

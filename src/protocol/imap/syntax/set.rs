@@ -1,0 +1,146 @@
+//! Sequence sets (RFC 3501 §9 `sequence-set`): of sequence numbers, or of UIDs.
+
+use crate::mail::limits::IMAP_SET_ITEMS;
+use crate::protocol::imap::syntax::cursor::Cursor;
+use crate::protocol::imap::syntax::cursor::Parsed;
+use crate::protocol::imap::syntax::cursor::SyntaxError;
+
+/// A set as it was written; `*` is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SequenceSet(Vec<(Bound, Bound)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    Number(u32),
+    Star,
+}
+
+/// A set of numbers: ranges in order, apart from each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ranges(Vec<(u32, u32)>);
+
+impl SequenceSet {
+    /// Reads a set.
+    ///
+    /// # Errors
+    /// It is none, or has more than [`IMAP_SET_ITEMS`] items.
+    pub fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        let mut items = Vec::new();
+        loop {
+            let from = bound(cursor)?;
+            let to = if cursor.take(b':') { bound(cursor)? } else { from };
+            if items.len() >= IMAP_SET_ITEMS {
+                return Err(SyntaxError::Limit("too many items in a sequence set"));
+            }
+            items.push((from, to));
+            if !cursor.take(b',') {
+                return Ok(Self(items));
+            }
+        }
+    }
+
+    /// The numbers it means where `*` is `largest`; nothing where there is none, because the mailbox is empty.
+    #[must_use]
+    pub fn resolve(&self, largest: Option<u32>) -> Ranges {
+        let Some(largest) = largest else { return Ranges::default() };
+        let number = |bound: Bound| match bound {
+            Bound::Number(n) => n,
+            Bound::Star => largest,
+        };
+        let mut ranges: Vec<(u32, u32)> = self
+            .0
+            .iter()
+            .map(|(a, b)| (number(*a), number(*b)))
+            // RFC 3501 §9: `4:2` is `2:4`, and so `5:*` has the last message even where it is 3.
+            .map(|(a, b)| (a.min(b), a.max(b)))
+            .collect();
+        ranges.sort_unstable();
+        let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
+        for (from, to) in ranges {
+            match merged.last_mut() {
+                Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
+                _ => merged.push((from, to)),
+            }
+        }
+        Ranges(merged)
+    }
+}
+
+fn bound(cursor: &mut Cursor<'_>) -> Parsed<Bound> {
+    if cursor.take(b'*') { Ok(Bound::Star) } else { cursor.nz_number().map(Bound::Number) }
+}
+
+impl Ranges {
+    /// Whether `n` is in it.
+    #[must_use]
+    pub fn contains(&self, n: u32) -> bool {
+        let after = self.0.partition_point(|(from, _)| *from <= n);
+        after.checked_sub(1).is_some_and(|at| self.0[at].1 >= n)
+    }
+
+    /// The ranges, both ends included.
+    #[must_use]
+    pub fn as_slice(&self) -> &[(u32, u32)] {
+        &self.0
+    }
+
+    /// From numbers in ascending order.
+    #[must_use]
+    pub fn from_ascending(numbers: impl IntoIterator<Item = u32>) -> Self {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for n in numbers {
+            match ranges.last_mut() {
+                Some(last) if last.1.checked_add(1) == Some(n) => last.1 = n,
+                _ => ranges.push((n, n)),
+            }
+        }
+        Self(ranges)
+    }
+
+    /// As a `uid-set` (RFC 4315 §4).
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let range = |(a, b): &(u32, u32)| if a == b { a.to_string() } else { format!("{a}:{b}") };
+        self.0.iter().map(range).collect::<Vec<_>>().join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets() {
+        for (text, largest, expected) in [
+            ("1", Some(9), "1"),
+            ("1,3,2", Some(9), "1:3"),
+            ("4:2", Some(9), "2:4"),
+            ("5:*", Some(3), "3:5"),
+            ("*", Some(3), "3"),
+            ("*:*", Some(3), "3"),
+            ("1:*", None, ""),
+            ("1:5,3:9,20", Some(9), "1:9,20"),
+            ("1:4294967295", Some(9), "1:4294967295"),
+            ("4294967295,4294967294,*", Some(1), "1,4294967294:4294967295"),
+        ] {
+            let mut cursor = Cursor::new(text.as_bytes(), 1);
+            let set = SequenceSet::parse(&mut cursor).expect(text);
+            assert!(cursor.is_end());
+            assert_eq!(set.resolve(largest).to_text(), expected, "{text}");
+        }
+        for bad in ["", "0", "a", "1:", ":1", "1,,2", "4294967296", "1:0"] {
+            let mut cursor = Cursor::new(bad.as_bytes(), 1);
+            assert!(SequenceSet::parse(&mut cursor).is_err(), "{bad}");
+        }
+        let many = vec!["1"; IMAP_SET_ITEMS + 1].join(",");
+        assert!(matches!(SequenceSet::parse(&mut Cursor::new(many.as_bytes(), 1)), Err(SyntaxError::Limit(_))));
+    }
+
+    #[test]
+    fn membership() {
+        let ranges = SequenceSet::parse(&mut Cursor::new(b"2:4,7,9:11", 1)).expect("valid").resolve(Some(20));
+        let inside: Vec<u32> = (0..14).filter(|n| ranges.contains(*n)).collect();
+        assert_eq!(inside, [2, 3, 4, 7, 9, 10, 11]);
+        assert_eq!(Ranges::from_ascending(inside), ranges);
+    }
+}

@@ -1,0 +1,13 @@
+//! What is announced, and when (RFC 3501 §6.1.1, §7.2.1). Only what works is announced.
+
+/// After login.
+pub(super) const USER: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN SPECIAL-USE LIST-STATUS \
+                               UNSELECT UIDPLUS MOVE";
+
+/// Before login. `LITERAL-` bounds what a stranger sends unasked (RFC 7888 §5).
+pub(super) fn stranger(can_start_tls: bool, may_log_in: bool) -> String {
+    let tls = if can_start_tls { " STARTTLS" } else { "" };
+    // RFC 3501 §6.2.3: without LOGIN a server says so.
+    let login = if may_log_in { " AUTH=PLAIN AUTH=LOGIN" } else { " LOGINDISABLED" };
+    format!("IMAP4rev1 SASL-IR LITERAL- ID ENABLE{tls}{login}")
+}

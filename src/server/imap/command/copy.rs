@@ -1,0 +1,62 @@
+//! COPY (RFC 3501 §6.4.7) and MOVE (RFC 6851), with the codes of UIDPLUS (RFC 4315).
+
+use super::selected;
+use super::user;
+use crate::mail::mailbox::MailboxName;
+use crate::protocol::imap::response::Code;
+use crate::protocol::imap::response::Status;
+use crate::protocol::imap::syntax::command::Numbers;
+use crate::protocol::imap::syntax::set::SequenceSet;
+use crate::server::imap::errors;
+use crate::server::imap::session::Session;
+use crate::server::imap::wire::End;
+
+/// What stays in the selected mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// COPY.
+    Original,
+    /// MOVE.
+    Nothing,
+}
+
+pub(super) async fn run(
+    session: &mut Session,
+    numbers: Numbers,
+    set: &SequenceSet,
+    to: &MailboxName,
+    keep: Keep,
+) -> Result<Status, End> {
+    let target = match user!(session).account.mailbox(to).await {
+        Ok(target) => target,
+        Err(error) => return Ok(errors::of_destination(&error)),
+    };
+    let selected = selected!(session);
+    if keep == Keep::Nothing && selected.read_only {
+        return Ok(Status::no(Code::ReadOnly, "The mailbox was examined"));
+    }
+    if keep == Keep::Nothing && std::sync::Arc::ptr_eq(&selected.mailbox, &target) {
+        return Ok(Status::no(Code::Cannot, "The messages are there already"));
+    }
+    let uids = selected.uids(numbers, set);
+    let done = match keep {
+        Keep::Original => selected.mailbox.copy(&uids, &target).await,
+        Keep::Nothing => selected.mailbox.move_to(&uids, &target).await,
+    };
+    let copied = match done {
+        Ok(copied) => copied,
+        Err(error) => return Ok(errors::of_destination(&error)),
+    };
+    let words = if keep == Keep::Original { "Copied" } else { "Moved" };
+    if copied.pairs.is_empty() {
+        // iOS Mail names messages that are gone, and gives up on anything but OK.
+        return Ok(Status::ok(words));
+    }
+    let code = Code::CopyUid(copied.validity, copied.pairs);
+    if keep == Keep::Original {
+        return Ok(Status::ok(words).with(code));
+    }
+    // RFC 6851 §4.3: the code comes before the EXPUNGEs.
+    session.wire.out.untagged_status(&Status::ok(words).with(code));
+    Ok(Status::ok(words))
+}

@@ -1,0 +1,378 @@
+//! FETCH and UID FETCH (RFC 3501 §6.4.5).
+//!
+//! Answers are made on blocking threads, a batch at a time, while the batch before is on its way to the client. Each
+//! file is read once per command, and only its head where the header is enough; what the store knows costs no file.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use super::selected;
+use crate::mail::flags::Flags;
+use crate::mail::flags::SystemFlag;
+use crate::mail::ids::Uid;
+use crate::mail::limits::IMAP_BATCH_OCTETS;
+use crate::message::envelope::HeaderEnvelope;
+use crate::message::fields::header_len;
+use crate::message::mime::Structure;
+use crate::protocol::imap::response::Output;
+use crate::protocol::imap::response::Status;
+use crate::protocol::imap::section::needs_header_only;
+use crate::protocol::imap::section::section_name;
+use crate::protocol::imap::section::section_text;
+use crate::protocol::imap::structure::Extensions;
+use crate::protocol::imap::structure::push_body;
+use crate::protocol::imap::structure::push_envelope;
+use crate::protocol::imap::syntax::command::Numbers;
+use crate::protocol::imap::syntax::date::internal_date;
+use crate::protocol::imap::syntax::fetch::FetchItem;
+use crate::protocol::imap::syntax::fetch::Section;
+use crate::protocol::imap::syntax::fetch::SectionText;
+use crate::protocol::imap::syntax::set::SequenceSet;
+use crate::protocol::imap::view::Entry;
+use crate::server::imap::errors;
+use crate::server::imap::selected::flag_names;
+use crate::server::imap::session::Session;
+use crate::server::imap::wire::End;
+use crate::store::FlagChange;
+use crate::store::FlagOp;
+use crate::store::Mailbox;
+use crate::store::Message;
+use crate::store::Snapshot;
+use crate::store::StoreError;
+
+/// Messages that become `\Seen` at once, before their text is sent: few, so that a broken connection marks few.
+const SEEN_AT_ONCE: usize = 50;
+
+/// A batch beyond this is sent before the next is made, so that large messages are not held twice.
+const LARGE_BATCH: usize = 4 * IMAP_BATCH_OCTETS;
+
+/// First read of a file of which only the header is wanted.
+const HEAD_OCTETS: usize = 16_384;
+
+/// How much of a file is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    Nothing,
+    Header,
+    Whole,
+}
+
+/// What batches need; shared with the threads they run on.
+#[derive(Debug)]
+struct Job {
+    items: Vec<FetchItem>,
+    numbers: Numbers,
+    wanted: Wanted,
+    mailbox: Arc<Mailbox>,
+    snapshot: Arc<Snapshot>,
+    targets: Vec<(u32, Entry)>,
+    /// Per target: this command made it `\Seen`, which is told unasked.
+    newly_seen: Vec<bool>,
+}
+
+/// What came of a batch.
+struct Batch {
+    bytes: Vec<u8>,
+    next: usize,
+    told: Vec<(Uid, Flags)>,
+    gone: bool,
+}
+
+pub(super) async fn run(
+    session: &mut Session,
+    numbers: Numbers,
+    set: &SequenceSet,
+    items: Vec<FetchItem>,
+) -> Result<Status, End> {
+    let selected = selected!(session);
+    let targets = selected.resolve(numbers, set);
+    let sets_seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
+    let at_once = if sets_seen { SEEN_AT_ONCE } else { targets.len().max(1) };
+    let mut gone = false;
+    for targets in targets.chunks(at_once) {
+        let job = match prepare(session, numbers, &items, targets, sets_seen).await? {
+            Ok(job) => job,
+            Err(status) => return Ok(status),
+        };
+        match send(session, Arc::new(job)).await? {
+            Ok(some_gone) => gone |= some_gone,
+            Err(error) => return Ok(errors::of_store(&error)),
+        }
+    }
+    if gone && numbers == Numbers::Sequence {
+        return Ok(errors::of_store(&StoreError::MessageGone));
+    }
+    Ok(Status::ok("Fetched"))
+}
+
+/// Sets `\Seen` where it is due, and learns what the store does not know yet of sizes and dates.
+async fn prepare(
+    session: &mut Session,
+    numbers: Numbers,
+    items: &[FetchItem],
+    targets: &[(u32, Entry)],
+    sets_seen: bool,
+) -> Result<Result<Job, Status>, End> {
+    let Some(selected) = session.user.as_ref().and_then(|u| u.selected.as_ref()) else {
+        return Ok(Err(Status::bad("No mailbox is selected")));
+    };
+    let mailbox = Arc::clone(&selected.mailbox);
+    let work = async {
+        let before = mailbox.snapshot();
+        let unseen = |uid: Uid| before.find(uid).is_some_and(|m| !m.flags.has(SystemFlag::Seen));
+        let newly_seen: Vec<bool> = targets.iter().map(|(_, e)| sets_seen && unseen(e.uid)).collect();
+        let marked: Vec<Uid> =
+            targets.iter().zip(&newly_seen).filter(|(_, new)| **new).map(|((_, e), _)| e.uid).collect();
+        if !marked.is_empty() {
+            let system = Flags::NONE.with(SystemFlag::Seen);
+            mailbox.store(&marked, FlagChange { op: FlagOp::Add, system, keywords: Vec::new() }).await?;
+        }
+        let lacking = |known: fn(&Message) -> bool| -> Vec<Uid> {
+            targets.iter().map(|(_, e)| e.uid).filter(|u| before.find(*u).is_some_and(|m| !known(m))).collect()
+        };
+        if items.contains(&FetchItem::Size) {
+            let uids = lacking(|m| m.wire_size.is_some());
+            if !uids.is_empty() {
+                mailbox.sizes(&uids).await?;
+            }
+        }
+        if items.contains(&FetchItem::InternalDate) {
+            let uids = lacking(|m| m.date.is_some());
+            if !uids.is_empty() {
+                mailbox.dates(&uids).await?;
+            }
+        }
+        Ok(newly_seen)
+    };
+    let newly_seen = match session.wire.attend(work).await? {
+        Ok(newly_seen) => newly_seen,
+        Err(error) => return Ok(Err(errors::of_store(&error))),
+    };
+    let wanted = items.iter().map(wanted).max().unwrap_or(Wanted::Nothing);
+    let snapshot = mailbox.snapshot();
+    Ok(Ok(Job { items: items.to_vec(), numbers, wanted, mailbox, snapshot, targets: targets.to_vec(), newly_seen }))
+}
+
+/// Makes batches and sends them, one on its way while the next is made. Says whether messages were gone.
+async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<bool, StoreError>, End> {
+    let start = |at: usize| {
+        let job = Arc::clone(&job);
+        tokio::task::spawn_blocking(move || job.run(at))
+    };
+    let mut gone = false;
+    let mut running = Some(start(0));
+    while let Some(work) = running.take() {
+        let batch = match session.wire.attend(work).await? {
+            Ok(Ok(batch)) => batch,
+            Ok(Err(error)) => return Ok(Err(error)),
+            Err(_) => return Err(End::Bye("A fetch failed")),
+        };
+        gone |= batch.gone;
+        let more = batch.next < job.targets.len();
+        let large = batch.bytes.len() > LARGE_BATCH;
+        if more && !large {
+            running = Some(start(batch.next));
+        }
+        if let Some(selected) = session.user.as_mut().and_then(|u| u.selected.as_mut()) {
+            for (uid, flags) in batch.told {
+                selected.view.told(uid, flags);
+            }
+        }
+        session.wire.out.append(batch.bytes);
+        session.wire.flush_if_full().await?;
+        if more && large {
+            running = Some(start(batch.next));
+        }
+    }
+    Ok(Ok(gone))
+}
+
+fn wanted(item: &FetchItem) -> Wanted {
+    match item {
+        FetchItem::Flags | FetchItem::Uid | FetchItem::InternalDate | FetchItem::Size => Wanted::Nothing,
+        FetchItem::Envelope | FetchItem::Rfc822(SectionText::Header) => Wanted::Header,
+        FetchItem::Section { section, .. } if needs_header_only(section) => Wanted::Header,
+        FetchItem::Body | FetchItem::BodyStructure | FetchItem::Rfc822(_) | FetchItem::Section { .. } => Wanted::Whole,
+    }
+}
+
+impl Job {
+    /// Answers from target `at` on until the batch is full.
+    fn run(&self, at: usize) -> Result<Batch, StoreError> {
+        let mut out = Output::new();
+        let mut batch = Batch { bytes: Vec::new(), next: at, told: Vec::new(), gone: false };
+        while batch.next < self.targets.len() && out.len() < IMAP_BATCH_OCTETS {
+            let (number, entry) = self.targets[batch.next];
+            let newly_seen = self.newly_seen[batch.next];
+            batch.next += 1;
+            let message = self.snapshot.find(entry.uid).copied();
+            let text = match message.map(|m| self.read(m.uid)) {
+                Some(Ok(text)) => text,
+                None | Some(Err(StoreError::MessageGone)) => {
+                    batch.gone = true;
+                    continue;
+                }
+                Some(Err(error)) => return Err(error),
+            };
+            if let Some(message) = message {
+                self.answer(&mut out, number, entry, &message, newly_seen, &text, &mut batch);
+            }
+        }
+        batch.bytes = out.take();
+        Ok(batch)
+    }
+
+    fn read(&self, uid: Uid) -> Result<Vec<u8>, StoreError> {
+        match self.wanted {
+            Wanted::Nothing => Ok(Vec::new()),
+            Wanted::Whole => self.mailbox.read_blocking(uid),
+            Wanted::Header => {
+                let file = self.mailbox.open_message_blocking(uid)?;
+                read_header(file).map_err(|source| StoreError::Io { doing: "reading a message", source })
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one answer, written in one place")]
+    fn answer(
+        &self,
+        out: &mut Output,
+        number: u32,
+        entry: Entry,
+        message: &Message,
+        newly_seen: bool,
+        text: &[u8],
+        batch: &mut Batch,
+    ) {
+        out.raw(&format!("* {number} FETCH ("));
+        let mut first = true;
+        let mut separate = |out: &mut Output| {
+            if !std::mem::take(&mut first) {
+                out.raw(" ");
+            }
+        };
+        // RFC 3501 §6.4.8: the answer to UID FETCH always has the UID.
+        if self.numbers == Numbers::Uid && !self.items.contains(&FetchItem::Uid) {
+            separate(out);
+            out.raw(&format!("UID {}", message.uid));
+        }
+        let mut structure = None;
+        for item in &self.items {
+            separate(out);
+            self.push_item(out, item, entry, message, text, &mut structure);
+        }
+        let asked = self.items.contains(&FetchItem::Flags);
+        if newly_seen && !asked {
+            separate(out);
+            out.raw(&format!("FLAGS ({})", flag_names(&self.snapshot, message.flags, entry.recent)));
+        }
+        if newly_seen || asked {
+            batch.told.push((message.uid, message.flags));
+        }
+        out.raw(")\r\n");
+    }
+
+    fn push_item(
+        &self,
+        out: &mut Output,
+        item: &FetchItem,
+        entry: Entry,
+        message: &Message,
+        text: &[u8],
+        structure: &mut Option<Structure>,
+    ) {
+        match item {
+            FetchItem::Uid => out.raw(&format!("UID {}", message.uid)),
+            FetchItem::Flags => {
+                out.raw(&format!("FLAGS ({})", flag_names(&self.snapshot, message.flags, entry.recent)));
+            }
+            FetchItem::InternalDate => {
+                out.raw(&format!("INTERNALDATE \"{}\"", internal_date(message.date.unwrap_or(0))));
+            }
+            FetchItem::Size => out.raw(&format!("RFC822.SIZE {}", message.wire_size.unwrap_or(0))),
+            FetchItem::Envelope => {
+                out.raw("ENVELOPE ");
+                push_envelope(out, &HeaderEnvelope::read(&text[..header_len(text)]));
+            }
+            FetchItem::Body | FetchItem::BodyStructure => {
+                let structure = structure.get_or_insert_with(|| Structure::scan(text));
+                let with = *item == FetchItem::BodyStructure;
+                out.raw(if with { "BODYSTRUCTURE " } else { "BODY " });
+                push_body(out, structure, text, if with { Extensions::With } else { Extensions::Without });
+            }
+            FetchItem::Rfc822(what) => {
+                out.raw(match what {
+                    SectionText::Header => "RFC822.HEADER ",
+                    SectionText::Text => "RFC822.TEXT ",
+                    _ => "RFC822 ",
+                });
+                let section = Section { numbers: Vec::new(), text: what.clone() };
+                push_section(out, text, &section, None, structure);
+            }
+            FetchItem::Section { section, partial, .. } => {
+                out.raw("BODY[");
+                out.append(section_name(section));
+                out.raw("]");
+                if let Some((from, _)) = partial {
+                    out.raw(&format!("<{from}>"));
+                }
+                out.raw(" ");
+                push_section(out, text, section, *partial, structure);
+            }
+        }
+    }
+}
+
+fn push_section(
+    out: &mut Output,
+    text: &[u8],
+    section: &Section,
+    partial: Option<(u32, u32)>,
+    structure: &mut Option<Structure>,
+) {
+    let (from, len) = partial.map_or((0, u64::MAX), |(from, len)| (u64::from(from), u64::from(len)));
+    if section.numbers.is_empty() && section.text == SectionText::All {
+        // The whole message needs no structure.
+        return out.text_literal(text, from, len);
+    }
+    let structure = structure.get_or_insert_with(|| Structure::scan(text));
+    match section_text(structure, text, section) {
+        Some(found) => out.text_literal(&found, from, len),
+        None => out.raw("NIL"),
+    }
+}
+
+/// Reads a file up to the end of its header, and not much more.
+fn read_header(file: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut file = file;
+    let mut head = Vec::new();
+    let mut most = HEAD_OCTETS as u64;
+    loop {
+        let read = file.by_ref().take(most).read_to_end(&mut head)?;
+        let end = header_len(&head);
+        if end < head.len() || read == 0 {
+            head.truncate(end);
+            return Ok(head);
+        }
+        most = head.len() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_header_is_read() {
+        for header in ["a: b\n\n", "a: b\r\n\r\n", "\n", ""] {
+            let message = format!("{header}{}", "x\n".repeat(50_000));
+            let read = read_header(message.as_bytes()).expect("memory");
+            assert!(read.starts_with(header.as_bytes()));
+            if !header.is_empty() {
+                assert_eq!(read, header.as_bytes());
+            }
+        }
+        let long = format!("{}\nbody", "a: b\n".repeat(20_000));
+        assert_eq!(read_header(long.as_bytes()).expect("memory").len(), 100_001);
+    }
+}

@@ -1,0 +1,56 @@
+//! IDLE (RFC 2177).
+
+use tokio::sync::watch;
+
+use super::user;
+use crate::mail::limits::IMAP_IDLE;
+use crate::mail::limits::IMAP_IDLE_REFRESH;
+use crate::protocol::imap::fragment::Line;
+use crate::protocol::imap::response::Status;
+use crate::protocol::imap::view::Expunges;
+use crate::server::imap::selected::Look;
+use crate::server::imap::session::Session;
+use crate::server::imap::wire::End;
+
+/// Longest line in place of `DONE` that is read.
+const LINE_OCTETS: usize = 1000;
+
+pub(super) async fn run(session: &mut Session) -> Result<Status, End> {
+    let changes = user!(session).selected.as_ref().map(|s| s.changes.clone());
+    session.wire.out.go_ahead("idling");
+    session.announce(Expunges::Told, Look::OnDisk).await?;
+    let started = session.services.clock.instant();
+    loop {
+        // iOS and macOS send DONE and the next commands in one go.
+        match session.wire.fragments.line(LINE_OCTETS) {
+            Line::Line(line) if line.eq_ignore_ascii_case(b"DONE") => return Ok(Status::ok("Idle ended")),
+            Line::Line(_) => return Ok(Status::bad("DONE expected")),
+            Line::TooLong => return Err(End::Bye("DONE expected")),
+            Line::More => {}
+        }
+        let left = IMAP_IDLE.saturating_sub(session.services.clock.instant().saturating_duration_since(started));
+        session.wire.flush().await?;
+        let look = tokio::select! {
+            filled = session.wire.fill(left, "Idle for too long") => {
+                filled?;
+                continue;
+            }
+            () = changed(changes.clone()) => Look::InMemory,
+            // What other programs do to the Maildir wakes nobody.
+            () = tokio::time::sleep(IMAP_IDLE_REFRESH) => Look::OnDisk,
+        };
+        if let Some(selected) = session.user.as_mut().and_then(|u| u.selected.as_mut()) {
+            selected.changes.mark_unchanged();
+        }
+        session.announce(Expunges::Told, look).await?;
+    }
+}
+
+async fn changed(changes: Option<watch::Receiver<u64>>) {
+    if let Some(mut changes) = changes
+        && changes.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}

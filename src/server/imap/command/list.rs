@@ -1,0 +1,140 @@
+//! LIST (RFC 3501 §6.3.8) with CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819), and of RFC 5258
+//! what they build on.
+//!
+//! Special uses and children are told without being asked for: macOS Mail asks with a plain LIST and wants both.
+
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+
+use super::status;
+use super::user;
+use crate::mail::mailbox::MailboxName;
+use crate::mail::mailbox::SpecialUse;
+use crate::protocol::imap::pattern::Pattern;
+use crate::protocol::imap::response::Output;
+use crate::protocol::imap::response::Status;
+use crate::protocol::imap::syntax::list::ListArguments;
+use crate::protocol::imap::syntax::mailbox::on_the_wire;
+use crate::server::imap::errors;
+use crate::server::imap::session::Session;
+use crate::server::imap::session::User;
+use crate::server::imap::wire::End;
+use crate::store::StoreError;
+
+/// What is known of one name.
+#[derive(Debug, Default)]
+struct Known {
+    exists: bool,
+    selectable: bool,
+    special_use: Option<SpecialUse>,
+    subscribed: bool,
+    has_children: bool,
+    /// Something below it is subscribed.
+    subscribed_below: bool,
+}
+
+pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Result<Status, End> {
+    let user = user!(session);
+    if !arguments.extended && arguments.patterns == [Some(String::new())] {
+        // RFC 3501 §6.3.8: a question about the separator and the root.
+        session.wire.out.untagged("LIST (\\Noselect) \"/\" \"\"");
+        return Ok(Status::ok("Listed"));
+    }
+    let known = match all(user).await {
+        Ok(known) => known,
+        Err(error) => return Ok(errors::of_store(&error)),
+    };
+    let patterns = patterns(arguments);
+    for (name, mailbox) in &known {
+        if !chosen(arguments, mailbox) || !patterns.iter().any(|p| p.matches(name)) {
+            continue;
+        }
+        write(&mut session.wire.out, arguments, name, mailbox);
+        if !arguments.status.is_empty() && mailbox.selectable {
+            // RFC 5819 §2: what cannot be told is left out. Thunderbird wants it right after its LIST.
+            let told = status::write(&mut session.wire.out, user, name, &arguments.status).await;
+            if let Err(error) = told {
+                tracing::debug!(mailbox = %name, %error, "no status in list");
+            }
+        }
+        session.wire.flush_if_full().await?;
+    }
+    Ok(Status::ok("Listed"))
+}
+
+/// The patterns with the reference before them.
+pub(super) fn patterns(arguments: &ListArguments) -> Vec<Pattern> {
+    let with_reference = |p: &String| Pattern::new(&format!("{}{p}", arguments.reference));
+    arguments.patterns.iter().flatten().map(with_reference).collect()
+}
+
+/// All names: mailboxes, what stands above them, and subscriptions of what is gone.
+async fn all(user: &User) -> Result<BTreeMap<MailboxName, Known>, StoreError> {
+    let mut known: BTreeMap<MailboxName, Known> = BTreeMap::new();
+    for listed in user.account.list().await? {
+        known.insert(
+            listed.name,
+            Known {
+                exists: true,
+                selectable: listed.selectable,
+                special_use: listed.special_use,
+                subscribed: listed.subscribed,
+                ..Known::default()
+            },
+        );
+    }
+    for name in user.account.subscriptions().await? {
+        known.entry(name).or_default().subscribed = true;
+    }
+    let parents_of = |names: &mut dyn Iterator<Item = &MailboxName>| {
+        let mut parents = HashSet::new();
+        for name in names {
+            let mut at = name.parent();
+            // What is in the set has its own parents there too.
+            while let Some(parent) = at.take_if(|p| !parents.contains(p)) {
+                at = parent.parent();
+                parents.insert(parent);
+            }
+        }
+        parents
+    };
+    let with_children = parents_of(&mut known.iter().filter(|(_, k)| k.exists).map(|(n, _)| n));
+    let with_subscribed = parents_of(&mut known.iter().filter(|(_, k)| k.subscribed).map(|(n, _)| n));
+    for (name, mailbox) in &mut known {
+        mailbox.has_children = with_children.contains(name);
+        mailbox.subscribed_below = with_subscribed.contains(name);
+    }
+    Ok(known)
+}
+
+/// Whether the selection options choose this one (RFC 5258 §3.1, RFC 6154 §3).
+fn chosen(arguments: &ListArguments, mailbox: &Known) -> bool {
+    if arguments.special_use && mailbox.special_use.is_none() {
+        return false;
+    }
+    if arguments.subscribed {
+        return mailbox.subscribed || (arguments.recursive_match && mailbox.subscribed_below);
+    }
+    mailbox.exists
+}
+
+fn write(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbox: &Known) {
+    let mut attributes: Vec<&str> = Vec::new();
+    if !mailbox.exists {
+        attributes.push("\\NonExistent");
+    }
+    if !mailbox.selectable {
+        attributes.push("\\Noselect");
+    }
+    if mailbox.subscribed && (arguments.subscribed || arguments.return_subscribed) {
+        attributes.push("\\Subscribed");
+    }
+    attributes.push(if mailbox.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
+    attributes.extend(mailbox.special_use.map(SpecialUse::attribute));
+    out.raw(&format!("* LIST ({}) \"/\" ", attributes.join(" ")));
+    out.string(on_the_wire(name).as_bytes());
+    if arguments.recursive_match && mailbox.subscribed_below {
+        out.raw(" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    }
+    out.raw("\r\n");
+}

@@ -1,0 +1,44 @@
+//! LSUB (RFC 3501 §6.3.9).
+
+use std::collections::BTreeMap;
+
+use super::list::patterns;
+use super::user;
+use crate::mail::mailbox::MailboxName;
+use crate::protocol::imap::response::Status;
+use crate::protocol::imap::syntax::list::ListArguments;
+use crate::protocol::imap::syntax::mailbox::on_the_wire;
+use crate::server::imap::errors;
+use crate::server::imap::session::Session;
+use crate::server::imap::wire::End;
+
+pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Result<Status, End> {
+    let user = user!(session);
+    let subscriptions = match user.account.subscriptions().await {
+        Ok(subscriptions) => subscriptions,
+        Err(error) => return Ok(errors::of_store(&error)),
+    };
+    let patterns = patterns(arguments);
+    // Whether the name itself is subscribed.
+    let mut shown: BTreeMap<MailboxName, bool> = BTreeMap::new();
+    for name in subscriptions {
+        let mut parent = name.parent();
+        while let Some(above) = parent {
+            // RFC 3501 §6.3.9: `%` shows the parents of what is subscribed deeper, which are not so themselves.
+            if patterns.iter().any(|p| p.ends_in_level() && p.matches(&above)) {
+                shown.entry(above.clone()).or_insert(false);
+            }
+            parent = above.parent();
+        }
+        if patterns.iter().any(|p| p.matches(&name)) {
+            shown.insert(name, true);
+        }
+    }
+    for (name, subscribed) in shown {
+        session.wire.out.raw(if subscribed { "* LSUB () \"/\" " } else { "* LSUB (\\Noselect) \"/\" " });
+        session.wire.out.string(on_the_wire(&name).as_bytes());
+        session.wire.out.raw("\r\n");
+        session.wire.flush_if_full().await?;
+    }
+    Ok(Status::ok("Listed"))
+}

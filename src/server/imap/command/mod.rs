@@ -1,0 +1,93 @@
+//! One file per command: its arguments, what it does with the store, how it answers.
+
+pub(super) mod append;
+mod authenticate;
+mod copy;
+mod create;
+mod delete;
+mod enable;
+mod expunge;
+mod fetch;
+mod id;
+mod idle;
+mod list;
+mod login;
+mod lsub;
+mod rename;
+mod search;
+mod select;
+pub(super) mod starttls;
+mod status;
+mod store;
+mod subscribe;
+
+use super::session::Session;
+use super::wire::End;
+use crate::protocol::imap::response::Status;
+use crate::protocol::imap::syntax::command::Command;
+
+/// Runs a command that is legal now.
+pub(super) async fn run(session: &mut Session, command: Command) -> Result<Status, End> {
+    match command {
+        Command::Capability => {
+            let capabilities = session.capabilities();
+            session.wire.out.untagged(&format!("CAPABILITY {capabilities}"));
+            Ok(Status::ok("Capabilities listed"))
+        }
+        // The session tells what is new after every command.
+        Command::Noop | Command::Check => Ok(Status::ok("Done")),
+        Command::Namespace => {
+            // RFC 2342 §5: one personal namespace without a prefix.
+            session.wire.out.untagged("NAMESPACE ((\"\" \"/\")) NIL NIL");
+            Ok(Status::ok("Namespace listed"))
+        }
+        Command::Id(_) => Ok(id::run(session)),
+        Command::Enable(names) => Ok(enable::run(session, &names)),
+        Command::Authenticate { mechanism, initial } => authenticate::run(session, &mechanism, initial.as_ref()).await,
+        Command::Login { user, password } => login::run(session, &user, &password).await,
+        Command::Select { mailbox, read_only } => select::run(session, &mailbox, read_only).await,
+        Command::Create(name) => create::run(session, &name).await,
+        Command::Delete(name) => delete::run(session, &name).await,
+        Command::Rename(from, to) => rename::run(session, &from, &to).await,
+        Command::Subscribe(name) => subscribe::run(session, &name, true).await,
+        Command::Unsubscribe(name) => subscribe::run(session, &name, false).await,
+        Command::List(arguments) => list::run(session, &arguments).await,
+        Command::Lsub(arguments) => lsub::run(session, &arguments).await,
+        Command::Status(name, items) => status::run(session, &name, &items).await,
+        Command::Idle => idle::run(session).await,
+        Command::Close => select::close(session).await,
+        Command::Unselect => Ok(select::unselect(session)),
+        Command::Expunge(set) => expunge::run(session, set.as_ref()).await,
+        Command::Search(numbers, key) => search::run(session, numbers, key).await,
+        Command::Fetch(numbers, set, items) => fetch::run(session, numbers, &set, items).await,
+        Command::Store(numbers, set, arguments) => store::run(session, numbers, &set, arguments).await,
+        Command::Copy(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Original).await,
+        Command::Move(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Nothing).await,
+        Command::AppendWithoutMessage => Ok(Status::bad("APPEND needs a mailbox and a literal")),
+        // Answered by the session itself.
+        Command::Logout | Command::StartTls => Ok(Status::bad("Not now")),
+    }
+}
+
+/// The user and the selected mailbox, where the command needs them; the session has checked that they are there.
+macro_rules! user {
+    ($session:expr) => {
+        match $session.user.as_mut() {
+            Some(user) => user,
+            None => return Ok(Status::bad("Log in first")),
+        }
+    };
+}
+
+/// As `user!`, the selected mailbox.
+macro_rules! selected {
+    ($session:expr) => {
+        match $session.user.as_mut().and_then(|user| user.selected.as_mut()) {
+            Some(selected) => selected,
+            None => return Ok(Status::bad("No mailbox is selected")),
+        }
+    };
+}
+
+use selected;
+use user;

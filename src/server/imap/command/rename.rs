@@ -1,0 +1,16 @@
+//! RENAME (RFC 3501 §6.3.5).
+
+use super::user;
+use crate::mail::mailbox::MailboxName;
+use crate::protocol::imap::response::Status;
+use crate::server::imap::errors;
+use crate::server::imap::session::Session;
+use crate::server::imap::wire::End;
+
+pub(super) async fn run(session: &mut Session, from: &MailboxName, to: &MailboxName) -> Result<Status, End> {
+    let user = user!(session);
+    Ok(match user.account.rename(from, to).await {
+        Ok(()) => Status::ok("Renamed"),
+        Err(error) => errors::of_store(&error),
+    })
+}

@@ -1,0 +1,204 @@
+//! The selected mailbox of a session, and how its view is kept in step with the store.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::mail::flags::Flags;
+use crate::mail::flags::KeywordSlot;
+use crate::mail::flags::SystemFlag;
+use crate::mail::ids::Uid;
+use crate::protocol::imap::response::Output;
+use crate::protocol::imap::syntax::command::Numbers;
+use crate::protocol::imap::syntax::set::Ranges;
+use crate::protocol::imap::syntax::set::SequenceSet;
+use crate::protocol::imap::view::Entry;
+use crate::protocol::imap::view::Expunges;
+use crate::protocol::imap::view::News;
+use crate::protocol::imap::view::View;
+use crate::store::Mailbox;
+use crate::store::Message;
+use crate::store::Snapshot;
+use crate::store::StoreError;
+
+/// Whether the disk is looked at before news are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Yes: NOOP, CHECK, IDLE's timer.
+    OnDisk,
+    /// What is known is enough.
+    InMemory,
+}
+
+/// A mailbox that was selected.
+#[derive(Debug)]
+pub(super) struct Selected {
+    pub(super) mailbox: Arc<Mailbox>,
+    /// EXAMINE.
+    pub(super) read_only: bool,
+    pub(super) view: View,
+    /// Wakes on changes.
+    pub(super) changes: watch::Receiver<u64>,
+    /// The state of the mailbox that the view was brought to.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Whether expunges of that state were held back.
+    held: bool,
+    /// UIDs that are `\Recent` here and were not in the view when they were claimed.
+    claimed: HashSet<Uid>,
+}
+
+impl Selected {
+    /// Opens a mailbox for a session.
+    pub(super) async fn open(mailbox: Arc<Mailbox>, read_only: bool) -> Result<Self, StoreError> {
+        let changes = mailbox.changes();
+        let snapshot = mailbox.refresh().await?;
+        let mut selected =
+            Self { mailbox, read_only, view: View::default(), changes, snapshot, held: true, claimed: HashSet::new() };
+        selected.claim().await?;
+        let entries = selected.entries();
+        selected.view = View::new(entries);
+        selected.held = false;
+        selected.claimed.clear();
+        Ok(selected)
+    }
+
+    /// Makes messages that nobody saw `\Recent` here, unless this is EXAMINE (RFC 3501 §2.3.2, §6.3.2).
+    async fn claim(&mut self) -> Result<(), StoreError> {
+        if !self.read_only && self.snapshot.messages.iter().any(|m| m.recent) {
+            self.claimed.extend(self.mailbox.claim_recent().await?);
+            self.snapshot = self.mailbox.snapshot();
+        }
+        Ok(())
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let entry = |m: &Message| Entry {
+            uid: m.uid,
+            flags: m.flags,
+            recent: if self.read_only { m.recent } else { self.claimed.contains(&m.uid) },
+        };
+        self.snapshot.messages.iter().map(entry).collect()
+    }
+
+    /// Brings the view up to date and writes what the client has to be told. `false`: the mailbox is gone, or is
+    /// another one under the same name.
+    pub(super) async fn announce(
+        &mut self,
+        out: &mut Output,
+        expunges: Expunges,
+        look: Look,
+    ) -> Result<bool, StoreError> {
+        let before = Arc::clone(&self.snapshot);
+        let now = match look {
+            Look::OnDisk => match self.mailbox.refresh().await {
+                Err(StoreError::NoSuchMailbox) => return Ok(false),
+                other => other?,
+            },
+            Look::InMemory => self.mailbox.snapshot(),
+        };
+        if now.validity != before.validity {
+            return Ok(false);
+        }
+        let due = self.held && expunges == Expunges::Told;
+        if Arc::ptr_eq(&now, &before) && !due {
+            return Ok(true);
+        }
+        self.snapshot = now;
+        self.claim().await?;
+        if self.snapshot.keywords != before.keywords {
+            self.write_flags(out);
+        }
+        let entries = self.entries();
+        let news = self.view.update(&entries, expunges);
+        self.claimed.clear();
+        self.held = expunges == Expunges::Held;
+        for item in news {
+            self.write_news(out, item);
+        }
+        Ok(true)
+    }
+
+    fn write_news(&self, out: &mut Output, news: News) {
+        match news {
+            News::Expunge(n) => out.untagged(&format!("{n} EXPUNGE")),
+            News::Exists(n) => out.untagged(&format!("{n} EXISTS")),
+            News::Recent(n) => out.untagged(&format!("{n} RECENT")),
+            News::Flags(n, entry) => {
+                let flags = self.flag_names(entry.flags, entry.recent);
+                out.untagged(&format!("{n} FETCH (UID {} FLAGS ({flags}))", entry.uid));
+            }
+        }
+    }
+
+    /// FLAGS and PERMANENTFLAGS (RFC 3501 §7.2.6, §7.1).
+    pub(super) fn write_flags(&self, out: &mut Output) {
+        let system = SystemFlag::ALL.into_iter().map(|f| f.name().to_owned());
+        let keywords = self.snapshot.keywords.iter().filter(|k| !k.is_empty()).cloned();
+        let all = system.chain(keywords).collect::<Vec<_>>().join(" ");
+        out.untagged(&format!("FLAGS ({all})"));
+        let full = self.snapshot.keywords.len() >= usize::from(KeywordSlot::COUNT);
+        let permanent = match (self.read_only, full) {
+            (true, _) => String::new(),
+            (false, true) => all,
+            (false, false) => format!("{all} \\*"),
+        };
+        out.untagged(&format!("OK [PERMANENTFLAGS ({permanent})] Flags that are kept"));
+    }
+
+    /// Flags as they are written, `\Recent` first.
+    pub(super) fn flag_names(&self, flags: Flags, recent: bool) -> String {
+        flag_names(&self.snapshot, flags, recent)
+    }
+
+    /// The messages of a set, in order, as numbers and entries.
+    pub(super) fn resolve(&self, numbers: Numbers, set: &SequenceSet) -> Vec<(u32, Entry)> {
+        let entries = (1..).zip(self.view.entries().iter().copied());
+        match numbers {
+            Numbers::Sequence => {
+                let exists = Some(self.view.exists()).filter(|n| *n > 0);
+                let ranges = set.resolve(exists);
+                within(entries, &ranges, |(n, _)| *n)
+            }
+            Numbers::Uid => {
+                let ranges = set.resolve(self.view.last_uid().map(Uid::get));
+                within(entries, &ranges, |(_, e)| e.uid.get())
+            }
+        }
+    }
+
+    /// The UIDs of a set.
+    pub(super) fn uids(&self, numbers: Numbers, set: &SequenceSet) -> Vec<Uid> {
+        self.resolve(numbers, set).into_iter().map(|(_, e)| e.uid).collect()
+    }
+}
+
+fn within(
+    entries: impl Iterator<Item = (u32, Entry)>,
+    ranges: &Ranges,
+    key: impl Fn(&(u32, Entry)) -> u32,
+) -> Vec<(u32, Entry)> {
+    entries.filter(|entry| ranges.contains(key(entry))).collect()
+}
+
+/// Flags as they are written, `\Recent` first; a keyword whose name is lost is not.
+pub(super) fn flag_names(snapshot: &Snapshot, flags: Flags, recent: bool) -> String {
+    let mut names: Vec<&str> = if recent { vec!["\\Recent"] } else { Vec::new() };
+    for flag in flags.system() {
+        names.push(flag.name());
+    }
+    for slot in flags.keywords() {
+        names.extend(keyword_name(snapshot, slot));
+    }
+    names.join(" ")
+}
+
+fn keyword_name(snapshot: &Snapshot, slot: KeywordSlot) -> Option<&str> {
+    snapshot.keywords.get(slot.index()).map(String::as_str).filter(|name| !name.is_empty())
+}
+
+/// The slot of a keyword, compared without case; `None` where the mailbox has none of this name.
+pub(super) fn keyword_slot(snapshot: &Snapshot, name: &str) -> Option<KeywordSlot> {
+    let at = snapshot.keywords.iter().position(|k| !k.is_empty() && k.eq_ignore_ascii_case(name))?;
+    KeywordSlot::new(u8::try_from(at).ok()?)
+}

@@ -1,0 +1,335 @@
+//! One session: its state, what is legal in it, and the loop over the fragments of the stream (RFC 3501 §3).
+//!
+//! ```text
+//! Stranger --LOGIN, AUTHENTICATE--> User --SELECT, EXAMINE--> User with a selected mailbox
+//!                                        <--CLOSE, UNSELECT, failed SELECT--
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::Services;
+use super::capability;
+use super::command;
+use super::errors;
+use super::selected::Look;
+use super::selected::Selected;
+use super::wire::End;
+use super::wire::Wire;
+use crate::directory::Authenticated;
+use crate::mail::ids::SessionId;
+use crate::mail::limits::IMAP_BAD_BEFORE_LOGIN;
+use crate::mail::limits::IMAP_COMMAND_BEFORE_LOGIN;
+use crate::mail::limits::IMAP_COMMAND_OCTETS;
+use crate::mail::limits::IMAP_IDLE;
+use crate::mail::limits::IMAP_LITERAL_BEFORE_LOGIN;
+use crate::mail::limits::IMAP_NESTING;
+use crate::mail::limits::IMAP_NESTING_BEFORE_LOGIN;
+use crate::mail::limits::IMAP_SWALLOW_BEFORE_LOGIN;
+use crate::mail::limits::LOGIN_WAIT;
+use crate::net::Connection;
+use crate::protocol::imap::fragment::Fragment;
+use crate::protocol::imap::fragment::Limits;
+use crate::protocol::imap::response::Code;
+use crate::protocol::imap::response::Condition;
+use crate::protocol::imap::response::Status;
+use crate::protocol::imap::syntax::append::append_head;
+use crate::protocol::imap::syntax::command::Command;
+use crate::protocol::imap::syntax::command::Numbers;
+use crate::protocol::imap::syntax::command::parse;
+use crate::protocol::imap::syntax::command::parse_tag;
+use crate::protocol::imap::syntax::cursor::Cursor;
+use crate::protocol::imap::view::Expunges;
+use crate::store::AccountStore;
+
+/// Somebody who has logged in.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) authenticated: Authenticated,
+    pub(super) account: Arc<AccountStore>,
+    pub(super) selected: Option<Selected>,
+}
+
+/// One connection and who is on it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) wire: Wire,
+    pub(super) services: Arc<Services>,
+    pub(super) id: SessionId,
+    pub(super) user: Option<User>,
+    started: Instant,
+    bad_commands: u32,
+    /// What a command that is being dropped will be answered.
+    refusal: Option<Status>,
+}
+
+/// What a command needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    NoLogin,
+    Login,
+    Mailbox,
+}
+
+impl Session {
+    pub(super) fn new(
+        connection: Connection,
+        services: Arc<Services>,
+        id: SessionId,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        let started = services.clock.instant();
+        Self {
+            wire: Wire::new(connection, shutdown),
+            services,
+            id,
+            user: None,
+            started,
+            bad_commands: 0,
+            refusal: None,
+        }
+    }
+
+    /// From the greeting to the end.
+    pub(super) async fn run(mut self) -> End {
+        // Design: no product name and no version before login.
+        let greeting = Status::ok("IMAP4 ready").with(Code::Capability(self.capabilities()));
+        self.wire.out.untagged_status(&greeting);
+        let end = loop {
+            if let Err(end) = self.step().await {
+                break end;
+            }
+        };
+        if let End::Bye(words) = &end {
+            self.wire.out.untagged(&format!("BYE {words}"));
+        }
+        if !matches!(end, End::Gone | End::Io(_) | End::Silent(_)) {
+            self.wire.close().await.ok();
+        }
+        end
+    }
+
+    /// What is announced now.
+    pub(super) fn capabilities(&self) -> String {
+        match &self.user {
+            Some(_) => capability::USER.to_owned(),
+            None => capability::stranger(self.wire.connection.can_start_tls(), self.may_log_in()),
+        }
+    }
+
+    /// Passwords travel under TLS, or not at all where the operator did not say otherwise for this machine.
+    pub(super) fn may_log_in(&self) -> bool {
+        let local = self.wire.connection.peer().ip().is_loopback();
+        self.wire.connection.tls().is_some() || (self.services.plaintext_login && local)
+    }
+
+    async fn step(&mut self) -> Result<(), End> {
+        match self.wire.fragments.next_fragment() {
+            Fragment::More => self.read_more().await,
+            Fragment::Command(bytes) => self.command(&bytes).await,
+            Fragment::Literal { size, synchronising } => self.literal(size, synchronising).await,
+            Fragment::Dropped { head, too_long } => self.dropped(&head, too_long),
+            Fragment::Overrun => Err(End::Bye("Too much at once")),
+            // Only APPEND streams, and it reads its stream to the end.
+            Fragment::Piece(_) | Fragment::StreamEnd => Ok(()),
+        }?;
+        self.wire.flush_if_full().await
+    }
+
+    /// Waits for more of the stream, as long as this client may take.
+    pub(super) async fn read_more(&mut self) -> Result<(), End> {
+        if self.user.is_some() {
+            return self.wire.fill(IMAP_IDLE, "Idle for too long").await;
+        }
+        if self.wire.received() > IMAP_COMMAND_BEFORE_LOGIN as u64 {
+            return Err(End::Bye("Too much before login"));
+        }
+        let waited = self.services.clock.instant().saturating_duration_since(self.started);
+        self.wire.fill(LOGIN_WAIT.saturating_sub(waited), "Not logged in in time").await
+    }
+
+    /// The session is now that of a user.
+    pub(super) fn logged_in(&mut self, user: User) {
+        self.user = Some(user);
+        self.bad_commands = 0;
+        self.wire.fragments.set_limits(Limits::AFTER_LOGIN);
+    }
+
+    /// A literal is announced: read it, stream it, or refuse it before it is sent.
+    async fn literal(&mut self, size: u64, synchronising: bool) -> Result<(), End> {
+        if self.user.is_none() {
+            return self.literal_of_stranger(size, synchronising);
+        }
+        if let Some((tag, arguments)) = append_head(self.wire.fragments.so_far()) {
+            return match arguments {
+                Ok(arguments) => Box::pin(command::append::run(self, &tag, arguments, size, synchronising)).await,
+                Err(error) => {
+                    self.refuse(errors::of_syntax(&error));
+                    Ok(())
+                }
+            };
+        }
+        if size > IMAP_COMMAND_OCTETS as u64 {
+            self.refuse(Status::no(Code::TooBig, "Literal too large"));
+        } else {
+            self.accept(synchronising);
+        }
+        Ok(())
+    }
+
+    fn literal_of_stranger(&mut self, size: u64, synchronising: bool) -> Result<(), End> {
+        if size <= IMAP_LITERAL_BEFORE_LOGIN {
+            self.accept(synchronising);
+        } else if size <= IMAP_SWALLOW_BEFORE_LOGIN || synchronising {
+            self.refuse(Status::bad("Literal too large before login").with(Code::TooBig));
+        } else {
+            // RFC 7888 §5: with LITERAL- nobody sends so much unasked.
+            return Err(End::Bye("Literal too large before login"));
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, synchronising: bool) {
+        self.wire.fragments.accept();
+        if synchronising {
+            self.wire.out.go_ahead("Ready for more");
+        }
+    }
+
+    /// Drops the command whose literal is announced; it is answered when it has passed.
+    pub(super) fn refuse(&mut self, status: Status) {
+        self.refusal = Some(status);
+        self.wire.fragments.refuse();
+    }
+
+    fn dropped(&mut self, head: &[u8], too_long: bool) -> Result<(), End> {
+        let refusal = self.refusal.take().filter(|_| !too_long);
+        let status = refusal.unwrap_or_else(|| Status::bad("Command too long"));
+        match parse_tag(&mut Cursor::new(head, 1)) {
+            Ok(tag) => self.wire.out.tagged(&tag, &status),
+            Err(_) => self.wire.out.untagged_status(&status),
+        }
+        self.count_bad(&status)
+    }
+
+    fn count_bad(&mut self, status: &Status) -> Result<(), End> {
+        if self.user.is_some() || status.condition != Condition::Bad {
+            return Ok(());
+        }
+        self.bad_commands += 1;
+        if self.bad_commands >= IMAP_BAD_BEFORE_LOGIN {
+            return Err(End::Bye("Too many bad commands"));
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let nesting = if self.user.is_some() { IMAP_NESTING } else { IMAP_NESTING_BEFORE_LOGIN };
+        if self.user.is_none() && is_http(bytes) {
+            // A browser was led here (ALPACA, cross-protocol requests): nothing of what it sends is a command.
+            return Err(End::Silent("HTTP"));
+        }
+        let Some((tag, parsed)) = parse(bytes, nesting) else {
+            let status = Status::bad("Tag expected");
+            self.wire.out.untagged_status(&status);
+            return self.count_bad(&status);
+        };
+        let status = match parsed {
+            Err(error) => errors::of_syntax(&error),
+            Ok(Command::StartTls) if self.user.is_none() => return Box::pin(command::starttls::run(self, &tag)).await,
+            Ok(Command::Logout) => {
+                self.wire.out.untagged("BYE Logging out");
+                self.wire.out.tagged(&tag, &Status::ok("Logged out"));
+                return Err(End::Logout);
+            }
+            Ok(command) => self.legal_command(command).await?,
+        };
+        self.wire.out.tagged(&tag, &status);
+        self.count_bad(&status)
+    }
+
+    async fn legal_command(&mut self, command: Command) -> Result<Status, End> {
+        let needs = needs(&command);
+        let has_mailbox = self.user.as_ref().is_some_and(|u| u.selected.is_some());
+        if needs == Needs::NoLogin && self.user.is_some() {
+            return Ok(Status::bad("You are logged in already"));
+        }
+        if matches!(needs, Needs::Login | Needs::Mailbox) && self.user.is_none() {
+            return Ok(Status::bad("Log in first"));
+        }
+        if needs == Needs::Mailbox && !has_mailbox {
+            return Ok(Status::bad("No mailbox is selected"));
+        }
+        let expunges = expunges_during(&command);
+        let look = if matches!(command, Command::Noop | Command::Check) { Look::OnDisk } else { Look::InMemory };
+        let status = Box::pin(command::run(self, command)).await?;
+        self.announce(expunges, look).await?;
+        Ok(status)
+    }
+
+    /// Tells the client what is new in its mailbox, if it has selected one.
+    pub(super) async fn announce(&mut self, expunges: Expunges, look: Look) -> Result<(), End> {
+        let Some(selected) = self.user.as_mut().and_then(|u| u.selected.as_mut()) else { return Ok(()) };
+        match selected.announce(&mut self.wire.out, expunges, look).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(End::Bye("The selected mailbox is gone")),
+            Err(error) => {
+                // The view stays as it was; the next command tries again.
+                let status = errors::of_store(&error);
+                self.wire.out.untagged_status(&status);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What is legal when (RFC 3501 §6): one table.
+fn needs(command: &Command) -> Needs {
+    match command {
+        Command::Capability | Command::Noop | Command::Logout | Command::Id(_) => Needs::Nothing,
+        Command::StartTls | Command::Authenticate { .. } | Command::Login { .. } => Needs::NoLogin,
+        Command::Enable(_)
+        | Command::Select { .. }
+        | Command::Create(_)
+        | Command::Delete(_)
+        | Command::Rename(..)
+        | Command::Subscribe(_)
+        | Command::Unsubscribe(_)
+        | Command::List(_)
+        | Command::Lsub(_)
+        | Command::Namespace
+        | Command::Status(..)
+        | Command::AppendWithoutMessage
+        | Command::Idle => Needs::Login,
+        Command::Check
+        | Command::Close
+        | Command::Unselect
+        | Command::Expunge(_)
+        | Command::Search(..)
+        | Command::Fetch(..)
+        | Command::Store(..)
+        | Command::Copy(..)
+        | Command::Move(..) => Needs::Mailbox,
+    }
+}
+
+/// RFC 3501 §7.4.1: no EXPUNGE during FETCH, STORE and SEARCH by sequence numbers.
+fn expunges_during(command: &Command) -> Expunges {
+    match command {
+        Command::Fetch(Numbers::Sequence, ..)
+        | Command::Store(Numbers::Sequence, ..)
+        | Command::Search(Numbers::Sequence, _) => Expunges::Held,
+        _ => Expunges::Told,
+    }
+}
+
+/// The first line of a request of HTTP.
+fn is_http(line: &[u8]) -> bool {
+    ["GET /", "POST /", "PUT /", "HEAD /", "OPTIONS ", "CONNECT ", "DELETE /", "PATCH /"]
+        .iter()
+        .any(|verb| line.starts_with(verb.as_bytes()))
+        && line.windows(6).any(|w| w == b" HTTP/")
+}
