@@ -4,19 +4,13 @@
 //!
 //! | layer | modules | what they are |
 //! | --- | --- | --- |
-//! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`] | nouns, the shape of machines, and the only doors to clock and disk |
+//! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`], [`observe`] | nouns, the shape of machines, and the only doors to clock and disk |
 //! | 1 | [`config`], [`message`], [`protocol::sasl`], [`dns`], [`tls`] | tools |
-//! | 2a | [`protocol::smtp`], [`protocol::pop3`] | machines: no sockets, files, clocks or async |
+//! | 2a | [`protocol::smtp`], [`protocol::pop3`], [`protocol::imap`] | machines and grammar: no sockets, files, clocks or async |
 //! | 2b | [`net`], [`directory`], [`store`], [`queue`] | services, which own I/O: connections, accounts, mailboxes, mail on its way |
 //! | 3 | [`intake`], [`delivery`] | flows: from the end of data to a verdict, from there to durable places |
 //! | 4 | [`server`], [`admin`] | edges |
-//! | 1 | [`protocol::sasl`] | tools |
-//! | 1 | [`message`] | RFC 5322 and MIME |
-//! | 2a | [`protocol::imap`] | the pure part of IMAP: fragments, grammar, responses, view |
-//! | 2a | [`protocol::smtp`] | machines: no sockets, files, clocks or async |
-//! | 4 | [`server::imap`] | edges: commands over the services |
-//! | 0 | [`mail`], [`protocol::session`], [`clock`], [`fsio`] | nouns, and the only doors to clock and disk |
-//! | 2b | [`store`] | mailboxes: Maildir folders on disk, live mailboxes in memory |
+//! | 5 | [`daemon`] | builds everything from the configuration |
 //!
 //! Where to start reading: [`mail`] for the nouns.
 
