@@ -11,6 +11,13 @@
 //! | 3 | [`intake`], [`delivery`] | flows: from the end of data to a verdict, from a verdict to durable places, out of the queue |
 //! | 4 | [`server`], [`admin`] | edges: what answers the protocols, and what an operator types |
 //! | 5 | [`daemon`] | the server as a whole |
+//! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`], [`observe`] | nouns, the shape of machines, and the only doors to clock and disk |
+//! | 1 | [`config`], [`message`], [`protocol::sasl`], [`dns`], [`tls`] | tools |
+//! | 2a | [`protocol::smtp`], [`protocol::pop3`], [`protocol::imap`] | machines and grammar: no sockets, files, clocks or async |
+//! | 2b | [`net`], [`directory`], [`store`], [`queue`] | services, which own I/O: connections, accounts, mailboxes, mail on its way |
+//! | 3 | [`intake`], [`delivery`] | flows: from the end of data to a verdict, from there to durable places |
+//! | 4 | [`server`], [`admin`] | edges |
+//! | 5 | [`daemon`] | builds everything from the configuration |
 //!
 //! # One message
 //!

@@ -20,6 +20,7 @@ use crate::net::Listener;
 use crate::net::Refusal;
 use crate::protocol::smtp::server::Role;
 use crate::server::imap;
+use crate::server::pop3;
 use crate::server::smtp;
 use crate::tls::ServerTls;
 use crate::tls::Service;
@@ -114,6 +115,15 @@ impl Door {
         }
     }
 
+    fn pop3_services(&self) -> pop3::Pop3Service {
+        pop3::Pop3Service {
+            config: Arc::clone(&self.config),
+            authenticator: Arc::clone(&self.services.smtp.authenticator),
+            store: Arc::clone(&self.services.store),
+            clock: self.services.smtp.clock.clone(),
+        }
+    }
+
     async fn serve(self, kind: Kind, mut connection: Connection) -> io::Result<()> {
         if kind.implicit_tls {
             connection.start_tls().await?;
@@ -129,7 +139,7 @@ impl Door {
                 imap::serve(connection, services, session, self.shutdown).await;
                 Ok(())
             }
-            Service::Pop3 => Ok(()),
+            Service::Pop3 => pop3::serve(connection, Arc::new(self.pop3_services()), self.shutdown).await,
         }
     }
 }
