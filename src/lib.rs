@@ -10,7 +10,6 @@
 //! | 2a | [`protocol::imap`] | the pure part of IMAP: fragments, grammar, responses, view |
 //! | 2a | [`protocol::smtp`] | machines: no sockets, files, clocks or async |
 //! | 4 | [`server::imap`] | edges: commands over the services |
-//! | 0 | [`mail`], [`protocol::session`], [`clock`], [`fsio`] | nouns, and the only doors to clock and disk |
 //! | 2b | [`store`] | mailboxes: Maildir folders on disk, live mailboxes in memory |
 //!
 //! Where to start reading: [`mail`] for the nouns.
@@ -29,5 +28,5 @@ pub mod net;
 pub mod protocol;
 pub mod queue;
 pub mod server;
-pub mod tls;
 pub mod store;
+pub mod tls;

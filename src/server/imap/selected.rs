@@ -53,15 +53,8 @@ impl Selected {
     pub(super) async fn open(mailbox: Arc<Mailbox>, read_only: bool) -> Result<Self, StoreError> {
         let changes = mailbox.changes();
         let snapshot = mailbox.refresh().await?;
-        let mut selected = Self {
-            mailbox,
-            read_only,
-            view: View::default(),
-            changes,
-            snapshot,
-            held: true,
-            claimed: HashSet::new(),
-        };
+        let mut selected =
+            Self { mailbox, read_only, view: View::default(), changes, snapshot, held: true, claimed: HashSet::new() };
         selected.claim().await?;
         let entries = selected.entries();
         selected.view = View::new(entries);
@@ -190,12 +183,13 @@ fn within(
 
 /// Flags as they are written, `\Recent` first; a keyword whose name is lost is not.
 pub(super) fn flag_names(snapshot: &Snapshot, flags: Flags, recent: bool) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    if recent {
-        names.push("\\Recent");
+    let mut names: Vec<&str> = if recent { vec!["\\Recent"] } else { Vec::new() };
+    for flag in flags.system() {
+        names.push(flag.name());
     }
-    names.extend(flags.system().map(SystemFlag::name));
-    names.extend(flags.keywords().filter_map(|slot| keyword_name(snapshot, slot)));
+    for slot in flags.keywords() {
+        names.extend(keyword_name(snapshot, slot));
+    }
     names.join(" ")
 }
 
