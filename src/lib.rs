@@ -17,6 +17,7 @@
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod delivery;
 pub mod directory;
 pub mod dns;
@@ -25,6 +26,7 @@ pub mod intake;
 pub mod mail;
 pub mod message;
 pub mod net;
+pub mod observe;
 pub mod protocol;
 pub mod queue;
 pub mod server;

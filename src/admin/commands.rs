@@ -7,6 +7,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
 use crate::admin::control;
 use crate::admin::control::Request;
 use crate::config;
@@ -14,6 +17,10 @@ use crate::config::Config;
 use crate::directory::hash_password;
 use crate::mail::limits::PASSWORD_OCTETS;
 use crate::mail::secret::Secret;
+use crate::message::date;
+use crate::queue::RecipientState;
+use crate::queue::Spool;
+use crate::queue::Waiting;
 
 /// `EX_CONFIG` of sysexits: the configuration is wrong.
 pub const EX_CONFIG: u8 = 78;
@@ -112,6 +119,96 @@ fn read_hidden(prompt: &str) -> Result<Secret<String>, String> {
     writeln!(stderr).map_err(error)?;
     read.map_err(error)?;
     Ok(Secret::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// One line of `facteur queue list --json`.
+#[derive(Debug, Serialize)]
+struct QueueLine<'a> {
+    id: &'a str,
+    queue: &'a str,
+    /// Seconds since 1970.
+    arrival_time: u64,
+    message_size: u64,
+    sender: String,
+    attempts: u32,
+    recipients: Vec<QueueRecipient<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct QueueRecipient<'a> {
+    address: String,
+    delay_reason: &'a str,
+}
+
+/// `facteur queue list`: reads the files, so it works with and without a running server.
+#[must_use]
+pub fn queue_list(file: &Path, json: bool) -> ExitCode {
+    let config = match load(file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let folder = config.storage.folder.join("queue");
+    let waiting = match Spool::list(&folder) {
+        Ok(waiting) => waiting,
+        Err(error) => {
+            complain(format_args!("{}: {error}", folder.display()));
+            return ExitCode::from(EX_UNAVAILABLE);
+        }
+    };
+    if json {
+        for line in waiting.iter().map(queue_line) {
+            // Texts and numbers always have a JSON form.
+            say(serde_json::to_string(&line).unwrap_or_default());
+        }
+    } else if waiting.is_empty() {
+        say("The queue is empty.");
+    } else {
+        say(queue_table(&waiting));
+    }
+    ExitCode::SUCCESS
+}
+
+fn queue_line<'a>((waiting, folder): &'a (Waiting, &'static str)) -> QueueLine<'a> {
+    let recipients = waiting.recipients.iter().filter_map(|(address, state)| {
+        let delay_reason = open_reason(state)?;
+        Some(QueueRecipient { address: address.to_string(), delay_reason })
+    });
+    QueueLine {
+        id: waiting.id.as_str(),
+        queue: folder,
+        arrival_time: waiting.arrived.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+        message_size: waiting.octets,
+        sender: waiting.sender.to_string(),
+        attempts: waiting.attempts,
+        recipients: recipients.collect(),
+    }
+}
+
+/// What the last attempt said of a recipient that still waits; `None` for one that does not.
+fn open_reason(state: &RecipientState) -> Option<&str> {
+    match state {
+        RecipientState::Waiting { last } => Some(last.as_ref().map_or("", |(_, why)| why.as_str())),
+        RecipientState::Failed { why, .. } => Some(why),
+        RecipientState::Done => None,
+    }
+}
+
+fn queue_table(waiting: &[(Waiting, &'static str)]) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["id", "queue", "arrived", "size", "from", "to", "last answer"]);
+    for (entry, folder) in waiting {
+        let date = date::format(entry.arrived, &TimeZone::system());
+        let sender = if entry.sender.address().is_none() { "<>".to_owned() } else { entry.sender.to_string() };
+        for (address, state) in &entry.recipients {
+            if let Some(reason) = open_reason(state) {
+                let size = entry.octets.to_string();
+                let row = [entry.id.as_str(), folder, &date, &size, &sender, &address.to_string(), reason];
+                table.add_row(row);
+            }
+        }
+    }
+    format!("{table}\n{} messages", waiting.len())
 }
 
 /// `facteur config defaults`.

@@ -86,6 +86,15 @@ impl TryOut {
         if self.fresh && self.names.len() <= WELCOMED { &self.names } else { &[] }
     }
 
+    /// The address of an account.
+    ///
+    /// # Errors
+    /// Never for one of [`TryOut::welcome`].
+    pub fn address(&self, name: &str) -> Result<Address, String> {
+        let text = account_address(name, &self.args.domain);
+        Address::parse(&text).map_err(|error| format!("{text}: {error}"))
+    }
+
     /// The welcome message for an account, lines ended by LF.
     #[must_use]
     pub fn welcome_message(&self, name: &str, date: &str) -> String {

@@ -21,6 +21,7 @@ pub struct RelayPermit(Ground);
 enum Ground {
     Login(Address),
     Network(IpNet),
+    OwnNotice,
 }
 
 impl RelayPermit {
@@ -38,12 +39,20 @@ impl RelayPermit {
     }
 }
 
+impl RelayPermit {
+    /// A notice that this server wrote itself, to the sender of a message that it had admitted.
+    pub(crate) fn of_own_notice() -> Self {
+        Self(Ground::OwnNotice)
+    }
+}
+
 impl std::fmt::Display for RelayPermit {
     /// For the log: by what right.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
             Ground::Login(address) => write!(f, "login of {address}"),
             Ground::Network(network) => write!(f, "trusted network {network}"),
+            Ground::OwnNotice => f.write_str("notice of our own"),
         }
     }
 }

@@ -283,3 +283,6 @@ pub const DEAD_UID_LINES: usize = 256;
 
 /// Largest `dovecot-uidlist`, `dovecot-keywords` or `subscriptions` that is read: 4 million messages.
 pub const MAILDIR_LIST_OCTETS: u64 = 400 << 20;
+
+/// A delivery that syncs a folder waits so long for others that are writing their file for the same folder.
+pub const SYNC_PATIENCE: Duration = Duration::from_millis(2);

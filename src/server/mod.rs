@@ -1,4 +1,4 @@
-//! The edges: what the protocols ask is answered here, from the services.
+//! The edges: what answers the questions of the machines and runs the commands of IMAP, out of the services.
 
 pub mod imap;
 pub mod smtp;

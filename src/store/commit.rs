@@ -1,7 +1,9 @@
 //! Syncs of one folder shared by all who need one at the time.
 //!
 //! Whoever comes while no sync runs leads one at once, alone if need be; whoever comes while one runs waits for the
-//! next, which one of them leads for all. So nobody ever waits for company, and under load one sync serves many.
+//! next, which one of them leads for all. A leader waits for others only if they have announced themselves, that is
+//! while they are writing their file for the same folder, and not long ([`SYNC_PATIENCE`]): under load one sync then
+//! serves many, and who is alone never waits.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,10 +12,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use crate::fsio;
+use crate::mail::limits::SYNC_PATIENCE;
 
 /// The folders that somebody is syncing now.
 #[derive(Debug, Default)]
@@ -30,6 +35,10 @@ struct Group {
 #[derive(Debug, Default)]
 struct State {
     running: bool,
+    /// Those who have announced themselves and are not there yet.
+    coming: u64,
+    /// Those who had, and came or gave up.
+    came: u64,
     /// Those who wait for a sync that has not begun.
     next: Arc<Outcome>,
 }
@@ -44,19 +53,74 @@ impl FolderSyncs {
         self.sync_by(folder, fsio::sync_dir)
     }
 
-    fn sync_by(&self, folder: &Path, sync: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-        let group = {
-            let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(folders.entry(folder.to_owned()).or_default())
-        };
-        let outcome = group.join(folder, sync);
+    /// Says that a sync of this folder will be asked for as soon as a file is written.
+    pub(super) fn announce(&self, folder: &Path) -> Coming<'_> {
+        let group = self.group(folder);
+        group.state().coming += 1;
+        Coming { syncs: self, folder: folder.to_owned(), group, arrived: false }
+    }
+
+    fn group(&self, folder: &Path) -> Arc<Group> {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(folders.entry(folder.to_owned()).or_default())
+    }
+
+    fn leave(&self, folder: &Path, group: &Arc<Group>) {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         // The map and we: nobody else is about to wait, since joining takes the map's lock first.
-        if Arc::strong_count(&group) == 2 {
+        if Arc::strong_count(group) == 2 {
             folders.remove(folder);
         }
-        drop(folders);
-        match outcome.0.get() {
+    }
+
+    fn sync_by(&self, folder: &Path, sync: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+        let group = self.group(folder);
+        let outcome = group.join(folder, Duration::ZERO, sync);
+        self.leave(folder, &group);
+        outcome.result()
+    }
+}
+
+/// An announced sync. Dropped without [`Coming::sync`], it was given up.
+#[derive(Debug)]
+pub(super) struct Coming<'a> {
+    syncs: &'a FolderSyncs,
+    folder: PathBuf,
+    group: Arc<Group>,
+    arrived: bool,
+}
+
+impl Coming<'_> {
+    /// As [`FolderSyncs::sync`], but waits a little for others who have announced themselves: a share of the
+    /// patience, for callers that sync several folders.
+    pub(super) fn sync(mut self, share: u32) -> io::Result<()> {
+        self.arrive();
+        let patience = SYNC_PATIENCE.checked_div(share).unwrap_or_default();
+        self.group.join(&self.folder, patience, fsio::sync_dir).result()
+    }
+
+    fn arrive(&mut self) {
+        if std::mem::replace(&mut self.arrived, true) {
+            return;
+        }
+        let mut state = self.group.state();
+        state.coming -= 1;
+        state.came += 1;
+        drop(state);
+        self.group.done.notify_all();
+    }
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.arrive();
+        self.syncs.leave(&self.folder, &self.group);
+    }
+}
+
+impl Outcome {
+    fn result(&self) -> io::Result<()> {
+        match self.0.get() {
             Some(Ok(())) => Ok(()),
             Some(Err((Some(number), _))) => Err(io::Error::from_raw_os_error(*number)),
             Some(Err((None, kind))) => Err((*kind).into()),
@@ -66,8 +130,12 @@ impl FolderSyncs {
 }
 
 impl Group {
-    fn join(&self, folder: &Path, sync: impl FnOnce(&Path) -> io::Result<()>) -> Arc<Outcome> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn join(&self, folder: &Path, patience: Duration, sync: impl FnOnce(&Path) -> io::Result<()>) -> Arc<Outcome> {
+        let mut state = self.state();
         let ours = Arc::clone(&state.next);
         loop {
             if ours.0.get().is_some() {
@@ -79,14 +147,18 @@ impl Group {
             state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.running = true;
+        if state.coming > 0 && !patience.is_zero() {
+            // Those who announce themselves from now on are not waited for.
+            let all = state.came + state.coming;
+            let waited = self.done.wait_timeout_while(state, patience, |state| state.came < all);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         state.next = Arc::default();
         drop(state);
         let result = sync(folder).map_err(|e| (e.raw_os_error(), e.kind()));
         // Only the leader of an outcome sets it, and once.
         ours.0.get_or_init(|| result);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.running = false;
-        drop(state);
+        self.state().running = false;
         self.done.notify_all();
         ours
     }
@@ -137,6 +209,32 @@ mod tests {
             assert!(others.into_iter().all(|o| o.join().expect("no panic").is_ok()));
         });
         assert_eq!(count.load(Ordering::SeqCst), 1);
+        assert!(syncs.folders.lock().expect("not poisoned").is_empty());
+    }
+
+    #[test]
+    fn a_leader_waits_for_the_announced() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let syncs = FolderSyncs::default();
+        let two = syncs.announce(dir.path());
+        let group = syncs.group(dir.path());
+        std::thread::scope(|scope| {
+            let leader = scope.spawn(|| {
+                group.join(dir.path(), Duration::from_secs(60), |_| {
+                    // The other is here before the sync begins.
+                    assert_eq!(group.state().came, 1);
+                    Ok(())
+                })
+            });
+            while !group.state().running {
+                std::thread::yield_now();
+            }
+            two.sync(1).expect("synced");
+            assert!(leader.join().expect("no panic").result().is_ok());
+        });
+        drop(group);
+        // The last who leaves takes the group with it.
+        syncs.sync(dir.path()).expect("synced");
         assert!(syncs.folders.lock().expect("not poisoned").is_empty());
     }
 

@@ -101,6 +101,16 @@ impl Context {
         drop(kept);
     }
 
+    /// The mailboxes in memory whose folder is `maildir` or lies in it; none of them is kept any longer.
+    pub(super) fn let_go_below(&self, maildir: &Path) -> Vec<Arc<Mailbox>> {
+        let below: Vec<Arc<Mailbox>> = {
+            let live = lock(&self.live);
+            live.iter().filter(|(folder, _)| folder.starts_with(maildir)).filter_map(|(_, m)| m.upgrade()).collect()
+        };
+        lock(&self.kept).retain(|kept| !below.iter().any(|m| Arc::ptr_eq(kept, m)));
+        below
+    }
+
     /// Lets go of all mailboxes that nobody holds.
     pub(super) fn keep_none(&self) {
         let all = std::mem::take(&mut *lock(&self.kept));

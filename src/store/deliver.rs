@@ -17,6 +17,7 @@ use crate::fsio::Content;
 use crate::mail::ids::QueueId;
 
 use super::account::AccountStore;
+use super::commit::Coming;
 use super::context::Context;
 use super::context::lock;
 use super::error::Result;
@@ -68,11 +69,13 @@ impl Deliverer<'_> {
         let size = delivery.prefix.len() as u64 + delivery.content.len();
         let wire = wire_octets(&delivery.prefix, 0) + delivery.content.wire_len();
         let name = format!("{stem}{}", file_name::sizes(size, wire));
-        let placed = self.place_all(&stem, &name);
         let folders: Vec<PathBuf> = delivery.maildirs.iter().map(|maildir| maildir.join("new")).collect();
-        let outcomes = placed.into_iter().zip(&folders).map(|(placed, new)| {
+        let coming: Vec<Coming<'_>> = folders.iter().map(|new| self.context.syncs.announce(new)).collect();
+        let share = u32::try_from(folders.len()).unwrap_or(u32::MAX);
+        let placed = self.place_all(&stem, &name);
+        let outcomes = placed.into_iter().zip(coming).zip(&folders).map(|((placed, coming), new)| {
             let placed = placed?;
-            let synced = self.context.sync(new);
+            let synced = coming.sync(share).map_err(StoreError::io("syncing a folder"));
             if synced.is_err() && matches!(placed, Placed::New) {
                 // Not acknowledged, so it will come again; if it cannot be removed either, it is found then.
                 fsio::remove_if_there(&new.join(&name)).ok();

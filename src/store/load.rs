@@ -51,6 +51,11 @@ impl Mailbox {
         Ok(self.snapshot())
     }
 
+    /// Reads everything from disk at the next look.
+    pub(super) fn unload(&self) {
+        self.work().list = None;
+    }
+
     /// Brings what is shown up to date with the disk.
     pub(super) fn look(&self, work: &mut Work) -> Result<()> {
         let folder = self.folder()?;

@@ -103,6 +103,15 @@ impl Store {
         .await
     }
 
+    /// Forgets what is known of the mailboxes of a Maildir; each is read from disk at its next use. Sessions that have
+    /// one open keep it, and what they were shown.
+    pub fn forget(&self, maildir: &Path) {
+        lock(&self.accounts).remove(maildir);
+        for mailbox in self.context.let_go_below(maildir) {
+            mailbox.unload();
+        }
+    }
+
     /// Delivers a message into inboxes. One outcome per Maildir, in order; each `Ok` is durable.
     pub async fn deliver(self: &Arc<Self>, message: Delivery) -> Vec<Result<()>> {
         let this = Arc::clone(self);

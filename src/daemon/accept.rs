@@ -1,0 +1,162 @@
+//! From a new connection to the protocol it speaks.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::Services;
+use crate::config::Config;
+use crate::mail::ids::SessionId;
+use crate::net::Class;
+use crate::net::Connection;
+use crate::net::Limiter;
+use crate::net::Listener;
+use crate::net::Refusal;
+use crate::protocol::smtp::server::Role;
+use crate::server::imap;
+use crate::server::smtp;
+use crate::tls::ServerTls;
+use crate::tls::Service;
+
+/// A peer that is refused has so long to take our words.
+const REFUSAL_WAIT: Duration = Duration::from_secs(1);
+
+/// What a listener does with its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    service: Service,
+    class: Class,
+    implicit_tls: bool,
+}
+
+/// The kind that a key of `[listen]` stands for.
+fn kind(name: &str) -> Option<Kind> {
+    let of = |service, class, implicit_tls| Some(Kind { service, class, implicit_tls });
+    match name {
+        "smtp" => of(Service::Smtp, Class::Reception, false),
+        "submission" => of(Service::Smtp, Class::Submission, false),
+        "submissions" => of(Service::Smtp, Class::Submission, true),
+        "imap" => of(Service::Imap, Class::Mailbox, false),
+        "imaps" => of(Service::Imap, Class::Mailbox, true),
+        "pop3" => of(Service::Pop3, Class::Mailbox, false),
+        "pop3s" => of(Service::Pop3, Class::Mailbox, true),
+        _ => None,
+    }
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) limiter: Limiter,
+    pub(super) tls: Arc<ServerTls>,
+    pub(super) services: Services,
+    pub(super) shutdown: watch::Receiver<bool>,
+}
+
+/// Accepts until the server stops.
+pub(super) async fn accept(name: &'static str, listener: Listener, door: Door) {
+    let Some(kind) = kind(name) else {
+        tracing::error!(name, "BUG: a listener without a protocol");
+        return;
+    };
+    let mut shutdown = door.shutdown.clone();
+    loop {
+        tokio::select! {
+            (stream, peer) = listener.accept() => door.enter(kind, stream, peer),
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+impl Door {
+    fn enter(&self, kind: Kind, stream: TcpStream, peer: SocketAddr) {
+        let ip = peer.ip().to_canonical();
+        let trusted = self.config.load().relay.trusted_networks.iter().any(|network| network.contains(&ip));
+        match self.limiter.enter(kind.class, ip, trusted) {
+            Ok(slot) => {
+                let offer = Some((Arc::clone(&self.tls), kind.service));
+                let door = self.clone();
+                tokio::spawn(async move {
+                    // The peer may be gone before its first byte; every other end is logged by the protocol.
+                    let served = match Connection::new(stream, offer, slot) {
+                        Ok(connection) => door.serve(kind, connection).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = served {
+                        tracing::debug!(%peer, %error, "connection ended");
+                    }
+                });
+            }
+            Err(refusal) => {
+                tracing::warn!(%peer, %refusal, "connection refused");
+                tokio::spawn(refuse(stream, kind, refusal));
+            }
+        }
+    }
+
+    /// What an IMAP session needs, as the configuration is now.
+    fn imap_services(&self) -> imap::Services {
+        let config = self.config.load();
+        imap::Services {
+            authenticator: Arc::clone(&self.services.smtp.authenticator),
+            store: Arc::clone(&self.services.store),
+            clock: self.services.smtp.clock.clone(),
+            plaintext_login: config.auth.plaintext_login,
+            max_message_size: config.smtp.max_message_size.octets(),
+            spill_folder: config.storage.folder.join("state"),
+        }
+    }
+
+    async fn serve(self, kind: Kind, mut connection: Connection) -> io::Result<()> {
+        if kind.implicit_tls {
+            connection.start_tls().await?;
+        }
+        match kind.service {
+            Service::Smtp => {
+                let role = if kind.class == Class::Reception { Role::Reception } else { Role::Submission };
+                smtp::serve(connection, role, self.services.smtp, self.shutdown).await
+            }
+            Service::Imap => {
+                let services = Arc::new(self.imap_services());
+                let session = SessionId::new(services.clock.since_epoch());
+                imap::serve(connection, services, session, self.shutdown).await;
+                Ok(())
+            }
+            Service::Pop3 => Ok(()),
+        }
+    }
+}
+
+/// Says why, in the words of the protocol. Where TLS comes first, nothing can be said.
+async fn refuse(mut stream: TcpStream, kind: Kind, refusal: Refusal) {
+    let line = match kind.service {
+        _ if kind.implicit_tls => return,
+        Service::Smtp => format!("421 4.7.0 {refusal}\r\n"),
+        Service::Imap => format!("* BYE {refusal}\r\n"),
+        Service::Pop3 => format!("-ERR [SYS/TEMP] {refusal}\r\n"),
+    };
+    // Whoever does not take it is no worse off.
+    tokio::time::timeout(REFUSAL_WAIT, stream.write_all(line.as_bytes())).await.ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listener_of_the_configuration_has_a_protocol() {
+        let config =
+            crate::config::parse(std::path::Path::new("t.toml"), "hostname = \"mail.example.com\"\n").expect("valid");
+        let kinds: Vec<_> = config.listen.all().map(|(name, _)| kind(name)).collect();
+        assert_eq!(kinds.len(), 7);
+        assert!(kinds.iter().all(Option::is_some));
+        assert_eq!(kinds.iter().flatten().filter(|k| k.implicit_tls).count(), 3);
+    }
+}

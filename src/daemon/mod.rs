@@ -1,0 +1,317 @@
+//! The server as a whole: built from a configuration, run until it is told to stop.
+//!
+//! The only module that knows all others. Start: lock, certificate, directory, store, queue, ports, and only then
+//! READY. Stop: no new connections, running transactions end, the queue's attempts end, exit.
+
+mod accept;
+mod reload;
+mod run;
+mod signals;
+
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use accept::Door;
+use arc_swap::ArcSwap;
+use sd_notify::NotifyState;
+use signals::Told;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::control;
+use crate::admin::control::Reply;
+use crate::admin::control::Request;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::commit::Commit;
+use crate::delivery::local::Committer;
+use crate::delivery::outbound::Outbound;
+use crate::directory::Authenticator;
+use crate::directory::Directory;
+use crate::dns::Dns;
+use crate::fsio;
+use crate::net;
+use crate::net::Limiter;
+use crate::queue::Queue;
+use crate::server::smtp::SmtpService;
+use crate::store::Store;
+use crate::tls::ServerTls;
+
+pub use run::run;
+pub use signals::Signals;
+
+/// Connections have so long to end by themselves when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often an expired certificate is complained of.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// From here on the certificate's end is announced.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// How often certificate files are looked at, and systemd is told that we live.
+const PULSE: Duration = Duration::from_secs(5);
+
+/// Why the server cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration is wrong in a way that only starting shows: a certificate that is not a pair, for instance.
+    Config(String),
+    /// Something of this machine is in the way: a port, a folder, another server.
+    Machine(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(text) | Self::Machine(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// All that a running server consists of.
+pub struct Server {
+    config: Arc<ArcSwap<Config>>,
+    directory: Arc<ArcSwap<Directory>>,
+    tls: Arc<ServerTls>,
+    limiter: Limiter,
+    queue: Queue,
+    store: Arc<Store>,
+    outbound: Arc<Outbound>,
+    services: Services,
+    listeners: Vec<(&'static str, net::Listener)>,
+    control: Option<UnixListener>,
+    shutdown: watch::Sender<bool>,
+    _lock: fsio::Lock,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+/// What answers the protocols.
+#[derive(Clone)]
+struct Services {
+    smtp: Arc<SmtpService>,
+    store: Arc<Store>,
+}
+
+impl Server {
+    /// Builds everything and binds all ports; nothing is served yet.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing stays behind but folders.
+    pub fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let folder = config.storage.folder.clone();
+        let lock = lock(&folder)?;
+        let names = certificate_names(&config);
+        let tls = ServerTls::load(&config.tls, &folder.join("keys"), &names, clock.clone())
+            .map_err(|fault| StartError::Config(fault.to_string()))?;
+        let directory = Arc::new(ArcSwap::from_pointee(Directory::new(&config)));
+        let machine = |what: &str| {
+            let what = what.to_owned();
+            move |error: std::io::Error| StartError::Machine(format!("{what}: {error}"))
+        };
+        let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).map_err(machine("logins"))?;
+        let authenticator = Arc::new(authenticator);
+        let store = Store::open(clock.clone());
+        let queue = Queue::open(&folder.join("queue"), &config, clock.clone()).map_err(machine("queue"))?;
+        let dns = Dns::new(&config.dns).map_err(|text| StartError::Config(format!("dns.resolver: {text}")))?;
+        let limiter = Limiter::new(config.limits.clone(), clock.clone());
+        let listeners = bind_all(&config)?;
+        let control = control::listen(&folder).map_err(machine("control socket"))?;
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let commit: Arc<dyn Commit> = Arc::new(Committer::new(Arc::clone(&store), queue.clone()));
+        let outbound = Outbound::new(
+            Arc::clone(&config),
+            Arc::clone(&directory),
+            dns,
+            Arc::clone(&store),
+            Arc::clone(&commit),
+            clock.clone(),
+        )
+        .map_err(|error| StartError::Machine(error.to_string()))?;
+        let services = Services {
+            smtp: Arc::new(SmtpService {
+                config: Arc::clone(&config),
+                directory: Arc::clone(&directory),
+                authenticator: Arc::clone(&authenticator),
+                commit: Arc::clone(&commit),
+                clock: clock.clone(),
+                zone: jiff::tz::TimeZone::system(),
+            }),
+            store: Arc::clone(&store),
+        };
+        Ok(Self {
+            config,
+            directory,
+            tls: Arc::new(tls),
+            limiter,
+            queue,
+            store,
+            outbound: Arc::new(outbound),
+            services,
+            listeners,
+            control: Some(control),
+            shutdown: watch::channel(false).0,
+            _lock: lock,
+        })
+    }
+
+    /// What the certificate verifies against.
+    #[must_use]
+    pub fn authority(&self) -> &Path {
+        self.tls.authority()
+    }
+
+    /// The mailboxes.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Serves until a signal says stop, then lets what is under way end. `ready` runs when all ports answer.
+    pub async fn run(mut self, mut signals: Signals, ready: impl Future<Output = ()>) {
+        let stop = self.shutdown.subscribe();
+        for (name, listener) in std::mem::take(&mut self.listeners) {
+            tokio::spawn(accept::accept(name, listener, self.door()));
+        }
+        if let Some(listener) = self.control.take() {
+            let (queue, store) = (self.queue.clone(), Arc::clone(&self.store));
+            let answer = move |request| answer(request, queue.clone(), Arc::clone(&store));
+            tokio::spawn(control::serve(listener, answer));
+        }
+        let delivering = tokio::spawn({
+            let (queue, transport) = (self.queue.clone(), Arc::clone(&self.outbound));
+            async move { queue.run(transport, stop).await }
+        });
+        ready.await;
+        notify(&[NotifyState::Ready]);
+        tracing::info!(hostname = %self.config.load().hostname, queued = self.queue.len(), "ready");
+        self.watch(&mut signals).await;
+        tracing::info!(connections = self.limiter.open(), "stopping");
+        notify(&[NotifyState::Stopping]);
+        self.shutdown.send_replace(true);
+        self.drain(delivering).await;
+        tracing::info!("stopped");
+    }
+
+    /// Until a signal says stop: signals, the pulse, and once an hour the certificate's end.
+    async fn watch(&self, signals: &mut Signals) {
+        let mut pulse = tokio::time::interval(PULSE);
+        let mut hour = tokio::time::interval(HOUR);
+        loop {
+            tokio::select! {
+                told = signals.next() => match told {
+                    Told::Stop => return,
+                    Told::Reload => self.reload(),
+                },
+                _ = pulse.tick() => {
+                    notify(&[NotifyState::Watchdog]);
+                    self.refresh_certificate();
+                }
+                _ = hour.tick() => self.warn_of_expiry(),
+            }
+        }
+    }
+
+    fn warn_of_expiry(&self) {
+        match self.tls.remaining() {
+            Some(left) if left.is_zero() => tracing::error!("the certificate has expired: clients will refuse it"),
+            Some(left) if left < EXPIRES_SOON => {
+                tracing::warn!(days = left.as_secs() / 86_400, "the certificate expires soon")
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    async fn drain(&self, delivering: JoinHandle<()>) {
+        let sessions = async {
+            while self.limiter.open() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let all = async {
+            sessions.await;
+            // A panic in there was logged where it happened.
+            delivering.await.ok();
+        };
+        if tokio::time::timeout(DRAIN, all).await.is_err() {
+            tracing::warn!(connections = self.limiter.open(), "not everything ended in time");
+        }
+        fsio::remove_if_there(&control::socket(&self.config.load().storage.folder)).ok();
+    }
+
+    fn door(&self) -> Door {
+        Door {
+            config: Arc::clone(&self.config),
+            limiter: self.limiter.clone(),
+            tls: Arc::clone(&self.tls),
+            services: self.services.clone(),
+            shutdown: self.shutdown.subscribe(),
+        }
+    }
+}
+
+/// Answers a command.
+async fn answer(request: Request, queue: Queue, store: Arc<Store>) -> Reply {
+    match request {
+        Request::QueueFlush => {
+            let count = queue.flush();
+            Reply { done: true, text: format!("{count} messages are tried now") }
+        }
+        Request::Forget { maildir } => {
+            store.forget(&maildir);
+            Reply { done: true, text: format!("{} is read again at its next use", maildir.display()) }
+        }
+    }
+}
+
+/// Tells systemd; where there is none, nobody.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// One server per folder: two would number messages differently.
+fn lock(folder: &Path) -> Result<fsio::Lock, StartError> {
+    let machine = |error: std::io::Error| StartError::Machine(format!("storage.folder: {}: {error}", folder.display()));
+    fsio::create_dir_durably(folder).map_err(machine)?;
+    match fsio::lock(&folder.join("lock")).map_err(machine)? {
+        Ok(lock) => Ok(lock),
+        Err(owner) => {
+            let text = format!("storage.folder: {} is in use by another facteur (process {owner})", folder.display());
+            Err(StartError::Machine(text))
+        }
+    }
+}
+
+/// The names of the certificate that is made when none is named.
+fn certificate_names(config: &Config) -> Vec<String> {
+    let mut names = vec![config.hostname.to_string()];
+    names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+    names.dedup();
+    names
+}
+
+/// All ports, or every one that cannot be had.
+fn bind_all(config: &Config) -> Result<Vec<(&'static str, net::Listener)>, StartError> {
+    let mut bound = Vec::new();
+    let mut errors = Vec::new();
+    for (name, address) in config.listen.all() {
+        match net::bind(name, address) {
+            Ok(listener) => bound.push((name, listener)),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    if errors.is_empty() { Ok(bound) } else { Err(StartError::Machine(errors.join("\n"))) }
+}

@@ -1,0 +1,229 @@
+//! Carries mail out of the queue: to an inbox here, or over the hops of a route until one has it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::commit::Accepted;
+use super::commit::Commit;
+use super::remote;
+use super::remote::Ended;
+use super::remote::Terms;
+use super::route;
+use super::route::Hop;
+use super::route::deferred;
+use super::route::failed;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::OutboundTls;
+use crate::directory::Account;
+use crate::directory::Destination;
+use crate::directory::Directory;
+use crate::directory::Resolution;
+use crate::dns::Dns;
+use crate::fsio::Content;
+use crate::intake::permit;
+use crate::intake::permit::RelayPermit;
+use crate::mail::address::Address;
+use crate::mail::address::ReversePath;
+use crate::mail::envelope::BodyKind;
+use crate::mail::status::Permanence;
+use crate::protocol::smtp::client;
+use crate::protocol::smtp::client::Fate;
+use crate::protocol::smtp::client::TlsWish;
+use crate::queue::Job;
+use crate::queue::Notice;
+use crate::queue::Outcome;
+use crate::queue::Pending;
+use crate::queue::Transport;
+use crate::store::Delivery;
+use crate::store::Store;
+use crate::tls;
+
+/// The way out of the queue.
+pub struct Outbound {
+    config: Arc<ArcSwap<Config>>,
+    directory: Arc<ArcSwap<Directory>>,
+    dns: Dns,
+    store: Arc<Store>,
+    commit: Arc<dyn Commit>,
+    clock: Clock,
+    client_config: Arc<rustls::ClientConfig>,
+}
+
+impl std::fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbound").finish_non_exhaustive()
+    }
+}
+
+impl Outbound {
+    /// With these services.
+    ///
+    /// # Errors
+    /// Never with the TLS provider that is built in.
+    pub fn new(
+        config: Arc<ArcSwap<Config>>,
+        directory: Arc<ArcSwap<Directory>>,
+        dns: Dns,
+        store: Arc<Store>,
+        commit: Arc<dyn Commit>,
+        clock: Clock,
+    ) -> Result<Self, rustls::Error> {
+        Ok(Self { config, directory, dns, store, commit, clock, client_config: tls::any_certificate()? })
+    }
+
+    async fn carry(&self, job: Job) -> Vec<(Address, Outcome)> {
+        let Some(domain) = job.recipients.first().map(|r| r.domain().clone()) else { return Vec::new() };
+        if self.directory.load().is_local(&domain) {
+            return self.to_inboxes(job).await;
+        }
+        let config = self.config.load_full();
+        match route::hops(&domain, &config.outbound, &config.hostname, &self.dns).await {
+            Ok(hops) => self.over(hops, job, &config).await,
+            Err(outcome) => job.recipients.into_iter().map(|r| (r, outcome.clone())).collect(),
+        }
+    }
+
+    /// Tries one hop after the other with those recipients that have no answer yet.
+    async fn over(&self, hops: Vec<Hop>, job: Job, config: &Config) -> Vec<(Address, Outcome)> {
+        let mut outcomes = Vec::new();
+        let mut left = job.recipients;
+        let mut why = deferred("4.4.1", "no host was tried");
+        for hop in hops {
+            let message = client::Job {
+                sender: job.sender.clone(),
+                recipients: left.clone(),
+                body: job.body,
+                size: job.content.wire_len(),
+                content: job.content.clone(),
+            };
+            match self.offer(&hop, message, config).await {
+                Ended::Outcome(outcome) => {
+                    let next_hop = outcome.session.is_some();
+                    let mut again = Vec::new();
+                    for (recipient, fate) in left.into_iter().zip(outcome.fates) {
+                        let outcome = outcome_of(fate, &hop);
+                        // The session broke, so a temporary answer is not this recipient's own: another host may do.
+                        if next_hop && matches!(outcome, Outcome::Deferred { .. }) {
+                            why = outcome;
+                            again.push(recipient);
+                        } else {
+                            outcomes.push((recipient, outcome));
+                        }
+                    }
+                    left = again;
+                }
+                Ended::NoTls(text) | Ended::NoConnection(text) => why = deferred("4.4.1", &text),
+            }
+            if left.is_empty() {
+                break;
+            }
+        }
+        outcomes.extend(left.into_iter().map(|recipient| (recipient, why.clone())));
+        outcomes
+    }
+
+    /// One hop; once more without TLS where the handshake failed: opportunistic TLS must not lose mail (RFC 7435 §3).
+    async fn offer(&self, hop: &Hop, job: client::Job<Content>, config: &Config) -> Ended {
+        let wish = match config.outbound.tls {
+            OutboundTls::Opportunistic => TlsWish::WhenOffered,
+            OutboundTls::Off => TlsWish::Never,
+        };
+        let mut terms = Terms {
+            hostname: config.hostname.to_string(),
+            tls: wish,
+            connect_timeout: config.outbound.connect_timeout,
+            client_config: Arc::clone(&self.client_config),
+        };
+        match remote::send(hop, job.clone(), &terms, &self.clock).await {
+            Ended::NoTls(why) => {
+                tracing::warn!(host = hop.host, %why, "no TLS with this host; going on without");
+                terms.tls = TlsWish::Never;
+                remote::send(hop, job, &terms, &self.clock).await
+            }
+            other => other,
+        }
+    }
+
+    /// Inboxes that could not take the message when it came.
+    async fn to_inboxes(&self, job: Job) -> Vec<(Address, Outcome)> {
+        let mut outcomes = Vec::new();
+        let mut ready: Vec<(Address, Arc<Account>)> = Vec::new();
+        for recipient in job.recipients {
+            match self.directory.load().resolve(&recipient) {
+                Resolution::Local(to) => match to.as_slice() {
+                    [Destination::Account(account)] => ready.push((recipient, Arc::clone(account))),
+                    // It was an account when the message came, and is an alias since.
+                    _ => outcomes.push((recipient, deferred("4.3.5", "the address is no mailbox any more"))),
+                },
+                Resolution::Unknown | Resolution::Elsewhere => {
+                    outcomes.push((recipient, failed("5.1.1", "there is no such mailbox any more")));
+                }
+            }
+        }
+        let delivery = Delivery {
+            id: job.id,
+            prefix: format!("Return-Path: <{}>\n", job.sender).into_bytes(),
+            content: job.content,
+            maildirs: ready.iter().map(|(_, account)| account.maildir().to_owned()).collect(),
+            received: self.clock.wall(),
+            again: true,
+        };
+        for ((recipient, _), done) in ready.into_iter().zip(self.store.deliver(delivery).await) {
+            let outcome = match done {
+                Ok(()) => Outcome::Delivered { by: "mailbox".to_owned() },
+                Err(error) => deferred("4.2.0", &error.to_string()),
+            };
+            outcomes.push((recipient, outcome));
+        }
+        outcomes
+    }
+
+    /// A notice goes the way of any message of our own: into an inbox here, or back into the queue.
+    async fn deliver_notice(&self, notice: Notice) -> Result<(), String> {
+        let resolution = self.directory.load().resolve(&notice.to);
+        let permit = RelayPermit::of_own_notice();
+        let recipient = match permit::admit(notice.to, resolution, Some(&permit)) {
+            Ok(recipient) => recipient,
+            // Nobody to be told any more: telling is done.
+            Err(_) => return Ok(()),
+        };
+        let message = Accepted {
+            id: notice.id,
+            sender: ReversePath::Null,
+            body: if notice.bytes.is_ascii() { BodyKind::SevenBit } else { BodyKind::EightBitMime },
+            recipients: vec![recipient],
+            return_path: b"Return-Path: <>\n".to_vec(),
+            trace: Vec::new(),
+            content: Content::from_bytes(notice.bytes),
+            received: self.clock.wall(),
+        };
+        self.commit.commit(message).await.map_err(|error| error.to_string())
+    }
+}
+
+fn outcome_of(fate: Fate, hop: &Hop) -> Outcome {
+    match fate {
+        Fate::Delivered(reply) => Outcome::Delivered { by: format!("{} ({}): {reply}", hop.host, hop.address) },
+        Fate::Failed(failure) => {
+            let words = if failure.remote { "said: " } else { "" };
+            let (status, why) =
+                (failure.status.to_string(), format!("{} ({}) {words}{}", hop.host, hop.address, failure.text));
+            match failure.permanence {
+                Permanence::Temporary => Outcome::Deferred { status, why },
+                Permanence::Permanent => Outcome::Failed { status, why },
+            }
+        }
+    }
+}
+
+impl Transport for Outbound {
+    fn attempt(&self, job: Job) -> Pending<'_, Vec<(Address, Outcome)>> {
+        Box::pin(self.carry(job))
+    }
+
+    fn tell(&self, notice: Notice) -> Pending<'_, Result<(), String>> {
+        Box::pin(self.deliver_notice(notice))
+    }
+}

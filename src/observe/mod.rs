@@ -1,0 +1,33 @@
+//! Setting up the log: one line per event on standard output, where journald or a file takes it.
+//!
+//! Everywhere else events are written with `tracing`; values that come from a peer are written with `?`, which escapes
+//! them, so that nobody can forge a line.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Starts the log at this level. Only the first call of a process has an effect. Under systemd the time is left out:
+/// the journal has its own.
+pub fn start(level: LevelFilter) {
+    let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
+    let terminal = std::io::stdout().is_terminal();
+    // Libraries speak of themselves at their own length; their warnings are enough.
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("facteur", level);
+    let lines = fmt::layer().with_ansi(terminal).with_target(false).with_writer(std::io::stdout);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started =
+        if under_systemd { registry.with(lines.without_time()).try_init() } else { registry.with(lines).try_init() };
+    // A second call finds the first one's log in place, which is what it wanted.
+    started.ok();
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload().downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| panic.payload().downcast_ref::<String>().cloned()).unwrap_or_default();
+        tracing::error!(place, text, "BUG: panic");
+    }));
+}
