@@ -18,6 +18,13 @@
 //! | 3 | [`intake`], [`delivery`] | flows: from the end of data to a verdict, from there to durable places |
 //! | 4 | [`server`], [`admin`] | edges |
 //! | 5 | [`daemon`] | builds everything from the configuration |
+//! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`] | nouns, the shape of machines, and the only doors to clock and disk |
+//! | 1 | [`protocol::sasl`] | tools |
+//! | 1 | [`message`] | RFC 5322 and MIME |
+//! | 2a | [`protocol::imap`] | the pure part of IMAP: fragments, grammar, responses, view |
+//! | 2a | [`protocol::smtp`] | machines: no sockets, files, clocks or async |
+//! | 4 | [`server::imap`] | edges: commands over the services |
+//! | 2b | [`store`] | mailboxes: Maildir folders on disk, live mailboxes in memory |
 //!
 //! # One message
 //!

@@ -194,6 +194,9 @@ pub const IMAP_OUTPUT_OCTETS: usize = 65_536;
 /// What a FETCH or SEARCH reads ahead of the peer.
 pub const IMAP_BATCH_OCTETS: usize = 262_144;
 
+/// After our last words we read for so long what a client is still sending, so that it gets to see them.
+pub const IMAP_LINGER: Duration = Duration::from_secs(1);
+
 /// How often an idle session looks for changes that other programs made.
 pub const IMAP_IDLE_REFRESH: Duration = Duration::from_secs(5);
 

@@ -8,6 +8,8 @@ mod command;
 mod errors;
 mod selected;
 mod session;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::path::PathBuf;

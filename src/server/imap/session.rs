@@ -18,7 +18,6 @@ use super::selected::Look;
 use super::selected::Selected;
 use super::wire::End;
 use super::wire::Wire;
-use crate::directory::Authenticated;
 use crate::mail::ids::SessionId;
 use crate::mail::limits::IMAP_BAD_BEFORE_LOGIN;
 use crate::mail::limits::IMAP_COMMAND_BEFORE_LOGIN;
@@ -47,7 +46,6 @@ use crate::store::AccountStore;
 /// Somebody who has logged in.
 #[derive(Debug)]
 pub(super) struct User {
-    pub(super) authenticated: Authenticated,
     pub(super) account: Arc<AccountStore>,
     pub(super) selected: Option<Selected>,
 }
@@ -108,6 +106,9 @@ impl Session {
         }
         if !matches!(end, End::Gone | End::Io(_) | End::Silent(_)) {
             self.wire.close().await.ok();
+        }
+        if let End::Bye(_) = end {
+            self.wire.linger().await;
         }
         end
     }

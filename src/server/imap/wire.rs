@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
+use crate::mail::limits::IMAP_LINGER;
 use crate::mail::limits::IMAP_OUTPUT_OCTETS;
 use crate::mail::limits::WRITE_STALL;
 use crate::net::Connection;
@@ -154,6 +155,21 @@ impl Wire {
     pub(super) async fn close(&mut self) -> Result<(), End> {
         self.flush().await?;
         stalled(self.connection.shutdown()).await
+    }
+
+    /// After [`Wire::close`]: reads what is still on its way, for a while. Closing with unread input would reset the
+    /// connection, and the client might never see our last words.
+    pub(super) async fn linger(&mut self) {
+        let drain = async {
+            let mut left = INPUT_AHEAD * 16;
+            while let Ok(n @ 1..) = self.connection.read(&mut self.buffer).await {
+                left = left.saturating_sub(n);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(IMAP_LINGER, drain).await.ok();
     }
 }
 

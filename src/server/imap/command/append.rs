@@ -71,7 +71,7 @@ async fn receive(session: &mut Session) -> Result<io::Result<Content>, End> {
         match session.wire.fragments.next_fragment() {
             Fragment::Piece(piece) => {
                 if let Ok(open) = &mut writer
-                    && let Err(error) = open.push(&lines.to_disk(&piece))
+                    && let Err(error) = open.push(&lines.turn(&piece))
                 {
                     writer = Err(error);
                 }
@@ -125,7 +125,7 @@ struct LineEnds {
 }
 
 impl LineEnds {
-    fn to_disk(&mut self, piece: &[u8]) -> Vec<u8> {
+    fn turn(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(piece.len() + 1);
         for octet in piece {
             if self.held && *octet != b'\n' {
@@ -153,8 +153,8 @@ mod tests {
         let wire = b"a\r\nb\rc\r\r\n\n\r";
         for cut in 0..=wire.len() {
             let mut lines = LineEnds::default();
-            let mut disk = lines.to_disk(&wire[..cut]);
-            disk.extend(lines.to_disk(&wire[cut..]));
+            let mut disk = lines.turn(&wire[..cut]);
+            disk.extend(lines.turn(&wire[cut..]));
             disk.extend(lines.rest());
             assert_eq!(disk, b"a\nb\rc\r\n\n\r", "{cut}");
         }

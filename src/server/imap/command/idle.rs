@@ -16,7 +16,7 @@ use crate::server::imap::wire::End;
 const LINE_OCTETS: usize = 1000;
 
 pub(super) async fn run(session: &mut Session) -> Result<Status, End> {
-    let changes = user!(session).selected.as_ref().map(|s| s.changes.clone());
+    let mut changes = user!(session).selected.as_ref().map(|s| s.changes.clone());
     session.wire.out.go_ahead("idling");
     session.announce(Expunges::Told, Look::OnDisk).await?;
     let started = session.services.clock.instant();
@@ -35,19 +35,17 @@ pub(super) async fn run(session: &mut Session) -> Result<Status, End> {
                 filled?;
                 continue;
             }
-            () = changed(changes.clone()) => Look::InMemory,
+            () = changed(changes.as_mut()) => Look::InMemory,
             // What other programs do to the Maildir wakes nobody.
             () = tokio::time::sleep(IMAP_IDLE_REFRESH) => Look::OnDisk,
         };
-        if let Some(selected) = session.user.as_mut().and_then(|u| u.selected.as_mut()) {
-            selected.changes.mark_unchanged();
-        }
         session.announce(Expunges::Told, look).await?;
     }
 }
 
-async fn changed(changes: Option<watch::Receiver<u64>>) {
-    if let Some(mut changes) = changes
+/// Waits for the next change; for ever where there is nothing to change.
+async fn changed(changes: Option<&mut watch::Receiver<u64>>) {
+    if let Some(changes) = changes
         && changes.changed().await.is_ok()
     {
         return;

@@ -54,8 +54,8 @@ pub(super) async fn close(session: &mut Session) -> Result<Status, End> {
         let uids = expunge::deleted(selected, None);
         failed = selected.mailbox.expunge(&uids).await.err();
     }
-    unselect(session);
-    Ok(failed.map_or_else(|| Status::ok("Closed"), |error| errors::of_store(&error)))
+    let closed = unselect(session);
+    Ok(failed.map_or(closed, |error| errors::of_store(&error)))
 }
 
 pub(super) fn unselect(session: &mut Session) -> Status {

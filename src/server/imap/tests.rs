@@ -1,0 +1,526 @@
+//! Conversations with a whole server over a loopback connection and a store in a temporary folder.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::*;
+use crate::config;
+use crate::directory::Directory;
+use crate::directory::hash_password;
+use crate::mail::secret::Secret;
+use crate::net::Class;
+use crate::net::Limiter;
+
+/// A server with alice, whose password is `secret`.
+struct World {
+    address: SocketAddr,
+    maildir: PathBuf,
+    stop: watch::Sender<bool>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with(true).await
+    }
+
+    async fn with(plaintext_login: bool) -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let hash = hash_password(&Secret::new("secret".to_owned())).expect("hashed");
+        let text = format!(
+            "hostname = \"mx.example.com\"\n[[domain]]\nname = \"example.com\"\n[[account]]\n\
+             address = \"alice@example.com\"\npassword = \"{hash}\"\n[storage]\nfolder = \"{}\"\n",
+            folder.path().display()
+        );
+        let config = config::parse(Path::new("t.toml"), &text).expect("valid");
+        let clock = Clock::system();
+        let directory = Directory::new(&config);
+        let maildir = directory.accounts().next().expect("alice").maildir().to_owned();
+        let directory = Arc::new(ArcSwap::from_pointee(directory));
+        let services = Arc::new(Services {
+            authenticator: Arc::new(Authenticator::new(directory, clock.clone()).expect("random bytes")),
+            store: Store::open(clock.clone()),
+            clock: clock.clone(),
+            plaintext_login,
+            max_message_size: 100_000,
+            spill_folder: folder.path().to_owned(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, shutdown) = watch::channel(false);
+        let limiter = Limiter::new(config.limits, clock);
+        tokio::spawn(async move {
+            while let Ok((stream, peer)) = listener.accept().await {
+                let slot = limiter.enter(Class::Mailbox, peer.ip(), true).expect("room");
+                let connection = Connection::new(stream, None, slot).expect("open");
+                let id = SessionId::new(Duration::ZERO);
+                tokio::spawn(serve(connection, Arc::clone(&services), id, shutdown.clone()));
+            }
+        });
+        Self { address, maildir, stop, _folder: folder }
+    }
+
+    async fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.address).await.expect("listening");
+        let mut client = Client { stream, buffer: Vec::new(), tag: 0 };
+        let greeting = client.line().await;
+        assert!(greeting.starts_with("* OK [CAPABILITY IMAP4rev1 "), "{greeting}");
+        client
+    }
+
+    async fn alice(&self) -> Client {
+        let mut client = self.connect().await;
+        client.ok("LOGIN alice secret").await;
+        client
+    }
+}
+
+/// In place of a line, where the server has closed.
+const END: &str = "(closed)";
+
+struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    tag: u32,
+}
+
+impl Client {
+    async fn fill(&mut self) -> bool {
+        let mut piece = vec![0; 65_536];
+        let read = tokio::time::timeout(Duration::from_secs(20), self.stream.read(&mut piece));
+        let n = read.await.expect("an answer in time").unwrap_or(0);
+        self.buffer.extend_from_slice(&piece[..n]);
+        n > 0
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.expect("sent");
+    }
+
+    async fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return String::from_utf8_lossy(&line).trim_end().to_owned();
+            }
+            if !self.fill().await {
+                assert!(self.buffer.is_empty(), "half a line at the end");
+                return END.to_owned();
+            }
+        }
+    }
+
+    /// All up to the line that ends the command with this tag.
+    async fn until(&mut self, tag: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let line = self.line().await;
+            all.push_str(&line);
+            all.push('\n');
+            if line == END || line.starts_with(&format!("{tag} ")) {
+                return all;
+            }
+        }
+    }
+
+    async fn say(&mut self, command: &str) -> String {
+        self.tag += 1;
+        let tag = format!("t{}", self.tag);
+        self.send(&format!("{tag} {command}\r\n")).await;
+        self.until(&tag).await.replace(&format!("{tag} "), "")
+    }
+
+    async fn ok(&mut self, command: &str) -> String {
+        let answer = self.say(command).await;
+        assert!(answer.lines().last().is_some_and(|l| l.starts_with("OK")), "{command}: {answer}");
+        answer
+    }
+
+    /// APPEND with a literal that needs no go-ahead.
+    async fn append(&mut self, to: &str, message: &str) -> String {
+        self.ok(&format!("APPEND {to} {{{}+}}\r\n{message}", message.len())).await
+    }
+
+    /// Every command with what its answer must have, and after `!` what it must not.
+    async fn talk(&mut self, dialog: &[(&str, &[&str])]) {
+        for (command, wanted) in dialog {
+            let answer = self.say(command).await;
+            for text in *wanted {
+                match text.strip_prefix('!') {
+                    Some(text) => assert!(!answer.contains(text), "{command}: no {text:?} in\n{answer}"),
+                    None => assert!(answer.contains(text), "{command}: {text:?} in\n{answer}"),
+                }
+            }
+        }
+    }
+}
+
+const HELLO: &str = "From: A <a@example.com>\r\nTo: b@example.com\r\nSubject: hello\r\n\
+    Date: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@x>\r\n\r\nline one\r\nline two\r\n";
+
+#[tokio::test]
+async fn before_login() {
+    let world = World::new().await;
+    let mut c = world.connect().await;
+    c.talk(&[
+        ("CAPABILITY", &["* CAPABILITY IMAP4rev1", "AUTH=PLAIN", "LITERAL-", "!LITERAL+", "!LOGINDISABLED", "!IDLE"]),
+        ("NOOP", &["OK"]),
+        ("ID NIL", &["* ID NIL"]),
+        ("SELECT INBOX", &["BAD Log in first"]),
+        ("LOGIN alice wrong", &["NO [AUTHENTICATIONFAILED]"]),
+        ("LOGIN {5+}\r\nalice {6+}\r\nsecret", &["OK [CAPABILITY IMAP4rev1 ", "UIDPLUS", "IDLE", "!STARTTLS"]),
+        ("LOGIN alice secret", &["BAD You are logged in already"]),
+        ("ID (\"name\" \"x\")", &["* ID (\"name\" \"Facteur\")"]),
+        ("ENABLE CONDSTORE", &["* ENABLED\n", "OK"]),
+        ("NAMESPACE", &["* NAMESPACE ((\"\" \"/\")) NIL NIL"]),
+        ("LOGOUT", &["* BYE", "OK"]),
+    ])
+    .await;
+    assert_eq!(c.line().await, END);
+}
+
+#[tokio::test]
+async fn authenticate() {
+    let world = World::new().await;
+    let mut c = world.connect().await;
+    c.talk(&[
+        ("AUTHENTICATE X-NONE", &["NO"]),
+        ("AUTHENTICATE PLAIN !!!", &["BAD"]),
+        ("AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==", &["OK [CAPABILITY"]),
+    ])
+    .await;
+    let mut c = world.connect().await;
+    c.send("a AUTHENTICATE LOGIN\r\n").await;
+    assert_eq!(c.line().await, "+ VXNlcm5hbWU6");
+    c.send("YWxpY2U=\r\n").await;
+    assert_eq!(c.line().await, "+ UGFzc3dvcmQ6");
+    c.send("c2VjcmV0\r\nb NOOP\r\n").await;
+    assert!(c.line().await.starts_with("a OK"));
+    assert!(c.line().await.starts_with("b OK"));
+    let mut c = world.connect().await;
+    c.send("a AUTHENTICATE PLAIN\r\n").await;
+    assert_eq!(c.line().await, "+");
+    c.send("*\r\n").await;
+    assert!(c.line().await.starts_with("a BAD"));
+}
+
+#[tokio::test]
+async fn without_tls_no_password_is_taken() {
+    let world = World::with(false).await;
+    let mut c = world.connect().await;
+    c.talk(&[
+        ("CAPABILITY", &["LOGINDISABLED", "!AUTH="]),
+        ("LOGIN alice secret", &["NO [PRIVACYREQUIRED]"]),
+        ("AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==", &["NO [PRIVACYREQUIRED]"]),
+        ("STARTTLS", &["BAD"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn strangers_are_bounded() {
+    let world = World::new().await;
+    for (input, answer) in [
+        ("a NOPE\r\nb NOPE\r\nc NOPE\r\n".to_owned(), "* BYE Too many bad commands"),
+        ("a LOGIN {99999999999999999999+}\r\n".to_owned(), "* BYE Literal too large before login"),
+        ("a LOGIN {5000}\r\n".to_owned(), "a BAD [TOOBIG]"),
+        (format!("a LOGIN {{2000+}}\r\n{} x\r\n", "x".repeat(2000)), "a BAD [TOOBIG]"),
+        ("x".repeat(100_000), "* BYE"),
+        ("a NOOP\r\n".repeat(20_000), "* BYE Too much before login"),
+        (format!("a SEARCH {}\r\n", "(".repeat(7000)), "a NO [LIMIT]"),
+    ] {
+        let mut c = world.connect().await;
+        // The server may be gone before all is sent.
+        c.stream.write_all(input.as_bytes()).await.ok();
+        let mut said = String::new();
+        while !said.contains(answer) {
+            let line = c.line().await;
+            assert_ne!(line, END, "{answer} in {said}");
+            said.push_str(&line);
+            said.push('\n');
+        }
+    }
+    let mut c = world.connect().await;
+    c.send("GET / HTTP/1.1\r\n").await;
+    assert_eq!(c.line().await, END);
+}
+
+#[tokio::test]
+async fn a_mailbox_from_append_to_expunge() {
+    let world = World::new().await;
+    let mut c = world.alice().await;
+    c.talk(&[("FETCH 1 FLAGS", &["BAD No mailbox is selected"])]).await;
+    c.append("INBOX", HELLO).await;
+    let appended = c.append("INBOX (\\Seen $Forwarded) \"01-Jan-2020 00:00:00 +0000\"", HELLO).await;
+    assert!(appended.contains("[APPENDUID "), "{appended}");
+    c.talk(&[
+        (
+            "SELECT INBOX",
+            &[
+                "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded)",
+                "$Forwarded \\*)]",
+                "* 2 EXISTS",
+                "[UNSEEN 1]",
+                "[UIDNEXT 3]",
+                "[UIDVALIDITY ",
+                "OK [READ-WRITE]",
+            ],
+        ),
+        (
+            "FETCH 1:* (UID FLAGS RFC822.SIZE)",
+            &["* 1 FETCH (UID 1 FLAGS (", "RFC822.SIZE 140)", "$Forwarded) RFC822.SIZE 140)"],
+        ),
+        ("FETCH 2 INTERNALDATE", &["INTERNALDATE \"01-Jan-2020 00:00:00 +0000\""]),
+        ("UID FETCH 1 BODY.PEEK[TEXT]<5.6>", &["* 1 FETCH (UID 1 BODY[TEXT]<5> {6}\none\nl"]),
+        ("FETCH 1 FLAGS", &["!\\Seen"]),
+        (
+            "FETCH 1 BODY[HEADER.FIELDS (subject)]",
+            &["BODY[HEADER.FIELDS (subject)] {18}\nSubject: hello\n\n FLAGS (", "\\Seen"],
+        ),
+        (
+            "FETCH 1 ENVELOPE",
+            &[
+                "ENVELOPE (\"Sat, 21 Nov 2026 10:00:00 +0000\" \"hello\" ((\"A\" NIL \"a\" \"example.com\"))",
+                "\"<1@x>\")",
+            ],
+        ),
+        (
+            "FETCH 1 BODYSTRUCTURE",
+            &["BODYSTRUCTURE (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 20 2 NIL NIL NIL NIL)"],
+        ),
+        ("FETCH 1 BODY[1]", &["BODY[1] {20}\nline one"]),
+        ("FETCH 1 BODY[2]", &["BODY[2] NIL"]),
+        ("FETCH 1 RFC822.HEADER", &["RFC822.HEADER {120}"]),
+        ("FETCH 9 FLAGS", &["!FETCH (", "OK"]),
+        ("FETCH 1 ALL", &["ENVELOPE"]),
+        ("FETCH 1 NOPE", &["BAD"]),
+        ("SEARCH SUBJECT HELLO", &["* SEARCH 1 2\n"]),
+        ("UID SEARCH BODY \"line two\" KEYWORD $forwarded", &["* SEARCH 2\n"]),
+        ("SEARCH UNSEEN", &["* SEARCH\n"]),
+        ("SEARCH BEFORE 1-Jan-2021", &["* SEARCH 2\n"]),
+        ("SEARCH LARGER 139 SMALLER 141 1:*", &["* SEARCH 1 2\n"]),
+        ("SEARCH CHARSET X-NONE ALL", &["NO [BADCHARSET (UTF-8 US-ASCII)]"]),
+        ("STORE 1 +FLAGS (\\Flagged NewWord)", &["NewWord", "* 1 FETCH (FLAGS (", "\\Flagged"]),
+        ("UID STORE 1 -FLAGS.SILENT (\\Flagged)", &["!FETCH"]),
+        ("STORE 2 FLAGS (\\Deleted)", &["* 2 FETCH (FLAGS (", "\\Deleted", "!$Forwarded))"]),
+        ("UID EXPUNGE 1", &["!EXPUNGE\n* ", "OK"]),
+        ("EXPUNGE", &["* 2 EXPUNGE"]),
+        (
+            "STATUS INBOX (MESSAGES UIDNEXT UNSEEN RECENT)",
+            &["* STATUS \"INBOX\" (MESSAGES 1 UIDNEXT 3 UNSEEN 0 RECENT "],
+        ),
+        ("CHECK", &["OK"]),
+        ("STORE 1 +FLAGS.SILENT (\\Deleted)", &["!FETCH", "OK"]),
+        ("CLOSE", &["!EXPUNGE", "OK"]),
+        ("EXAMINE INBOX", &["* 0 EXISTS", "[PERMANENTFLAGS ()]", "OK [READ-ONLY]"]),
+        ("STORE 1:* FLAGS (x)", &["NO [READ-ONLY]"]),
+        ("EXPUNGE", &["NO [READ-ONLY]"]),
+        ("UNSELECT", &["OK"]),
+        ("SELECT nowhere", &["NO [NONEXISTENT]"]),
+        ("SELECT ../etc", &["NO [CANNOT]"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn appends_are_checked_before_they_are_sent() {
+    let world = World::new().await;
+    let mut c = world.alice().await;
+    c.talk(&[
+        ("APPEND INBOX {100001}", &["NO [TOOBIG]", "!+ "]),
+        ("APPEND nowhere {10}", &["NO [TRYCREATE]", "!+ "]),
+        ("APPEND ../x {10}", &["NO [CANNOT]"]),
+        ("APPEND nowhere {3+}\r\nabc", &["NO [TRYCREATE]"]),
+        ("APPEND INBOX", &["BAD"]),
+        ("APPEND INBOX {3+}\r\nabc {3+}\r\ndef", &["BAD One message"]),
+        ("APPEND {5+}\r\nINBOX (\\Seen) {5+}\r\nabc\r\n", &["OK [APPENDUID "]),
+        ("NOOP", &["OK"]),
+        ("STATUS INBOX (MESSAGES)", &["(MESSAGES 1)"]),
+    ])
+    .await;
+    c.send("a APPEND INBOX {5}\r\n").await;
+    assert!(c.line().await.starts_with("+ "));
+    c.send("x\r\nyz\r\n").await;
+    assert!(c.line().await.starts_with("a OK [APPENDUID "));
+    let file = std::fs::read_dir(world.maildir.join("cur")).expect("Maildir").count();
+    let new = std::fs::read_dir(world.maildir.join("new")).expect("Maildir").count();
+    assert_eq!(file + new, 2);
+    c.ok("SELECT INBOX").await;
+    c.talk(&[("FETCH 1:2 BODY.PEEK[]", &["{5}\nabc\n)", "{5}\nx\nyz)"])]).await;
+}
+
+#[tokio::test]
+async fn mailboxes() {
+    let world = World::new().await;
+    let mut c = world.alice().await;
+    c.talk(&[
+        ("LIST \"\" \"\"", &["* LIST (\\Noselect) \"/\" \"\""]),
+        (
+            "LIST \"\" *",
+            &[
+                "* LIST (\\HasNoChildren \\Sent) \"/\" \"Sent\"",
+                "\"INBOX\"",
+                "\\Drafts",
+                "\\Trash",
+                "\\Junk",
+                "\\Archive",
+            ],
+        ),
+        ("CREATE \"Entw&APw-rfe/Alt\"", &["OK"]),
+        ("CREATE Sent", &["NO [ALREADYEXISTS]"]),
+        ("LIST \"\" \"Entw*\"", &["(\\Noselect \\HasChildren) \"/\" \"Entw&APw-rfe\"", "\"Entw&APw-rfe/Alt\""]),
+        ("LIST \"\" %", &["!Alt", "\"INBOX\""]),
+        ("LIST \"Entw&APw-rfe/\" %", &["Alt", "!INBOX"]),
+        ("LIST (SPECIAL-USE) \"\" *", &["Sent", "!INBOX"]),
+        ("SUBSCRIBE \"Entw&APw-rfe/Alt\"", &["OK"]),
+        ("LSUB \"\" %", &["* LSUB (\\Noselect) \"/\" \"Entw&APw-rfe\"", "!Alt"]),
+        ("LSUB \"\" *", &["* LSUB () \"/\" \"Entw&APw-rfe/Alt\"", "!Noselect"]),
+        ("LIST (SUBSCRIBED) \"\" *", &["\\Subscribed", "Alt"]),
+        ("LIST (SUBSCRIBED RECURSIVEMATCH) \"\" Entw%", &["(\"CHILDINFO\" (\"SUBSCRIBED\"))"]),
+        (
+            "LIST \"\" (INBOX Sent) RETURN (SPECIAL-USE STATUS (MESSAGES))",
+            &["\"INBOX\"\n* STATUS \"INBOX\" (MESSAGES 0)\n", "* STATUS \"Sent\" (MESSAGES 0)\n"],
+        ),
+        ("RENAME \"Entw&APw-rfe/Alt\" Neu", &["OK"]),
+        ("RENAME Neu INBOX", &["NO ["]),
+        ("UNSUBSCRIBE Neu", &["OK"]),
+        ("DELETE Neu", &["OK"]),
+        ("DELETE Neu", &["NO [NONEXISTENT]"]),
+        ("DELETE INBOX", &["NO [CANNOT]"]),
+        ("STATUS Neu (MESSAGES)", &["NO [NONEXISTENT]"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn copy_and_move() {
+    let world = World::new().await;
+    let mut c = world.alice().await;
+    for _ in 0..3 {
+        c.append("INBOX", HELLO).await;
+    }
+    c.talk(&[
+        ("SELECT INBOX", &["* 3 EXISTS"]),
+        ("COPY 1:2 Archive", &["OK [COPYUID ", " 1:2 1:2]"]),
+        ("UID COPY 99 Archive", &["OK Copied"]),
+        ("UID MOVE 99 Archive", &["OK Moved"]),
+        ("COPY 1 nowhere", &["NO [TRYCREATE]"]),
+        ("MOVE 2 Trash", &["* OK [COPYUID ", " 2 1] Moved\n* 2 EXPUNGE\n"]),
+        ("MOVE 1 INBOX", &["NO [CANNOT]"]),
+        ("STATUS Archive (MESSAGES)", &["MESSAGES 2"]),
+        ("STATUS Trash (MESSAGES)", &["MESSAGES 1"]),
+        ("UID FETCH 1:* FLAGS", &["* 1 FETCH (UID 1", "* 2 FETCH (UID 3"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn two_sessions_see_each_other() {
+    let world = World::new().await;
+    let (mut a, mut b) = (world.alice().await, world.alice().await);
+    a.append("INBOX", HELLO).await;
+    a.append("INBOX", HELLO).await;
+    a.talk(&[("SELECT INBOX", &["* 2 RECENT"])]).await;
+    b.talk(&[("SELECT INBOX", &["* 2 EXISTS", "* 0 RECENT"])]).await;
+    a.ok("STORE 1 +FLAGS.SILENT (\\Deleted Word)").await;
+    b.talk(&[("NOOP", &["* FLAGS (", "Word", "* 1 FETCH (UID 1 FLAGS (\\Deleted Word))"])]).await;
+    a.talk(&[("EXPUNGE", &["* 1 EXPUNGE"])]).await;
+    b.talk(&[
+        // Numbers may not change now (RFC 3501 §7.4.1).
+        ("FETCH 1:2 FLAGS", &["!EXPUNGE\n", "* 2 FETCH (", "NO [EXPUNGEISSUED]"]),
+        ("NOOP", &["* 1 EXPUNGE"]),
+        ("FETCH 1 UID", &["* 1 FETCH (UID 2)"]),
+    ])
+    .await;
+    b.send("i IDLE\r\n").await;
+    assert!(b.line().await.starts_with("+ "));
+    a.append("INBOX", HELLO).await;
+    assert_eq!(b.line().await, "* 2 EXISTS");
+    assert!(b.line().await.ends_with(" RECENT"));
+    // iOS and macOS send more behind DONE at once.
+    b.send("DONE\r\nj NOOP\r\nk FETCH 2 UID\r\n").await;
+    let rest = b.until("k").await;
+    assert!(rest.contains("i OK") && rest.contains("j OK") && rest.contains("* 2 FETCH (UID 3)"), "{rest}");
+    a.ok("DELETE Archive").await;
+    b.ok("SELECT Trash").await;
+    a.ok("DELETE Trash").await;
+    let end = b.say("NOOP").await;
+    assert!(end.contains("* BYE"), "{end}");
+}
+
+#[tokio::test]
+async fn what_other_programs_do_is_seen() {
+    let world = World::new().await;
+    let mut c = world.alice().await;
+    c.ok("SELECT INBOX").await;
+    std::fs::write(world.maildir.join("new/1.foreign.host"), "Subject: x\n\nfrom outside\n").expect("written");
+    c.talk(&[
+        ("NOOP", &["* 1 EXISTS", "* 1 RECENT"]),
+        ("FETCH 1 (RFC822.SIZE BODY[])", &["RFC822.SIZE 28", "BODY[] {28}", "\\Seen"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn pipelined_and_cut_anywhere() {
+    let world = World::new().await;
+    let dialog = "a LOGIN {5+}\r\nalice {6+}\r\nsecret\r\nb SELECT INBOX\r\nc APPEND INBOX {5+}\r\n\r\nabc\r\nd NOOP\r\ne SEARCH \
+        TEXT {1+}\r\nc\r\nf IDLE\r\nDONE\r\ng UID FETCH 1:* BODY.PEEK[]\r\nh LOGOUT\r\n";
+    for cut in (0..dialog.len()).step_by(7) {
+        let mut c = world.connect().await;
+        c.send(&dialog[..cut]).await;
+        c.stream.flush().await.expect("flushed");
+        tokio::task::yield_now().await;
+        c.send(&dialog[cut..]).await;
+        let mut all = String::new();
+        while !all.contains("\nh ") {
+            let line = c.line().await;
+            assert_ne!(line, END, "cut at {cut}: {all}");
+            all.push_str(&line);
+            all.push('\n');
+        }
+        for tag in ["a OK", "b OK", "c OK", "d OK", "e OK", "f OK", "g OK", "h OK"] {
+            assert!(all.contains(&format!("\n{tag}")) || all.starts_with(tag), "{tag}, cut at {cut}: {all}");
+        }
+        assert!(!all.contains("* SEARCH\n"), "{all}");
+    }
+}
+
+#[tokio::test]
+async fn many_messages_and_large_answers() {
+    let world = World::new().await;
+    let mut c = world.alice().await;
+    let body = format!("Subject: big\r\n\r\n{}", "0123456789\r\n".repeat(4000));
+    for _ in 0..20 {
+        c.append("INBOX", &body).await;
+    }
+    c.ok("SELECT INBOX").await;
+    let answer = c.ok("FETCH 1:* (UID RFC822.SIZE BODY[])").await;
+    assert_eq!(answer.matches(&format!("BODY[] {{{}}}", body.len())).count(), 20);
+    assert_eq!(answer.matches(&format!("RFC822.SIZE {}", body.len())).count(), 20);
+    assert_eq!(answer.matches("0123456789").count(), 80_000);
+    let headers = c.ok("FETCH 1:* BODY.PEEK[HEADER]").await;
+    assert_eq!(headers.matches("BODY[HEADER] {16}").count(), 20);
+    c.talk(&[("SEARCH BODY 9876543210", &["* SEARCH\n"]), ("SEARCH 3:5 BODY 6789", &["* SEARCH 3 4 5\n"])]).await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_server_is_told() {
+    let world = World::new().await;
+    let mut c = world.alice().await;
+    c.send("i IDLE\r\n").await;
+    assert!(c.line().await.starts_with("+ "));
+    world.stop.send_replace(true);
+    assert_eq!(c.line().await, "* BYE Server is going down");
+    assert_eq!(c.line().await, END);
+}
