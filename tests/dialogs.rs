@@ -3,6 +3,7 @@
 //! ```text
 //! # RFC 3501 §6.4.5: a comment; the first line names what the server obeys here
 //! @ strict            the server that wants TLS before a login (the other one does not)
+//! @*3 mail            three messages are in the inbox of <<user>>
 //! @2 imaps            connection 2 goes to this port (without it, to that of the folder)
 //! C: a LOGIN <<user>> secret          the client says; lines in a row travel in one packet
 //! S: a OK ...                         the server says exactly this; `...` stands for anything
@@ -276,6 +277,7 @@ impl<'a> Dialog<'a> {
             for _ in 0..times {
                 match who.as_bytes().first() {
                     Some(b'@') if rest == "strict" => {}
+                    Some(b'@') if rest == "mail" => self.append(),
                     Some(b'@') => drop(self.services.insert(connection.to_owned(), rest.to_owned())),
                     Some(b'C') => self.client(connection, rest)?,
                     Some(b'S') => self.server(connection, rest)?,
@@ -284,6 +286,22 @@ impl<'a> Dialog<'a> {
             }
         }
         self.end()
+    }
+
+    /// One more message for the user: 50 octets on the wire.
+    fn append(&mut self) {
+        let mut connection = Connection::open(self.server, "imap");
+        let message = "From: a@b.example\r\nSubject: x\r\n\r\nline 1\r\n.line 2\r\n";
+        let length = message.len();
+        let said = format!("a LOGIN {} secret\r\nb APPEND INBOX {{{length}+}}\r\n{message}\r\n", self.names["user"]);
+        connection.unsent.extend_from_slice(said.as_bytes());
+        loop {
+            match connection.line() {
+                Heard::Line(line) if line.starts_with("b OK") => return,
+                Heard::Line(_) => {}
+                Heard::Closed | Heard::Nothing => panic!("the message was not taken"),
+            }
+        }
     }
 
     fn connection(&mut self, name: &str) -> &mut Connection {
