@@ -233,6 +233,10 @@ impl Session {
             // A browser was led here (ALPACA, cross-protocol requests): nothing of what it sends is a command.
             return Err(End::Silent("HTTP"));
         }
+        if bytes.is_empty() {
+            // Some clients send one line end too many after a literal.
+            return Ok(());
+        }
         let Some((tag, parsed)) = parse(bytes, nesting) else {
             let status = Status::bad("Tag expected");
             self.wire.out.untagged_status(&status);
