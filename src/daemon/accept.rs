@@ -20,6 +20,7 @@ use crate::net::Listener;
 use crate::net::Refusal;
 use crate::protocol::smtp::server::Role;
 use crate::server::imap;
+use crate::server::pop3;
 use crate::server::smtp;
 use crate::tls::ServerTls;
 use crate::tls::Service;
@@ -106,11 +107,20 @@ impl Door {
         let config = self.config.load();
         imap::Services {
             authenticator: Arc::clone(&self.services.smtp.authenticator),
-            store: Arc::clone(&self.services.store),
+            store: Arc::clone(&self.services.pop3.store),
             clock: self.services.smtp.clock.clone(),
             plaintext_login: config.auth.plaintext_login,
             max_message_size: config.smtp.max_message_size.octets(),
             spill_folder: config.storage.folder.join("state"),
+        }
+    }
+
+    fn pop3_services(&self) -> pop3::Pop3Service {
+        pop3::Pop3Service {
+            config: Arc::clone(&self.config),
+            authenticator: Arc::clone(&self.services.smtp.authenticator),
+            store: Arc::clone(&self.services.pop3.store),
+            clock: self.services.smtp.clock.clone(),
         }
     }
 
@@ -129,7 +139,7 @@ impl Door {
                 imap::serve(connection, services, session, self.shutdown).await;
                 Ok(())
             }
-            Service::Pop3 => Ok(()),
+            Service::Pop3 => pop3::serve(connection, Arc::new(self.pop3_services()), self.shutdown).await,
         }
     }
 }

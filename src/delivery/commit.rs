@@ -1,19 +1,30 @@
 //! The stage after the verdict: local recipients into their inboxes, the rest into the queue, one answer.
 //!
-//! What is answered with yes is durable. Knows neither SMTP nor how queue and store do it.
+//! What is answered with yes is durable. Knows no SMTP, nor how queue and store
+//! do it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::directory::Account;
+use crate::directory::Destination;
 use crate::fsio::Content;
 use crate::intake::permit::Admitted;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
 use crate::mail::ids::QueueId;
+use crate::queue::NewEntry;
+use crate::queue::Queue;
+use crate::queue::QueueError;
+use crate::store::Delivery;
+use crate::store::Store;
+use crate::store::StoreError;
 
 /// A message that we have decided to take.
 #[derive(Debug, Clone)]
@@ -76,27 +87,267 @@ pub trait Commit: Send + Sync {
     fn commit(&self, message: Accepted) -> Pending<'_, Result<(), CommitError>>;
 }
 
-/// What goes to other servers, or to an inbox that was out of reach.
-#[derive(Debug, Clone)]
-pub struct OnwardMessage {
-    /// The id.
-    pub id: QueueId,
-    /// `MAIL FROM`.
-    pub sender: ReversePath,
-    /// `BODY` of `MAIL FROM`.
-    pub body: BodyKind,
-    /// To whom, each once.
-    pub recipients: Vec<Address>,
-    /// The front of the message, without `Return-Path`.
-    pub trace: Vec<u8>,
-    /// The message.
-    pub content: Content,
-    /// When it came.
-    pub received: SystemTime,
-}
-
 /// The queue, as commit sees it.
 pub trait Onward: Send + Sync {
     /// Takes responsibility for a message: yes means that it is durably queued.
-    fn submit(&self, message: OnwardMessage) -> Pending<'_, Result<(), CommitError>>;
+    fn submit(&self, entry: NewEntry) -> Pending<'_, Result<(), QueueError>>;
+}
+
+impl Onward for Queue {
+    fn submit(&self, entry: NewEntry) -> Pending<'_, Result<(), QueueError>> {
+        Box::pin(Self::submit(self, entry))
+    }
+}
+
+/// [`Commit`] over the store and the queue.
+pub struct StoreAndQueue {
+    store: Arc<Store>,
+    onward: Arc<dyn Onward>,
+}
+
+impl fmt::Debug for StoreAndQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreAndQueue").finish_non_exhaustive()
+    }
+}
+
+impl StoreAndQueue {
+    /// Inboxes in `store`, everything else to `onward`.
+    #[must_use]
+    pub fn new(store: Arc<Store>, onward: Arc<dyn Onward>) -> Self {
+        Self { store, onward }
+    }
+
+    /// Inboxes first, so that one durable entry in the queue can take both what goes elsewhere and what an inbox did
+    /// not take for the moment. Where no inbox took it and nothing goes elsewhere, the sender keeps it.
+    async fn commit_all(&self, message: Accepted) -> Result<(), CommitError> {
+        let (accounts, mut onward) = destinations(&message.recipients);
+        let outcomes = self.deliver(&message, &accounts).await;
+        let all_failed = outcomes.iter().all(Result::is_err);
+        let mut failure = None;
+        for (account, outcome) in accounts.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => tracing::info!(id = %message.id, to = %account.address(), "delivered"),
+                Err(error) => {
+                    tracing::error!(id = %message.id, to = %account.address(), error = %chain(&error), "not delivered");
+                    failure.get_or_insert(error);
+                    onward.push(account.address().clone());
+                }
+            }
+        }
+        match failure {
+            Some(error) if all_failed && onward.len() == accounts.len() => return Err(from_store(error)),
+            _ if onward.is_empty() => return Ok(()),
+            _ => {}
+        }
+        let to: Vec<String> = onward.iter().map(ToString::to_string).collect();
+        let id = message.id.clone();
+        let entry = NewEntry {
+            id: message.id,
+            sender: message.sender,
+            recipients: onward,
+            body: message.body,
+            prefix: message.trace,
+            content: message.content,
+            arrived: message.received,
+        };
+        self.onward.submit(entry).await.map_err(from_queue)?;
+        tracing::info!(%id, ?to, "queued");
+        Ok(())
+    }
+
+    async fn deliver(&self, message: &Accepted, accounts: &[Arc<Account>]) -> Vec<Result<(), StoreError>> {
+        if accounts.is_empty() {
+            return Vec::new();
+        }
+        let mut prefix = message.return_path.clone();
+        prefix.extend_from_slice(&message.trace);
+        let delivery = Delivery {
+            id: message.id.clone(),
+            prefix,
+            content: message.content.clone(),
+            maildirs: accounts.iter().map(|account| account.maildir().to_owned()).collect(),
+            received: message.received,
+            again: false,
+        };
+        self.store.deliver(delivery).await
+    }
+}
+
+impl Commit for StoreAndQueue {
+    fn commit(&self, message: Accepted) -> Pending<'_, Result<(), CommitError>> {
+        Box::pin(self.commit_all(message))
+    }
+}
+
+/// The inboxes and the addresses elsewhere that all recipients lead to, each once.
+fn destinations(recipients: &[Admitted]) -> (Vec<Arc<Account>>, Vec<Address>) {
+    let (mut accounts, mut remote) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
+    for destination in recipients.iter().flat_map(Admitted::destinations) {
+        match destination {
+            Destination::Account(account) if seen.insert(account.address().key()) => accounts.push(Arc::clone(account)),
+            // Another host decides whether case counts in its local parts (RFC 5321 §2.4).
+            Destination::Remote(address) if seen.insert(address.to_string()) => remote.push(address.clone()),
+            Destination::Account(_) | Destination::Remote(_) => {}
+        }
+    }
+    (accounts, remote)
+}
+
+fn from_store(error: StoreError) -> CommitError {
+    match error {
+        StoreError::Full(source) => CommitError::Full(source),
+        other => CommitError::Trouble(chain(&other)),
+    }
+}
+
+fn from_queue(error: QueueError) -> CommitError {
+    match error {
+        QueueError::Io { source, .. } => CommitError::from_io(source),
+        QueueError::TooMany => CommitError::Trouble(error.to_string()),
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(&format!(": {next}"));
+        cause = next.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config;
+    use crate::directory::Directory;
+    use crate::intake::permit;
+    use crate::mail::mailbox::MailboxName;
+
+    #[derive(Default)]
+    struct Taken {
+        entries: Mutex<Vec<NewEntry>>,
+        full: bool,
+    }
+
+    impl Onward for Taken {
+        fn submit(&self, entry: NewEntry) -> Pending<'_, Result<(), QueueError>> {
+            Box::pin(async move {
+                if self.full {
+                    return Err(QueueError::Io { doing: "queueing", source: io::ErrorKind::StorageFull.into() });
+                }
+                self.entries.lock().expect("not poisoned").push(entry);
+                Ok(())
+            })
+        }
+    }
+
+    struct World {
+        folder: tempfile::TempDir,
+        directory: Directory,
+        store: Arc<Store>,
+        taken: Arc<Taken>,
+        commit: StoreAndQueue,
+    }
+
+    fn world(full: bool) -> World {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let text = format!(
+            "hostname = \"mx.example.com\"\n[[domain]]\nname = \"example.com\"\n\
+             [[account]]\naddress = \"alice@example.com\"\n[[account]]\naddress = \"bob@example.com\"\n\
+             [aliases]\n\"all@example.com\" = [\"alice@example.com\", \"bob@example.com\", \"far@elsewhere.example\"]\n\
+             [storage]\nfolder = \"{}\"\n",
+            folder.path().display()
+        );
+        let config = config::parse(Path::new("t.toml"), &text).expect("valid");
+        let clock = Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let store = Store::open(clock);
+        let taken = Arc::new(Taken { full, ..Taken::default() });
+        let commit = StoreAndQueue::new(Arc::clone(&store), Arc::clone(&taken) as Arc<dyn Onward>);
+        World { folder, directory: Directory::new(&config), store, taken, commit }
+    }
+
+    impl World {
+        async fn commit(&self, recipients: &[&str]) -> Result<(), CommitError> {
+            let admit = |text: &&str| {
+                let address = Address::parse(text).expect("valid");
+                let resolution = self.directory.resolve(&address);
+                permit::admit(address, resolution, None).expect("ours")
+            };
+            let message = Accepted {
+                id: QueueId::parse("id-1").expect("valid"),
+                sender: ReversePath::Null,
+                body: BodyKind::SevenBit,
+                recipients: recipients.iter().map(admit).collect(),
+                return_path: b"Return-Path: <>\n".to_vec(),
+                trace: b"Received: here\n".to_vec(),
+                content: Content::from_bytes(b"Subject: x\n\nbody\n".to_vec()),
+                received: SystemTime::UNIX_EPOCH,
+            };
+            self.commit.commit(message).await
+        }
+
+        fn maildir(&self, user: &str) -> std::path::PathBuf {
+            self.folder.path().join("mail/example.com").join(user)
+        }
+
+        async fn inbox(&self, user: &str) -> Vec<Vec<u8>> {
+            let account = self.store.account(&self.maildir(user)).await.expect("opened");
+            let inbox = account.mailbox(&MailboxName::inbox()).await.expect("there");
+            let snapshot = inbox.refresh().await.expect("read");
+            let mut messages = Vec::new();
+            for message in snapshot.messages.iter() {
+                messages.push(inbox.read(message.uid).await.expect("read"));
+            }
+            messages
+        }
+
+        fn queued(&self) -> Vec<String> {
+            let entries = self.taken.entries.lock().expect("not poisoned");
+            entries.iter().flat_map(|e| e.recipients.iter().map(ToString::to_string)).collect()
+        }
+    }
+
+    const WHOLE: &[u8] = b"Return-Path: <>\nReceived: here\nSubject: x\n\nbody\n";
+
+    #[tokio::test]
+    async fn each_destination_gets_one_copy() {
+        let world = world(false);
+        world.commit(&["all@example.com", "alice@example.com"]).await.expect("committed");
+        assert_eq!(world.inbox("alice").await, [WHOLE]);
+        assert_eq!(world.inbox("bob").await, [WHOLE]);
+        assert_eq!(world.queued(), ["far@elsewhere.example"]);
+        let entries = world.taken.entries.lock().expect("not poisoned");
+        assert_eq!(entries[0].prefix, b"Received: here\n", "Return-Path is for inboxes");
+    }
+
+    #[tokio::test]
+    async fn an_inbox_out_of_reach_is_queued_when_others_took_the_message() {
+        let world = world(false);
+        std::fs::create_dir_all(world.folder.path().join("mail/example.com")).expect("made");
+        std::fs::write(world.maildir("bob"), b"in the way").expect("written");
+        world.commit(&["alice@example.com", "bob@example.com"]).await.expect("committed");
+        assert_eq!(world.inbox("alice").await.len(), 1);
+        assert_eq!(world.queued(), ["bob@example.com"]);
+
+        let alone = world.commit(&["bob@example.com"]).await;
+        assert!(matches!(alone, Err(CommitError::Trouble(_))), "the sender keeps it: {alone:?}");
+        assert_eq!(world.queued().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_queued_is_not_taken() {
+        let world = world(true);
+        let result = world.commit(&["all@example.com"]).await;
+        assert!(matches!(result, Err(CommitError::Full(_))), "{result:?}");
+    }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::task::Context;
 use std::task::Poll;
 
@@ -33,7 +35,7 @@ pub struct Connection {
     local: SocketAddr,
     tls: Option<TlsActive>,
     offer: Option<(Arc<ServerTls>, Service)>,
-    slot: Slot,
+    slot: Arc<Mutex<Slot>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
         let (peer, local) = (canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
-        Ok(Self { stream: Stream::Plain(stream), peer, local, tls: None, offer, slot })
+        Ok(Self { stream: Stream::Plain(stream), peer, local, tls: None, offer, slot: Arc::new(Mutex::new(slot)) })
     }
 
     /// Who it is; IPv4 as IPv4 also on a dual-stack listener.
@@ -87,7 +89,13 @@ impl Connection {
     /// # Errors
     /// He has too many from this address.
     pub fn logged_in(&mut self, user: &str) -> Result<(), Refusal> {
-        self.slot.logged_in(user)
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).logged_in(user)
+    }
+
+    /// Its place under the limits, for whoever answers for a connection that the pump holds.
+    #[must_use]
+    pub fn slot(&self) -> Arc<Mutex<Slot>> {
+        Arc::clone(&self.slot)
     }
 
     /// The handshake, as the server. Everything written before must have been flushed.

@@ -413,12 +413,10 @@ impl<H: Clone> Client<H> {
         match work.due.pop_front() {
             Some(Due::Mail) if reply.is_positive() => self.dirty = true,
             Some(Due::Mail) => work.mail_refused = Some(Failure::of_reply(reply, reply.permanence())),
-            Some(Due::Rcpt(n)) => {
-                if !reply.is_positive() {
-                    work.fates[n] = Some(Fate::Failed(Failure::of_reply(reply, recipient_permanence(reply))));
-                }
+            Some(Due::Rcpt(n)) if !reply.is_positive() => {
+                work.fates[n] = Some(Fate::Failed(Failure::of_reply(reply, recipient_permanence(reply))));
             }
-            None => {}
+            Some(Due::Rcpt(_)) | None => {}
         }
         self.deadline = (self.now + Phase::Envelope.patience()).min(work.since + REMOTE_ENVELOPE);
         self.name_recipients();

@@ -223,13 +223,6 @@ impl Reply {
         later(421, 3, 2, "shutting down")
     }
 
-    /// The limit of connections that `key` of the configuration sets; the key is named to the operator by name.
-    #[must_use]
-    pub fn too_many_connections(key: &str) -> Self {
-        let text = format!("too many connections ({key})");
-        Self { code: 421, status: Some(StatusCode::temporary(7, 0)), text: text.into() }
-    }
-
     /// After too many failed logins from one place.
     #[must_use]
     pub fn too_many_failed_logins() -> Self {

@@ -1,0 +1,5 @@
+//! Prose: how Facteur is built and why. No code; it lies here so that its links are checked with the code.
+
+pub mod durability;
+pub mod rfc;
+pub mod threats;

@@ -1,0 +1,31 @@
+//! Which RFC is spoken where.
+//!
+//! | RFC | what | where |
+//! | --- | --- | --- |
+//! | 1870 | SIZE | `protocol/smtp/extension.rs` |
+//! | 1939 | POP3 | `protocol/pop3/` |
+//! | 2177 | IDLE | `server/imap/command/idle.rs` |
+//! | 2342 | NAMESPACE | `server/imap/command/mod.rs` |
+//! | 2449 | POP3 CAPA, RESP-CODES, PIPELINING | `protocol/pop3/` |
+//! | 2595 | STLS | `protocol/pop3/` |
+//! | 2920 | PIPELINING | `protocol/smtp/server/` |
+//! | 2971 | ID | `server/imap/command/id.rs` |
+//! | 3207 | STARTTLS of SMTP | `protocol/smtp/server/` |
+//! | 3463 | enhanced status codes | `mail/status.rs` |
+//! | 3464, 6522 | notices of failure | `queue/bounce.rs` |
+//! | 3501 | IMAP4rev1 | `protocol/imap/`, `server/imap/` |
+//! | 3691 | UNSELECT | `server/imap/command/` |
+//! | 4315 | UIDPLUS | `server/imap/command/` |
+//! | 4616, 4954, 4959, 5034 | PLAIN and LOGIN, in SMTP, IMAP and POP3 | `protocol/sasl/` |
+//! | 5161 | ENABLE | `server/imap/command/enable.rs` |
+//! | 5258, 5819 | LIST with options and STATUS | `server/imap/command/list.rs` |
+//! | 5321 | SMTP | `protocol/smtp/`, `delivery/` |
+//! | 5322 | messages | `message/` |
+//! | 6152 | 8BITMIME | `protocol/smtp/` |
+//! | 6154 | special-use mailboxes | `store/`, `server/imap/command/list.rs` |
+//! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
+//! | 6851 | MOVE | `server/imap/command/` |
+//! | 7435 | opportunistic TLS | `tls/client.rs` |
+//! | 7505 | null MX | `dns/`, `delivery/route.rs` |
+//! | 7888 | LITERAL+ and LITERAL- | `protocol/imap/fragment.rs` |
+//! | 8314 | implicit TLS | `daemon/accept.rs` |

@@ -1,0 +1,17 @@
+//! Who may want what, and what stands in the way.
+//!
+//! - **Strangers who want to relay**: mail for elsewhere travels as a value that only a login, a trusted network or a
+//!   notice of our own can make ([`crate::intake::permit`]). There is no configuration of an open relay.
+//! - **Strangers who want to smuggle a second message**: only CRLF.CRLF ends a message, in every mode; a bare CR or LF
+//!   from a stranger refuses the message ([`crate::protocol::smtp::data`]).
+//! - **Somebody between us and the client**: whatever was read before a TLS handshake ends the connection, and the
+//!   session starts anew after it. Logins need TLS ([`crate::protocol::session::TlsActive`]).
+//! - **Guessers of passwords**: one answer in one time for an unknown user and a wrong password, a fixed delay, and a
+//!   count per address or /64; an address from which the owner has logged in stays open ([`crate::directory`]).
+//! - **Peers who want our memory or time**: every line, literal, header, list and wait has a limit in
+//!   [`crate::mail::limits`]; connections are counted per address ([`crate::net`]).
+//! - **Names that want to leave the Maildir**: a mailbox name is checked when it is parsed, and there is no other way
+//!   to one ([`crate::mail::mailbox::MailboxName`]); message files are opened without following links.
+//!
+//! One process serves all: there is no separation of privileges between the parser and the mail. In return nothing
+//! runs as root, nothing of a message is ever run or expanded, and the code has no `unsafe`.
