@@ -11,26 +11,12 @@
 //! | 3 | [`intake`], [`delivery`] | flows: from the end of data to a verdict, from a verdict to durable places, out of the queue |
 //! | 4 | [`server`], [`admin`] | edges: what answers the protocols, and what an operator types |
 //! | 5 | [`daemon`] | the server as a whole |
-//! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`], [`observe`] | nouns, the shape of machines, and the only doors to clock and disk |
-//! | 1 | [`config`], [`message`], [`protocol::sasl`], [`dns`], [`tls`] | tools |
-//! | 2a | [`protocol::smtp`], [`protocol::pop3`], [`protocol::imap`] | machines and grammar: no sockets, files, clocks or async |
-//! | 2b | [`net`], [`directory`], [`store`], [`queue`] | services, which own I/O: connections, accounts, mailboxes, mail on its way |
-//! | 3 | [`intake`], [`delivery`] | flows: from the end of data to a verdict, from there to durable places |
-//! | 4 | [`server`], [`admin`] | edges |
-//! | 5 | [`daemon`] | builds everything from the configuration |
-//! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`] | nouns, the shape of machines, and the only doors to clock and disk |
-//! | 1 | [`protocol::sasl`] | tools |
-//! | 1 | [`message`] | RFC 5322 and MIME |
-//! | 2a | [`protocol::imap`] | the pure part of IMAP: fragments, grammar, responses, view |
-//! | 2a | [`protocol::smtp`] | machines: no sockets, files, clocks or async |
-//! | 4 | [`server::imap`] | edges: commands over the services |
-//! | 2b | [`store`] | mailboxes: Maildir folders on disk, live mailboxes in memory |
 //!
 //! # One message
 //!
 //! `net` accepts, and its pump drives the machine in `protocol::smtp`. What the machine asks, `server::smtp` answers:
 //! may this sender, this recipient, this login. At the end of data the stages of `intake` judge and stamp the message,
-//! and `delivery::local` makes it durable: inboxes by `store`, everything else by `queue`. Only then comes the 250.
+//! and `delivery::commit` makes it durable: inboxes by `store`, everything else by `queue`. Only then comes the 250.
 //! Later `queue` hands what is due to `delivery::outbound`, which finds hosts by `dns` and speaks to them through the
 //! client machine. More of this, with the reasons, in [`manual`].
 //!

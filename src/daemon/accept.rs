@@ -107,7 +107,7 @@ impl Door {
         let config = self.config.load();
         imap::Services {
             authenticator: Arc::clone(&self.services.smtp.authenticator),
-            store: Arc::clone(&self.services.store),
+            store: Arc::clone(&self.services.pop3.store),
             clock: self.services.smtp.clock.clone(),
             plaintext_login: config.auth.plaintext_login,
             max_message_size: config.smtp.max_message_size.octets(),
@@ -119,7 +119,7 @@ impl Door {
         pop3::Pop3Service {
             config: Arc::clone(&self.config),
             authenticator: Arc::clone(&self.services.smtp.authenticator),
-            store: Arc::clone(&self.services.store),
+            store: Arc::clone(&self.services.pop3.store),
             clock: self.services.smtp.clock.clone(),
         }
     }

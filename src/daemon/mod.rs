@@ -28,7 +28,7 @@ use crate::admin::control::Request;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::commit::Commit;
-use crate::delivery::local::Committer;
+use crate::delivery::commit::StoreAndQueue;
 use crate::delivery::outbound::Outbound;
 use crate::directory::Authenticator;
 use crate::directory::Directory;
@@ -37,6 +37,7 @@ use crate::fsio;
 use crate::net;
 use crate::net::Limiter;
 use crate::queue::Queue;
+use crate::server::pop3::Pop3Service;
 use crate::server::smtp::SmtpService;
 use crate::store::Store;
 use crate::tls::ServerTls;
@@ -101,7 +102,7 @@ impl fmt::Debug for Server {
 #[derive(Clone)]
 struct Services {
     smtp: Arc<SmtpService>,
-    store: Arc<Store>,
+    pop3: Arc<Pop3Service>,
 }
 
 impl Server {
@@ -129,7 +130,7 @@ impl Server {
         let listeners = bind_all(&config)?;
         let control = control::listen(&folder).map_err(machine("control socket"))?;
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let commit: Arc<dyn Commit> = Arc::new(Committer::new(Arc::clone(&store), queue.clone()));
+        let commit: Arc<dyn Commit> = Arc::new(StoreAndQueue::new(Arc::clone(&store), Arc::new(queue.clone())));
         let outbound = Outbound::new(
             Arc::clone(&config),
             Arc::clone(&directory),
@@ -148,7 +149,12 @@ impl Server {
                 clock: clock.clone(),
                 zone: jiff::tz::TimeZone::system(),
             }),
-            store: Arc::clone(&store),
+            pop3: Arc::new(Pop3Service {
+                config: Arc::clone(&config),
+                authenticator: Arc::clone(&authenticator),
+                store: Arc::clone(&store),
+                clock: clock.clone(),
+            }),
         };
         Ok(Self {
             config,

@@ -1,7 +1,6 @@
 //! From a message that is ready to its durable places.
 
 pub mod commit;
-pub mod local;
 pub mod outbound;
 mod remote;
 mod route;

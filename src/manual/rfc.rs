@@ -5,7 +5,7 @@
 //! | 1870 | SIZE | `protocol/smtp/extension.rs` |
 //! | 1939 | POP3 | `protocol/pop3/` |
 //! | 2177 | IDLE | `server/imap/command/idle.rs` |
-//! | 2342 | NAMESPACE | `server/imap/command/namespace.rs` |
+//! | 2342 | NAMESPACE | `server/imap/command/mod.rs` |
 //! | 2449 | POP3 CAPA, RESP-CODES, PIPELINING | `protocol/pop3/` |
 //! | 2595 | STLS | `protocol/pop3/` |
 //! | 2920 | PIPELINING | `protocol/smtp/server/` |
