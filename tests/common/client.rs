@@ -57,14 +57,20 @@ impl Line {
 
     /// The handshake, the certificate verified for localhost against `ca`.
     pub(crate) fn start_tls(&mut self, ca: &Path) {
+        self.try_tls(ca).expect("the TLS handshake succeeds");
+    }
+
+    /// As [`Line::start_tls`], where it may fail; then the connection is of no more use.
+    pub(crate) fn try_tls(&mut self, ca: &Path) -> std::io::Result<()> {
         let Wire::Plain(mut stream) = std::mem::replace(&mut self.wire, Wire::Gone) else { panic!("TLS is on") };
         assert!(self.buffer.is_empty(), "spoken before the handshake: {:?}", String::from_utf8_lossy(&self.buffer));
         let name = "localhost".try_into().expect("a name");
         let mut session = ClientConnection::new(trusting(ca), name).expect("a valid configuration");
         while session.is_handshaking() {
-            session.complete_io(&mut stream).expect("the TLS handshake succeeds");
+            session.complete_io(&mut stream)?;
         }
         self.wire = Wire::Tls(Box::new(StreamOwned::new(session, stream)));
+        Ok(())
     }
 
     /// The certificate that the peer has shown.

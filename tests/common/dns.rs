@@ -44,13 +44,8 @@ impl NameServer {
     pub(crate) fn start(names: &[(&str, Record)]) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let address = socket.local_addr().expect("it is bound");
-        let mut server = Self {
-            address,
-            table: Table::default(),
-            stop: Arc::default(),
-            asked: Arc::default(),
-            thread: None,
-        };
+        let mut server =
+            Self { address, table: Table::default(), stop: Arc::default(), asked: Arc::default(), thread: None };
         for (name, record) in names {
             server.add(name, record.clone());
         }

@@ -306,7 +306,10 @@ fn launch(recipe: Recipe) -> Result<Server, Failed> {
             return Some(Err(status));
         }
         match &recipe.kind {
-            Kind::Try { .. } => read_env(&env_file).map(Ok),
+            // The file of an earlier run may still lie there.
+            Kind::Try { .. } => {
+                read_env(&env_file).filter(|env| env.get("PIDS") == Some(&child.id().to_string())).map(Ok)
+            }
             Kind::Serve(_) => served_env(home, recipe.base).map(Ok),
         }
     });
@@ -332,7 +335,9 @@ fn try_command(prefix: &[String], args: &[String], recipe: &Recipe) -> Command {
         line.push("--dir".into());
         line.push(home.join("store/data").into());
     }
-    line.extend(args.iter().filter(|a| *a != "--no-dir").map(|a| a.replace("@HOME", &home.display().to_string()).into()));
+    line.extend(
+        args.iter().filter(|a| *a != "--no-dir").map(|a| a.replace("@HOME", &home.display().to_string()).into()),
+    );
     let mut command = Command::new(&line[0]);
     command.args(&line[1..]).env_remove("FACTEUR_CONFIG").stdin(Stdio::null());
     command
