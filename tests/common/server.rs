@@ -153,7 +153,8 @@ impl Server {
 
     /// A port by its name in the env file.
     pub(crate) fn port(&self, name: &str) -> u16 {
-        self.value(name).parse().expect("a port")
+        // SINK has its address before it.
+        self.value(name).rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
     }
 
     /// The certificate authority of the server.
