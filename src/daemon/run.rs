@@ -42,6 +42,8 @@ pub fn run(config: Config, tried: Option<Arc<TryOut>>) -> Result<(), StartError>
             None => Ok(()),
         };
         welcomed.map_err(StartError::Machine)?;
+        // Its end removes a temporary folder, so it lives as long as the server.
+        let _folder = tried.clone();
         let authority = server.authority().to_owned();
         let announce = async move {
             let Some(tried) = tried else { return };
