@@ -18,21 +18,18 @@
 //! `<<a*1000>>` a thousand times `a`, `<<lf>>`, `<<cr>>`, `<<nul>>` and `<<e9>>` single octets. Anything that the server
 //! says and no line expects fails the dialog.
 
+mod common;
+
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Write;
 use std::net::Shutdown;
-use std::net::TcpListener;
 use std::net::TcpStream;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU16;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -40,93 +37,40 @@ use std::time::Duration;
 use rustls::ClientConnection;
 use rustls::StreamOwned;
 
-/// The services and their usual ports.
-const PORTS: [(&str, u16); 7] = [
-    ("smtp", 25),
-    ("submissions", 465),
-    ("submission", 587),
-    ("imap", 143),
-    ("imaps", 993),
-    ("pop3", 110),
-    ("pop3s", 995),
-];
-
 /// How long an answer may take: a machine under load is slow, a server that hangs is slower.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Accounts of a server; each dialog has two of its own.
 const ACCOUNTS: usize = 200;
 
-/// A server in a folder of its own, stopped when dropped.
+/// A server whose accounts are given out.
 struct Server {
-    base: u16,
-    process: Child,
+    running: common::server::Server,
     /// Accounts that dialogs took.
     taken: AtomicUsize,
-    _folder: tempfile::TempDir,
 }
 
 impl Server {
     fn start(more: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let base = free_base();
-        let env = folder.path().join("env");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_facteur"))
-            .args(["try", "--unlimited", "--base-port", &base.to_string()])
-            .args(["--accounts", &format!("user1..user{ACCOUNTS}")])
-            .arg("--dir")
-            .arg(folder.path().join("try"))
-            .arg("--env")
-            .arg(&env)
-            .args(more)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the binary was built");
-        // The file appears, whole, when all ports answer.
-        for _ in 0..600 {
-            if env.exists() {
-                return Self { base, process, taken: AtomicUsize::new(0), _folder: folder };
-            }
-            if let Some(status) = process.try_wait().expect("our child") {
-                panic!("the server ended: {status}");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        process.kill().ok();
-        panic!("the server did not start");
+        let accounts = format!("user1..user{ACCOUNTS}");
+        let args = [&["--unlimited", "--accounts", &accounts], more].concat();
+        Self { running: common::server::Server::try_out(&args), taken: AtomicUsize::new(0) }
     }
 
     fn plain() -> Self {
         Self::start(&["--plaintext-login"])
     }
 
+    /// Without leave to log in over a connection in clear.
+    fn strict() -> Self {
+        Self::start(&[])
+    }
+
     fn address(&self, service: &str) -> (&'static str, u16) {
-        let port = PORTS.iter().find(|(name, _)| *name == service).unwrap_or_else(|| panic!("no service {service}")).1;
-        ("127.0.0.1", self.base + port)
+        let known = common::server::PORTS.iter().find(|(_, name, _)| *name == service);
+        let name = known.unwrap_or_else(|| panic!("no service {service}")).0;
+        ("127.0.0.1", self.running.port(name))
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
-/// A base port with which all ports are free. Below those that Linux gives to clients.
-fn free_base() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = u16::try_from(std::process::id() % 5000).expect("below 5000");
-    for _ in 0..500 {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        // A service may not have the number of another one with another base: 1009 is above all of them.
-        let base = 11_000 + (process + step * 1009) % 20_000;
-        if PORTS.iter().all(|(_, port)| TcpListener::bind(("127.0.0.1", base + port)).is_ok()) {
-            return base;
-        }
-    }
-    panic!("no free ports");
 }
 
 enum Stream {
@@ -380,7 +324,9 @@ impl<'a> Dialog<'a> {
             connection.stream.tcp().shutdown(Shutdown::Write).ok();
             match connection.line() {
                 Heard::Closed => {}
-                Heard::Line(line) => return Err(format!("at its end the server said on connection {name:?}\n  S: {line}")),
+                Heard::Line(line) => {
+                    return Err(format!("at its end the server said on connection {name:?}\n  S: {line}"));
+                }
                 Heard::Nothing => return Err("the server does not close".to_owned()),
             }
         }
@@ -479,7 +425,7 @@ fn hold_all(service: &str) {
             scope.spawn(|| {
                 while let Some((name, text)) = dialogs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let is_strict = text.lines().any(|line| line == "@ strict");
-                    let server = if is_strict { strict.get_or_init(|| Server::start(&[])) } else { &plain };
+                    let server = if is_strict { strict.get_or_init(Server::strict) } else { &plain };
                     let failure = hold(server, service, name, text);
                     failures.lock().expect("no panic while locked").push_str(&failure);
                 }
@@ -525,6 +471,98 @@ fn every_dialog_names_what_it_obeys() {
         for (name, text) in dialogs(service) {
             let first = text.lines().next().unwrap_or_default();
             assert!(first.starts_with("# RFC ") && first.contains('§'), "{name}: {first}");
+        }
+    }
+}
+
+/// All that is announced, and where. What is new here has a dialog, named after it or naming it.
+const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
+    ("smtp", "plain", &["PIPELINING", "SIZE 52428800", "STARTTLS", "ENHANCEDSTATUSCODES", "8BITMIME"]),
+    (
+        "submission",
+        "plain",
+        &["PIPELINING", "SIZE 52428800", "STARTTLS", "AUTH PLAIN LOGIN", "ENHANCEDSTATUSCODES", "8BITMIME"],
+    ),
+    ("submissions", "strict", &["PIPELINING", "SIZE 52428800", "AUTH PLAIN LOGIN", "ENHANCEDSTATUSCODES", "8BITMIME"]),
+    (
+        "pop3",
+        "plain",
+        &["TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "USER", "SASL PLAIN LOGIN", "STLS"],
+    ),
+    ("pop3s", "strict", &["TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "USER", "SASL PLAIN LOGIN"]),
+    ("imap", "plain", &["IMAP4rev1", "SASL-IR", "LITERAL-", "ID", "ENABLE", "STARTTLS", "AUTH=PLAIN", "AUTH=LOGIN"]),
+    ("imap", "strict", &["IMAP4rev1", "SASL-IR", "LITERAL-", "ID", "ENABLE", "STARTTLS", "LOGINDISABLED"]),
+    ("imaps", "strict", &["IMAP4rev1", "SASL-IR", "LITERAL-", "ID", "ENABLE", "AUTH=PLAIN", "AUTH=LOGIN"]),
+    (
+        "imap after login",
+        "plain",
+        &[
+            "IMAP4rev1",
+            "SASL-IR",
+            "LITERAL+",
+            "ID",
+            "ENABLE",
+            "IDLE",
+            "NAMESPACE",
+            "CHILDREN",
+            "SPECIAL-USE",
+            "LIST-STATUS",
+            "UNSELECT",
+            "UIDPLUS",
+            "MOVE",
+        ],
+    ),
+];
+
+#[test]
+fn nothing_is_announced_by_accident() {
+    let (plain, strict) = (Server::plain(), Server::strict());
+    for (service, kind, announced) in ANNOUNCED {
+        let server = if kind == "strict" { &strict } else { &plain };
+        let mut text = String::new();
+        let service = if let Some(service) = service.strip_suffix(" after login") {
+            text = format!("S: ...\nC: a LOGIN <<user>> secret\nS: a OK [CAPABILITY {}] ...\n", announced.join(" "));
+            service
+        } else {
+            match service.get(..4) {
+                Some("imap") => text.push_str(&format!("S: * OK [CAPABILITY {}] ...\n", announced.join(" "))),
+                Some("pop3") => {
+                    text.push_str("S: +OK ...\nC: CAPA\nS: +OK\n");
+                    text.extend(announced.iter().map(|line| format!("S: {line}\n")));
+                    text.push_str("S: .\n");
+                }
+                _ => {
+                    text.push_str("S: 220 ...\nC: EHLO c\nS: 250-mail.example.test\n");
+                    let (last, lines) = announced.split_last().expect("not empty");
+                    text.extend(lines.iter().map(|line| format!("S: 250-{line}\n")));
+                    text.push_str(&format!("S: 250 {last}\n"));
+                }
+            }
+            service
+        };
+        let failure = hold(server, service, &format!("{service}, {kind}"), &text);
+        assert!(failure.is_empty(), "{failure}");
+    }
+}
+
+/// A dialog's first line names the extension; `IMAP4rev1` is all of them.
+#[test]
+fn all_that_is_announced_has_a_dialog() {
+    for (service, _, announced) in ANNOUNCED {
+        let folders: &[&str] = match service.get(..4) {
+            Some("imap") => &["imap"],
+            Some("pop3") => &["pop3"],
+            _ => &["smtp", "submission"],
+        };
+        let heads: String = folders
+            .iter()
+            .flat_map(|folder| dialogs(folder))
+            .map(|(_, text)| text.lines().next().unwrap_or_default().to_owned() + "\n")
+            .collect();
+        for name in announced.iter().filter(|name| **name != "IMAP4rev1") {
+            let word = name.split(' ').next().unwrap_or_default();
+            let named = heads.split([' ', '(', ')', ',', ';', ':', '\n']).any(|named| named == word);
+            assert!(named, "{service} announces {name}, and no dialog names it");
         }
     }
 }
