@@ -1,0 +1,109 @@
+//! Mailboxes on disk, in a temporary folder: set TMPDIR to measure a disk instead of what is there.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use divan::Bencher;
+use facteur::clock::Clock;
+use facteur::fsio::Content;
+use facteur::mail::flags::Flags;
+use facteur::mail::flags::SystemFlag;
+use facteur::mail::ids::SessionId;
+use facteur::mail::ids::Uid;
+use facteur::mail::mailbox::MailboxName;
+use facteur::store::Delivery;
+use facteur::store::FlagChange;
+use facteur::store::FlagOp;
+use facteur::store::Mailbox;
+use facteur::store::Store;
+use tokio::runtime::Runtime;
+
+fn main() {
+    divan::main();
+}
+
+const MESSAGES: u32 = 10_000;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+fn inbox(runtime: &Runtime, store: &Arc<Store>, maildir: &Path) -> Arc<Mailbox> {
+    runtime.block_on(async {
+        let account = store.account(maildir).await.expect("made");
+        account.mailbox(&MailboxName::inbox()).await.expect("there")
+    })
+}
+
+/// A Maildir with many messages, and the UID list that goes with them.
+fn large(maildir: &Path) {
+    let runtime = runtime();
+    drop(inbox(&runtime, &Store::open(Clock::system()), maildir));
+    for n in 0..MESSAGES {
+        let path = maildir.join(format!("cur/18000{n:05}.M1P1.host,S=19,W=22:2,S"));
+        std::fs::write(path, "Subject: few\n\ntext\n").expect("written");
+    }
+    // Folders that changed in the last seconds are read again at every look.
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    for sub in ["new", "cur"] {
+        std::fs::File::open(maildir.join(sub)).and_then(|f| f.set_modified(long_ago)).expect("a folder of ours");
+    }
+    let messages = inbox(&runtime, &Store::open(Clock::system()), maildir).snapshot().messages.len();
+    assert_eq!(messages, usize::try_from(MESSAGES).expect("fits"));
+}
+
+#[divan::bench]
+fn deliver_4_kib(bencher: Bencher<'_, '_>) {
+    let (runtime, folder) = (runtime(), tempfile::tempdir().expect("temporary folder"));
+    let store = Store::open(Clock::system());
+    let maildir = folder.path().join("alice");
+    let content = Content::from_bytes(b"A line of text, as people write\n".repeat(128));
+    let session = SessionId::new(Clock::system().since_epoch());
+    let mut number = 0;
+    bencher.bench_local(|| {
+        number += 1;
+        let delivery = Delivery {
+            id: session.message(number),
+            prefix: b"Return-Path: <a@example.com>\n".to_vec(),
+            content: content.clone(),
+            maildirs: vec![maildir.clone()],
+            received: SystemTime::now(),
+            again: false,
+        };
+        runtime.block_on(store.deliver(delivery)).pop().expect("one outcome").expect("delivered");
+    });
+}
+
+/// What SELECT costs when nothing of the mailbox is in memory.
+#[divan::bench(sample_count = 20)]
+fn open_10_000_messages(bencher: Bencher<'_, '_>) {
+    let (runtime, folder) = (runtime(), tempfile::tempdir().expect("temporary folder"));
+    large(folder.path());
+    bencher.bench_local(|| inbox(&runtime, &Store::open(Clock::system()), folder.path()).snapshot());
+}
+
+/// What NOOP costs when nothing has happened.
+#[divan::bench]
+fn refresh_10_000_messages(bencher: Bencher<'_, '_>) {
+    let (runtime, folder) = (runtime(), tempfile::tempdir().expect("temporary folder"));
+    large(folder.path());
+    let inbox = inbox(&runtime, &Store::open(Clock::system()), folder.path());
+    bencher.bench_local(|| runtime.block_on(inbox.refresh()).expect("read"));
+}
+
+/// One flag of one message among many.
+#[divan::bench]
+fn store_flag_of_one_in_10_000(bencher: Bencher<'_, '_>) {
+    let (runtime, folder) = (runtime(), tempfile::tempdir().expect("temporary folder"));
+    large(folder.path());
+    let inbox = inbox(&runtime, &Store::open(Clock::system()), folder.path());
+    let uid = Uid::new(MESSAGES / 2).expect("not zero");
+    let mut op = FlagOp::Add;
+    bencher.bench_local(|| {
+        let change = FlagChange { op, system: Flags::NONE.with(SystemFlag::Flagged), keywords: Vec::new() };
+        op = if op == FlagOp::Add { FlagOp::Remove } else { FlagOp::Add };
+        runtime.block_on(inbox.store(&[uid], change)).expect("stored")
+    });
+}
