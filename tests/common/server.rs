@@ -153,8 +153,7 @@ impl Server {
 
     /// A port by its name in the env file.
     pub(crate) fn port(&self, name: &str) -> u16 {
-        // SINK has its address before it.
-        self.value(name).rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+        self.value(name).parse().expect("a port")
     }
 
     /// The certificate authority of the server.
