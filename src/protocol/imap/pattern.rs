@@ -42,6 +42,10 @@ impl Pattern {
     pub fn matches(&self, name: &MailboxName) -> bool {
         let inbox = if name.components().next() == Some("INBOX") { 5 } else { 0 };
         let text: Vec<char> = name.as_str().chars().collect();
+        let needed = self.0.iter().filter(|p| matches!(p, Piece::Char(_))).count();
+        if needed > text.len() {
+            return false;
+        }
         // can[i]: the pieces so far match the first i characters.
         let mut can = vec![false; text.len() + 1];
         can[0] = true;

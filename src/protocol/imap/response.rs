@@ -27,8 +27,6 @@ pub enum Condition {
 pub enum Code {
     /// No code.
     None,
-    /// `ALERT`: the user must see the words.
-    Alert,
     /// `ALREADYEXISTS`.
     AlreadyExists,
     /// `APPENDUID` (RFC 4315 §3).
@@ -41,8 +39,6 @@ pub enum Code {
     Cannot,
     /// `CAPABILITY` with these.
     Capability(String),
-    /// `CLIENTBUG`.
-    ClientBug,
     /// `COPYUID` (RFC 4315 §3): source and target UIDs, in pairs.
     CopyUid(UidValidity, Vec<(Uid, Uid)>),
     /// `EXPUNGEISSUED`.
@@ -59,15 +55,13 @@ pub enum Code {
     ReadOnly,
     /// `READ-WRITE`.
     ReadWrite,
-    /// `SERVERBUG`.
-    ServerBug,
     /// `TOOBIG` (RFC 7888 §5).
     TooBig,
     /// `TRYCREATE`.
     TryCreate,
     /// `UIDNEXT`.
     UidNext(Uid),
-    /// `UIDNOTSTICKY` and its kin are not ours; this is `UIDVALIDITY`.
+    /// `UIDVALIDITY`.
     UidValidity(UidValidity),
     /// `UNAVAILABLE`.
     Unavailable,
@@ -88,12 +82,10 @@ impl fmt::Display for Code {
             Self::UidNext(uid) => return write!(f, "[UIDNEXT {uid}] "),
             Self::UidValidity(validity) => return write!(f, "[UIDVALIDITY {validity}] "),
             Self::Unseen(number) => return write!(f, "[UNSEEN {number}] "),
-            Self::Alert => "[ALERT] ",
             Self::AlreadyExists => "[ALREADYEXISTS] ",
             Self::AuthenticationFailed => "[AUTHENTICATIONFAILED] ",
             Self::BadCharset => "[BADCHARSET (UTF-8 US-ASCII)] ",
             Self::Cannot => "[CANNOT] ",
-            Self::ClientBug => "[CLIENTBUG] ",
             Self::ExpungeIssued => "[EXPUNGEISSUED] ",
             Self::Limit => "[LIMIT] ",
             Self::NonExistent => "[NONEXISTENT] ",
@@ -101,7 +93,6 @@ impl fmt::Display for Code {
             Self::PrivacyRequired => "[PRIVACYREQUIRED] ",
             Self::ReadOnly => "[READ-ONLY] ",
             Self::ReadWrite => "[READ-WRITE] ",
-            Self::ServerBug => "[SERVERBUG] ",
             Self::TooBig => "[TOOBIG] ",
             Self::TryCreate => "[TRYCREATE] ",
             Self::Unavailable => "[UNAVAILABLE] ",

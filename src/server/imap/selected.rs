@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::wire::End;
+use super::wire::Wire;
 use crate::mail::flags::Flags;
 use crate::mail::flags::KeywordSlot;
 use crate::mail::flags::SystemFlag;
@@ -85,24 +87,43 @@ impl Selected {
     /// another one under the same name.
     pub(super) async fn announce(
         &mut self,
+        wire: &mut Wire,
+        expunges: Expunges,
+        look: Look,
+    ) -> Result<Result<bool, StoreError>, End> {
+        let news = match self.update(&mut wire.out, expunges, look).await {
+            Ok(Some(news)) => news,
+            Ok(None) => return Ok(Ok(false)),
+            Err(error) => return Ok(Err(error)),
+        };
+        for item in news {
+            self.write_news(&mut wire.out, item);
+            wire.flush_if_full().await?;
+        }
+        Ok(Ok(true))
+    }
+
+    /// Brings the view up to date; `None` where the mailbox is gone.
+    async fn update(
+        &mut self,
         out: &mut Output,
         expunges: Expunges,
         look: Look,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Vec<News>>, StoreError> {
         let before = Arc::clone(&self.snapshot);
         let now = match look {
             Look::OnDisk => match self.mailbox.refresh().await {
-                Err(StoreError::NoSuchMailbox) => return Ok(false),
+                Err(StoreError::NoSuchMailbox) => return Ok(None),
                 other => other?,
             },
             Look::InMemory => self.mailbox.snapshot(),
         };
         if now.validity != before.validity {
-            return Ok(false);
+            return Ok(None);
         }
         let due = self.held && expunges == Expunges::Told;
         if Arc::ptr_eq(&now, &before) && !due {
-            return Ok(true);
+            return Ok(Some(Vec::new()));
         }
         self.snapshot = now;
         self.claim().await?;
@@ -113,10 +134,7 @@ impl Selected {
         let news = self.view.update(&entries, expunges);
         self.claimed.clear();
         self.held = expunges == Expunges::Held;
-        for item in news {
-            self.write_news(out, item);
-        }
-        Ok(true)
+        Ok(Some(news))
     }
 
     fn write_news(&self, out: &mut Output, news: News) {

@@ -233,6 +233,10 @@ impl Session {
             // A browser was led here (ALPACA, cross-protocol requests): nothing of what it sends is a command.
             return Err(End::Silent("HTTP"));
         }
+        if bytes.is_empty() {
+            // Some clients send one line end too many after a literal.
+            return Ok(());
+        }
         let Some((tag, parsed)) = parse(bytes, nesting) else {
             let status = Status::bad("Tag expected");
             self.wire.out.untagged_status(&status);
@@ -274,7 +278,7 @@ impl Session {
     /// Tells the client what is new in its mailbox, if it has selected one.
     pub(super) async fn announce(&mut self, expunges: Expunges, look: Look) -> Result<(), End> {
         let Some(selected) = self.user.as_mut().and_then(|u| u.selected.as_mut()) else { return Ok(()) };
-        match selected.announce(&mut self.wire.out, expunges, look).await {
+        match selected.announce(&mut self.wire, expunges, look).await? {
             Ok(true) => Ok(()),
             Ok(false) => Err(End::Bye("The selected mailbox is gone")),
             Err(error) => {

@@ -20,6 +20,9 @@ use crate::directory::hash_password;
 use crate::mail::secret::Secret;
 use crate::net::Class;
 use crate::net::Limiter;
+use crate::tls::ServerTls;
+use crate::tls::Service;
+use crate::tls::any_certificate;
 
 /// A server with alice, whose password is `secret`.
 struct World {
@@ -58,11 +61,16 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (stop, shutdown) = watch::channel(false);
+        let names = ["mx.example.com".to_owned()];
+        let tls =
+            ServerTls::load(&config.tls, &folder.path().join("keys"), &names, clock.clone()).expect("a certificate");
+        let tls = Arc::new(tls);
         let limiter = Limiter::new(config.limits, clock);
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {
+                let offer = Some((Arc::clone(&tls), Service::Imap));
                 let slot = limiter.enter(Class::Mailbox, peer.ip(), true).expect("room");
-                let connection = Connection::new(stream, None, slot).expect("open");
+                let connection = Connection::new(stream, offer, slot).expect("open");
                 let id = SessionId::new(Duration::ZERO);
                 tokio::spawn(serve(connection, Arc::clone(&services), id, shutdown.clone()));
             }
@@ -219,12 +227,40 @@ async fn without_tls_no_password_is_taken() {
     let world = World::with(false).await;
     let mut c = world.connect().await;
     c.talk(&[
-        ("CAPABILITY", &["LOGINDISABLED", "!AUTH="]),
+        ("CAPABILITY", &["LOGINDISABLED", "STARTTLS", "!AUTH="]),
         ("LOGIN alice secret", &["NO [PRIVACYREQUIRED]"]),
         ("AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==", &["NO [PRIVACYREQUIRED]"]),
-        ("STARTTLS", &["BAD"]),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn starttls() {
+    let world = World::with(false).await;
+    let mut c = world.connect().await;
+    c.send("a STARTTLS\r\n").await;
+    assert!(c.line().await.starts_with("a OK"));
+    let connector = tokio_rustls::TlsConnector::from(any_certificate().expect("a client"));
+    let name = "mx.example.com".try_into().expect("a name");
+    let mut tls = connector.connect(name, c.stream).await.expect("a handshake");
+    tls.write_all(b"b CAPABILITY\r\nc STARTTLS\r\nd LOGIN alice secret\r\ne STARTTLS\r\nf LOGOUT\r\n")
+        .await
+        .expect("sent");
+    let mut said = String::new();
+    tls.read_to_string(&mut said).await.expect("closed in good order");
+    assert!(said.starts_with("* CAPABILITY IMAP4rev1") && said.contains("AUTH=PLAIN"), "{said}");
+    assert!(!said.contains(" STARTTLS") && !said.contains("LOGINDISABLED"), "{said}");
+    assert!(["c BAD", "d OK", "e BAD", "f OK"].iter().all(|a| said.contains(a)), "{said}");
+}
+
+/// CVE-2011-0411 and its kin.
+#[tokio::test]
+async fn what_is_said_before_the_handshake_is_never_done_after_it() {
+    let world = World::with(false).await;
+    let mut c = world.connect().await;
+    c.send("a STARTTLS\r\nb LOGIN alice secret\r\n").await;
+    assert_eq!(c.line().await, "* BYE Nothing may follow STARTTLS");
+    assert_eq!(c.line().await, END);
 }
 
 #[tokio::test]

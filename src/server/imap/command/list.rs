@@ -46,6 +46,8 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
     };
     let patterns = patterns(arguments);
     for (name, mailbox) in &known {
+        // Many patterns over many names take a while: others get their turn.
+        tokio::task::yield_now().await;
         if !chosen(arguments, mailbox) || !patterns.iter().any(|p| p.matches(name)) {
             continue;
         }

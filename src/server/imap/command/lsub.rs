@@ -22,6 +22,7 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
     // Whether the name itself is subscribed.
     let mut shown: BTreeMap<MailboxName, bool> = BTreeMap::new();
     for name in subscriptions {
+        tokio::task::yield_now().await;
         let mut parent = name.parent();
         while let Some(above) = parent {
             // RFC 3501 §6.3.9: `%` shows the parents of what is subscribed deeper, which are not so themselves.

@@ -62,13 +62,13 @@ pub(super) async fn run(session: &mut Session, numbers: Numbers, key: Key) -> Re
             Err(_) => return Err(End::Bye("A search failed")),
         }
     }
-    let out = &mut session.wire.out;
-    out.raw("* SEARCH");
+    session.wire.out.raw("* SEARCH");
     for (number, uid) in found {
         let n = if numbers == Numbers::Uid { uid.get() } else { number };
-        out.raw(&format!(" {n}"));
+        session.wire.out.raw(&format!(" {n}"));
+        session.wire.flush_if_full().await?;
     }
-    out.raw("\r\n");
+    session.wire.out.raw("\r\n");
     Ok(Status::ok("Searched"))
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn close(session: &mut Session) -> Result<Status, End> {
         let uids = expunge::deleted(selected, None);
         failed = selected.mailbox.expunge(&uids).await.err();
     }
-    let closed = unselect(session);
+    let closed = Status { text: "Closed".to_owned(), ..unselect(session) };
     Ok(failed.map_or(closed, |error| errors::of_store(&error)))
 }
 

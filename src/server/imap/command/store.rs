@@ -48,6 +48,7 @@ pub(super) async fn run(
     let given = slots(&now, &arguments.flags);
     let mut gone = false;
     for (number, entry) in targets {
+        session.wire.flush_if_full().await?;
         let Some(message) = now.find(entry.uid) else {
             gone = true;
             continue;
