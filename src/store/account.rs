@@ -25,6 +25,7 @@ use super::context::lock;
 use super::error::Result;
 use super::error::StoreError;
 use super::folder_name;
+use super::load;
 use super::load::read_small;
 use super::mailbox::Mailbox;
 use super::snapshot::Snapshot;
@@ -75,6 +76,8 @@ impl AccountStore {
         if !self.folders()?.is_empty() {
             return Ok(());
         }
+        // Now, while there is room: the first look at the inbox may be on a full disk, and must not need a new file.
+        load::begin_list(&self.root, self.validities.new_one(&self.context.clock, None))?;
         let mut subscriptions = self.read_subscriptions()?;
         for role in SpecialUse::ALL {
             let name = MailboxName::parse(role.default_name())?;
