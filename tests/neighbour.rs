@@ -88,7 +88,7 @@ fn bounced(server: &Server, recipient: &str, words: &[&str]) -> String {
         imap.ok("EXAMINE INBOX");
         let texts =
             imap.fetch_all("BODY.PEEK[]").into_iter().map(|(_, text)| String::from_utf8_lossy(&text).into_owned());
-        texts.filter(|text| text.contains(&format!("Final-Recipient: rfc822; {recipient}"))).last()
+        texts.find(|text| text.contains(&format!("Final-Recipient: rfc822; {recipient}")))
     });
     for word in ["Return-Path: <>", "multipart/report; report-type=delivery-status", "Action: failed"] {
         assert!(text.contains(word), "{word}: {text}");
