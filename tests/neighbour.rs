@@ -86,7 +86,7 @@ fn bounced(server: &Server, recipient: &str, words: &[&str]) -> String {
     let mut imap = server.imap("alice");
     let text = wait_for("a report", || {
         imap.ok("EXAMINE INBOX");
-        let texts =
+        let mut texts =
             imap.fetch_all("BODY.PEEK[]").into_iter().map(|(_, text)| String::from_utf8_lossy(&text).into_owned());
         texts.find(|text| text.contains(&format!("Final-Recipient: rfc822; {recipient}")))
     });
