@@ -40,8 +40,7 @@ pub struct TryOut {
     temporary: bool,
     fresh: bool,
     names: Vec<String>,
-    /// Where outside mail goes, as address and port.
-    sink: String,
+    sink: u16,
 }
 
 impl TryOut {
@@ -107,7 +106,7 @@ impl TryOut {
              This is a complete mail server on your own machine.\n\n\
              Point a mail program at 127.0.0.1: IMAP on port {imap} (TLS), sending on port {submission} (STARTTLS),\n\
              user {name}@{domain}. Then write to {other}@{domain}: the letter arrives at once.\n\n\
-             Mail to the outside goes to {sink} and never to the world.\n",
+             Mail to the outside goes to port {sink} of this machine and never to the world.\n",
             imap = base_port + 993,
             submission = base_port + 587,
             sink = self.sink,
@@ -138,7 +137,7 @@ impl TryOut {
             self.args.password,
             self.folder.display(),
             if self.temporary { " (removed at the end)" } else { "" },
-            self.sink,
+            self.args.relay.clone().unwrap_or_else(|| format!("127.0.0.1:{}", self.sink)),
         )
     }
 
@@ -171,8 +170,7 @@ impl TryOut {
             ("IMAPS", port("imaps")),
             ("POP3", port("pop3")),
             ("POP3S", port("pop3s")),
-            // With its address: load drivers listen on what stands here.
-            ("SINK", self.sink.clone()),
+            ("SINK", self.sink.to_string()),
             ("PIDS", std::process::id().to_string()),
             ("VHOSTS", path(&self.folder.join("mail").join(self.args.domain.as_str()))),
             ("CA", path(&authority.canonicalize()?)),
@@ -238,19 +236,20 @@ fn range(from: &str, to: &str) -> Option<Vec<String>> {
     fits.then(|| (first..=last).map(|n| format!("{word}{n}")).collect())
 }
 
-/// The relay as the configuration wants it, and as an address with its port.
-fn relay_of(args: &TryArgs) -> Result<(String, String), String> {
-    let default = format!("127.0.0.1:{}", args.base_port + SINK);
-    let sink = match args.relay.as_deref() {
-        Some("mx") => return Ok((String::new(), "its mail exchangers".to_owned())),
-        Some(text) => text.to_owned(),
-        None => default,
-    };
-    let wrong = || format!("--relay: {sink:?} is not HOST:PORT");
-    let (host, port) = sink.rsplit_once(':').ok_or_else(wrong)?;
-    let port: u16 = port.parse().map_err(|_| wrong())?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    Ok((format!("[{host}]:{port}"), sink))
+/// The relay as the configuration wants it, and its port.
+fn relay_of(args: &TryArgs) -> Result<(String, u16), String> {
+    let default = args.base_port + SINK;
+    match args.relay.as_deref() {
+        None => Ok((format!("[127.0.0.1]:{default}"), default)),
+        Some("mx") => Ok((String::new(), default)),
+        Some(text) => {
+            let wrong = || format!("--relay: {text:?} is not HOST:PORT");
+            let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+            let port: u16 = port.parse().map_err(|_| wrong())?;
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            Ok((format!("[{host}]:{port}"), port))
+        }
+    }
 }
 
 /// A text as a TOML string.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -25,6 +26,7 @@ use super::context::lock;
 use super::error::Result;
 use super::error::StoreError;
 use super::folder_name;
+use super::load;
 use super::load::read_small;
 use super::mailbox::Mailbox;
 use super::snapshot::Snapshot;
@@ -42,6 +44,8 @@ pub struct AccountStore {
     context: Arc<Context>,
     root: PathBuf,
     tree: Mutex<()>,
+    /// Whether [`AccountStore::prepare`] has done its work.
+    prepared: AtomicBool,
     validities: Arc<Validities>,
 }
 
@@ -59,22 +63,39 @@ pub struct Listed {
 }
 
 impl AccountStore {
-    /// The account whose Maildir is `root`, made when missing.
-    pub(super) fn open(context: Arc<Context>, root: &Path) -> Result<Self> {
-        let account = Self { context, root: root.to_owned(), tree: Mutex::default(), validities: Arc::default() };
-        account.prepare()?;
-        Ok(account)
+    /// The account whose Maildir is `root`; not there before [`AccountStore::ready`].
+    pub(super) fn new(context: Arc<Context>, root: &Path) -> Self {
+        Self {
+            context,
+            root: root.to_owned(),
+            tree: Mutex::default(),
+            prepared: AtomicBool::new(false),
+            validities: Arc::default(),
+        }
+    }
+
+    /// Prepares it if nobody has: who comes meanwhile waits, or two would make the same mailboxes.
+    pub(super) fn ready(&self) -> Result<()> {
+        if self.prepared.load(Ordering::Acquire) { Ok(()) } else { self.prepare() }
     }
 
     /// Makes what is missing of the Maildir, and the usual mailboxes if there is none beside the inbox; removes what
     /// a crash left of deleted mailboxes.
     pub(super) fn prepare(&self) -> Result<()> {
         let _tree = lock(&self.tree);
+        self.prepare_locked()?;
+        self.prepared.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn prepare_locked(&self) -> Result<()> {
         make_maildir(&self.root)?;
         self.remove_trash();
         if !self.folders()?.is_empty() {
             return Ok(());
         }
+        // Now, while there is room: the first look at the inbox may be on a full disk, and must not need a new file.
+        load::begin_list(&self.root, self.validities.new_one(&self.context.clock, None))?;
         let mut subscriptions = self.read_subscriptions()?;
         for role in SpecialUse::ALL {
             let name = MailboxName::parse(role.default_name())?;

@@ -420,6 +420,17 @@ fn too_many(dead: usize, living: usize) -> bool {
 }
 
 /// A new list, with the random id that Dovecot wants.
+/// Begins the UID list of a new mailbox; one that is there stays.
+pub(super) fn begin_list(folder: &Path, validity: UidValidity) -> Result<()> {
+    let path = folder.join(uidlist::FILE);
+    if path.exists() {
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    uidlist::write_header(&mut bytes, &new_header(validity)?);
+    fsio::replace(&path, &bytes).map_err(StoreError::io("beginning the UID list"))
+}
+
 fn new_header(validity: UidValidity) -> Result<Header> {
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| StoreError::Cannot("no random numbers"))?;

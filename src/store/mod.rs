@@ -155,11 +155,13 @@ impl Store {
     }
 
     fn account_blocking(&self, maildir: &Path) -> Result<Arc<AccountStore>> {
-        if let Some(account) = lock(&self.accounts).get(maildir) {
-            return Ok(Arc::clone(account));
-        }
-        let account = Arc::new(AccountStore::open(Arc::clone(&self.context), maildir)?);
-        Ok(Arc::clone(lock(&self.accounts).entry(maildir.to_owned()).or_insert(account)))
+        let account = {
+            let mut accounts = lock(&self.accounts);
+            let made = || Arc::new(AccountStore::new(Arc::clone(&self.context), maildir));
+            Arc::clone(accounts.entry(maildir.to_owned()).or_insert_with(made))
+        };
+        account.ready()?;
+        Ok(account)
     }
 }
 
@@ -167,5 +169,37 @@ impl Drop for Store {
     /// The mailboxes that are kept in memory hold what keeps them.
     fn drop(&mut self) {
         self.context.keep_none();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fsio::Content;
+    use crate::mail::ids::SessionId;
+
+    #[test]
+    fn a_new_account_is_made_once_by_all_who_need_it_at_once() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        for round in 0..5 {
+            let (store, maildir) = (Store::open(Clock::system()), dir.path().join(round.to_string()));
+            let delivered = std::thread::scope(|scope| {
+                let deliver = |n| {
+                    let message = Delivery {
+                        id: SessionId::new(std::time::Duration::from_secs(round)).message(n),
+                        prefix: Vec::new(),
+                        content: Content::from_bytes(b"Subject: x\n\nx\n".to_vec()),
+                        maildirs: vec![maildir.clone()],
+                        received: std::time::SystemTime::UNIX_EPOCH,
+                        again: false,
+                    };
+                    let account = store.account_blocking(&maildir).map(|_| ());
+                    store.deliver_blocking(&message).into_iter().chain([account]).collect::<Result<Vec<()>>>()
+                };
+                let threads: Vec<_> = (1..=8).map(|n| scope.spawn(move || deliver(n))).collect();
+                threads.into_iter().map(|t| t.join().expect("no panic")).collect::<Vec<_>>()
+            });
+            assert!(delivered.iter().all(Result::is_ok), "{delivered:?}");
+        }
     }
 }

@@ -117,8 +117,8 @@ impl Server {
             recipe.base = free_base();
             match launch(recipe) {
                 Ok(server) => return server,
-                Err(Failed { recipe: again, log, .. }) if log.contains("in use") => recipe = again,
-                Err(Failed { status, log, .. }) => panic!("the server did not start: {status}\n{log}"),
+                Err(failed) if failed.log.contains("in use by another program") => recipe = failed.recipe,
+                Err(failed) => panic!("the server did not start: {}\n{}", failed.status, failed.log),
             }
         }
         panic!("{TRIES} times the ports were taken between looking and binding");
@@ -137,7 +137,7 @@ impl Server {
         let recipe = std::mem::replace(&mut this.recipe, nothing);
         match launch(recipe) {
             Ok(server) => server,
-            Err(Failed { status, log, .. }) => panic!("the server did not start again: {status}\n{log}"),
+            Err(failed) => panic!("the server did not start again: {}\n{}", failed.status, failed.log),
         }
     }
 
@@ -153,8 +153,7 @@ impl Server {
 
     /// A port by its name in the env file.
     pub(crate) fn port(&self, name: &str) -> u16 {
-        // SINK has its address before it.
-        self.value(name).rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+        self.value(name).parse().expect("a port")
     }
 
     /// The certificate authority of the server.
@@ -285,7 +284,7 @@ struct Failed {
     log: String,
 }
 
-fn launch(recipe: Recipe) -> Result<Server, Failed> {
+fn launch(recipe: Recipe) -> Result<Server, Box<Failed>> {
     let home = recipe.home.path();
     let log = home.join("log");
     let mut command = match &recipe.kind {
@@ -315,11 +314,19 @@ fn launch(recipe: Recipe) -> Result<Server, Failed> {
         }
     });
     match env {
-        Ok(env) => Ok(Server { child, env, log, recipe }),
+        Ok(mut env) => {
+            // In a mount namespace of its own the file lies where only the process sees it.
+            let ca = env.get("CA").cloned().unwrap_or_default();
+            if !Path::new(&ca).exists() {
+                env.insert("CA".to_owned(), format!("/proc/{}/root{ca}", child.id()));
+            }
+            Ok(Server { child, env, log, recipe })
+        }
         Err(status) => {
             let all = std::fs::read(&log).unwrap_or_default();
             let new = all.get(usize::try_from(start).unwrap_or(0)..).unwrap_or_default();
-            Err(Failed { recipe, status: status.to_string(), log: String::from_utf8_lossy(new).into_owned() })
+            let log = String::from_utf8_lossy(new).into_owned();
+            Err(Box::new(Failed { recipe, status: status.to_string(), log }))
         }
     }
 }
@@ -374,7 +381,7 @@ pub(crate) fn password_hash() -> &'static str {
 fn write_config(home: &Path, base: u16, sections: &str) {
     let hash = password_hash();
     let folder = home.join("data");
-    let mut text = format!("hostname = \"mail.example.test\"\n[[domain]]\nname = \"example.test\"\n");
+    let mut text = String::from("hostname = \"mail.example.test\"\n[[domain]]\nname = \"example.test\"\n");
     for user in ["alice", "bob"] {
         text += &format!("[[account]]\naddress = \"{user}@example.test\"\npassword = \"{hash}\"\n");
     }

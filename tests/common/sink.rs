@@ -13,11 +13,23 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// What becomes of STARTTLS; it never works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// It is not offered.
+    #[default]
+    None,
+    /// The handshake is answered with nonsense.
+    Broken,
+    /// Something is said behind the answer to STARTTLS, before the handshake.
+    Injected,
+}
+
 /// How it behaves.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Script {
-    /// Offers STARTTLS and then answers the handshake with nonsense.
-    pub(crate) broken_tls: bool,
+    /// Whether it offers STARTTLS, and what becomes of it.
+    pub(crate) tls: Tls,
     /// Does not offer 8BITMIME.
     pub(crate) seven_bit: bool,
     /// Replies to RCPT where the address contains the text.
@@ -134,11 +146,17 @@ fn session(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         message.commands.push(line.clone());
         let upper = line.to_ascii_uppercase();
         if upper.starts_with("EHLO") {
-            let tls = if script.broken_tls { "250-STARTTLS\r\n" } else { "" };
+            let tls = if script.tls == Tls::None { "" } else { "250-STARTTLS\r\n" };
             let eight = if script.seven_bit { "" } else { "250-8BITMIME\r\n" };
             say(&format!("250-sink.example\r\n{tls}{eight}250 PIPELINING"))?;
         } else if upper.starts_with("STARTTLS") {
-            say("220 go ahead\r\nthis is no TLS at all")?;
+            let more = if script.tls == Tls::Injected { "\r\n250 2.0.0 injected" } else { "" };
+            say(&format!("220 go ahead{more}"))?;
+            // The client has begun its handshake, or has hung up.
+            if input.fill_buf()?.is_empty() {
+                return Ok(());
+            }
+            say("this is no TLS at all")?;
             return Ok(());
         } else if upper.starts_with("MAIL FROM:") {
             message.from = between(&line);

@@ -1,0 +1,32 @@
+"""What the scripts share: the ports of the server, from the env file, and a client that verifies its certificate."""
+import os
+import ssl
+import time
+
+HOST = "localhost"
+DOMAIN = os.environ["DOMAIN"]
+PASSWORD = os.environ["PASSWORD"]
+CA = os.environ["CA"]
+
+
+def port(name):
+    return int(os.environ[name])
+
+
+def tls():
+    return ssl.create_default_context(cafile=CA)
+
+
+def user(name):
+    return f"{name}@{DOMAIN}"
+
+
+def wait_for(what, look):
+    """Until look() says something; a minute at most."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited in vain for {what}")
