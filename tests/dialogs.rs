@@ -4,6 +4,7 @@
 //! # RFC 3501 §6.4.5: a comment; the first line names what the server obeys here
 //! @ strict            the server that wants TLS before a login (the other one does not)
 //! @*3 mail            three messages are in the inbox of <<user>>
+//! @ stop              the server is told to end, of which only its own test makes use
 //! @2 imaps            connection 2 goes to this port (without it, to that of the folder)
 //! C: a LOGIN <<user>> secret          the client says; lines in a row travel in one packet
 //! S: a OK ...                         the server says exactly this; `...` stands for anything
@@ -34,6 +35,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use rustls::ClientConnection;
 use rustls::StreamOwned;
 
@@ -222,6 +224,7 @@ impl<'a> Dialog<'a> {
                 match who.as_bytes().first() {
                     Some(b'@') if rest == "strict" => {}
                     Some(b'@') if rest == "mail" => self.append(),
+                    Some(b'@') if rest == "stop" => self.server.running.signal(Signal::TERM),
                     Some(b'@') => drop(self.services.insert(connection.to_owned(), rest.to_owned())),
                     Some(b'C') => self.client(connection, rest)?,
                     Some(b'S') => self.server(connection, rest)?,
@@ -565,4 +568,55 @@ fn all_that_is_announced_has_a_dialog() {
             assert!(named, "{service} announces {name}, and no dialog names it");
         }
     }
+}
+
+/// RFC 5321 §3.8, RFC 3501 §7.1.5: who is connected when the server stops is told, and a message that is coming in is
+/// taken first.
+#[test]
+fn the_end_of_the_server_is_told() {
+    let server = Server::plain();
+    let text = "@2 imap\n@3 pop3\n@4 imap\nS: 220 ...\nC: HELO c\nS: 250 ...\nS2: * OK ...\nS3: +OK ...\nS4: * OK ...\n\
+                C4: a LOGIN <<user>> secret\nC4: b IDLE\nS4: a OK ...\nS4: + ...\n\
+                S5: 220 ...\nC5: HELO c\nC5: MAIL FROM:<>\nC5: RCPT TO:<<<user>>@example.test>\nC5: DATA\n\
+                S5: 250 ...\nS5: 250 ...\nS5: 250 ...\nS5: 354 ...\n\
+                @ stop\n\
+                S: 421 4.3.2 shutting down\nS: <<closed>>\nS2: * BYE ...\nS2: <<closed>>\n\
+                S3: -ERR [SYS/TEMP] shutting down\nS3: <<closed>>\nS4: * BYE ...\nS4: <<closed>>\n\
+                C5: Subject: last\nC5: \nC5: .\nS5: 250 2.0.0 ... accepted\nS5: 421 4.3.2 shutting down\nS5: <<closed>>\n";
+    let failure = hold(&server, "smtp", "the end of the server", text);
+    assert!(failure.is_empty(), "{failure}");
+}
+
+/// Replies of SMTP that no dialog can bring about in a moment, with where they are tested.
+const REPLIES_ELSEWHERE: [(&str, &str); 8] = [
+    ("421 4.4.2 timeout", "protocol/smtp/server/tests.rs: minutes go by"),
+    ("421 4.4.2 data too slow", "protocol/smtp/server/tests.rs: minutes go by"),
+    ("421 4.4.2 no message in time", "protocol/smtp/server/tests.rs: minutes go by"),
+    ("421 4.3.2 shutting down", "above: a server of its own"),
+    ("421 4.7.0 too many failed logins, try again later", "directory/login.rs: --unlimited lifts that limit"),
+    ("454 4.7.0 authentication is busy, try again later", "directory/login.rs: a hundred logins at once"),
+    ("452 4.3.1 insufficient system storage", "server/smtp.rs and tests/full_disk.rs"),
+    ("451 4.3.0 local error, try again later", "server/smtp.rs: the disk fails"),
+];
+
+/// The words of every reply stand in one file, so it can be asked which of them no dialog has.
+#[test]
+fn every_reply_of_smtp_has_a_dialog() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/protocol/smtp/reply.rs");
+    let source = std::fs::read_to_string(source).expect("it is there");
+    let said: String = dialogs("smtp").into_iter().chain(dialogs("submission")).map(|(_, text)| text).collect();
+    let mut replies = 0;
+    for line in source.lines().map(str::trim) {
+        let Some((maker @ ("yes" | "later" | "no"), rest)) = line.split_once('(') else { continue };
+        let Some((numbers, text)) = rest.split_once('"') else { continue };
+        let numbers: Vec<&str> = numbers.split(',').map(str::trim).collect();
+        let [code, subject, detail, _] = numbers.as_slice() else { panic!("{line}") };
+        let class =
+            ["yes", "later", "no"].iter().position(|m| *m == maker).map(|at| [2, 4, 5][at]).expect("one of them");
+        let reply = format!("{code} {class}.{subject}.{detail} {}", text.trim_end_matches("\")"));
+        let elsewhere = REPLIES_ELSEWHERE.iter().any(|(text, _)| *text == reply);
+        assert!(elsewhere || said.contains(&format!(": {reply}\n")), "{reply}");
+        replies += 1;
+    }
+    assert!(replies > 40, "the replies are no longer found: {replies}");
 }
