@@ -1,10 +1,11 @@
-//! The queue against a plain model: random submissions, rounds of attempts, restarts and torn files.
+//! The queue against a plain model: random submissions, rounds of attempts, restarts, crashes and torn files.
 //!
 //! The model knows for each recipient whether he is waited for, failed with a sender still to be told, or done. After
 //! every step the queue has the same on disk. At the end every accepted recipient was delivered or told of, exactly
-//! once; a torn file may repeat what its last record said, once for each tear.
+//! once; a torn file may repeat what its last record said, and a crash an attempt, once for each of them.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
@@ -34,6 +35,10 @@ use facteur::queue::Transport;
 use proptest::prelude::*;
 use tokio::sync::watch;
 
+/// Room for all attempts at once: those of a crash wait for each other otherwise.
+const CONFIG: &str =
+    "hostname = \"mail.example.com\"\n[outbound]\nconcurrency = 1000\nconcurrency_per_destination = 1000\n";
+
 /// After this a message is given up: the default of the configuration.
 const LIFETIME: Duration = Duration::from_secs(5 * 86_400);
 
@@ -46,6 +51,8 @@ enum Operation {
     /// Hours go by.
     Advance(u8),
     Reopen,
+    /// The machine stops while every message is being tried; the octets choose who has got it by then.
+    Crash(Vec<u8>),
     /// The tail of a spool file was not synced when the machine stopped: what, from where, and what is there instead.
     Tear(u8, u8, Tail),
 }
@@ -73,6 +80,7 @@ struct Message {
     recipients: BTreeMap<String, State>,
     /// Length of its file before the last round.
     safe: u64,
+    /// Tears and crashes.
     tears: u32,
 }
 
@@ -84,6 +92,8 @@ struct Seen {
     given: HashMap<String, State>,
     choices: Vec<u8>,
     can_tell: bool,
+    /// Attempts do not come to an end; how many have begun.
+    hanging: Option<usize>,
     texts: HashMap<String, String>,
 }
 
@@ -120,6 +130,10 @@ impl Transport for World {
                 outcomes.push((to, outcome));
             }
         }
+        if let Some(begun) = &mut seen.hanging {
+            *begun += 1;
+            return Box::pin(std::future::pending());
+        }
         Box::pin(std::future::ready(outcomes))
     }
 
@@ -150,12 +164,16 @@ struct Run {
     number: u32,
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime")
+}
+
 impl Run {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let runtime = runtime();
         let folder = tempfile::tempdir().expect("temporary folder");
         let clock = Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
-        let config = config::parse(Path::new("t.toml"), "hostname = \"mail.example.com\"\n").expect("valid");
+        let config = config::parse(Path::new("t.toml"), CONFIG).expect("valid");
         let queue = Queue::open(folder.path(), &config, clock.clone()).expect("opened");
         let (messages, accepted) = (BTreeMap::new(), BTreeMap::new());
         Self { runtime, folder, clock, config, queue, world: Arc::default(), messages, accepted, number: 0 }
@@ -167,6 +185,7 @@ impl Run {
             Operation::Round(choices, can_tell) => self.round(choices, can_tell),
             Operation::Advance(hours) => self.clock.advance(Duration::from_secs(3600 * u64::from(hours))),
             Operation::Reopen => self.reopen(),
+            Operation::Crash(choices) => self.crash(choices),
             Operation::Tear(which, at, tail) => self.tear(which, at, tail),
         }
         self.compare();
@@ -245,6 +264,52 @@ impl Run {
 
     fn reopen(&mut self) {
         self.queue = Queue::open(self.folder.path(), &self.config, self.clock.clone()).expect("opened");
+    }
+
+    /// Attempts begin, and none of them is heard of again.
+    fn crash(&mut self, choices: Vec<u8>) {
+        {
+            let mut seen = self.world.seen();
+            (seen.choices, seen.can_tell, seen.hanging) = (choices, false, Some(0));
+        }
+        // One attempt for each domain of a message.
+        let domains = |message: &Message| {
+            let waiting = message.recipients.iter().filter(|(_, state)| **state == State::Waiting);
+            waiting
+                .filter_map(|(name, _)| name.split_once('@'))
+                .map(|(_, domain)| domain)
+                .collect::<BTreeSet<_>>()
+                .len()
+        };
+        let wanted: usize = self.messages.values().map(domains).sum();
+        self.queue.flush();
+        let (_stop, stopped) = watch::channel(false);
+        let world = Arc::clone(&self.world);
+        let (queue, transport): (Queue, Arc<dyn Transport>) = (self.queue.clone(), Arc::clone(&self.world) as _);
+        self.runtime.block_on(async {
+            let run = queue.run(transport, stopped);
+            let all_begun = async {
+                while world.seen().hanging != Some(wanted) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                () = run => panic!("nobody stopped it"),
+                begun = tokio::time::timeout(Duration::from_secs(20), all_begun) => begun.expect("all are tried"),
+            }
+        });
+        // What is at work for it ends before anything else is done with the files.
+        drop(std::mem::replace(&mut self.runtime, runtime()));
+        self.world.seen().hanging = None;
+        for message in self.messages.values_mut() {
+            message.tears += 1;
+            for name in message.recipients.keys() {
+                if let Some((_, tears)) = self.accepted.get_mut(name) {
+                    *tears = message.tears;
+                }
+            }
+        }
+        self.reopen();
     }
 
     /// Damages the part of a file that the last round wrote, or what lies behind it, and starts again.
@@ -331,9 +396,10 @@ fn operation() -> impl Strategy<Value = Operation> {
     let tail = prop_oneof![Just(Tail::Missing), Just(Tail::Zeros), Just(Tail::Garbage)];
     prop_oneof![
         4 => (any::<u8>(), proptest::bool::weighted(0.8)).prop_map(|(n, sender)| Operation::Submit(n, sender)),
-        6 => (choices, proptest::bool::weighted(0.8)).prop_map(|(choices, tell)| Operation::Round(choices, tell)),
+        6 => (choices.clone(), proptest::bool::weighted(0.8)).prop_map(|(choices, tell)| Operation::Round(choices, tell)),
         1 => (0..60_u8).prop_map(Operation::Advance),
         2 => Just(Operation::Reopen),
+        1 => choices.prop_map(Operation::Crash),
         3 => (any::<u8>(), any::<u8>(), tail).prop_map(|(which, at, tail)| Operation::Tear(which, at, tail)),
     ]
 }
