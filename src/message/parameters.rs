@@ -93,7 +93,7 @@ impl Scan<'_> {
             match b {
                 b'(' => depth += 1,
                 b')' => depth = depth.saturating_sub(1),
-                b'\\' => self.at += 1,
+                b'\\' => self.at = (self.at + 1).min(self.text.len()),
                 _ => {}
             }
             if depth == 0 {
@@ -156,6 +156,14 @@ impl Scan<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_comment_that_ends_in_a_backslash_ends_with_the_text() {
+        for text in [&b"text/plain; a=(\\"[..], b"text/plain (\\", b"; a= (x\\", b"\"x\\", b"a=\"x\\"] {
+            parameterised(text).get("a").map(<[u8]>::len);
+            assert!(tokens(text).len() <= 2);
+        }
+    }
 
     #[test]
     fn values_and_parameters() {
