@@ -117,6 +117,28 @@ fn restart_on_the_same_folder_keeps_mail_and_uids() {
 }
 
 #[test]
+fn sigterm_lets_a_running_transaction_end() {
+    let mut server = Server::try_out(&[]);
+    let mut smtp = server.smtp();
+    smtp.ehlo();
+    let mut idle = server.imap("bob");
+    assert_eq!(smtp.command("MAIL FROM:<s@load.example>").code, 250);
+    assert_eq!(smtp.command("RCPT TO:<alice@example.test>").code, 250);
+    assert_eq!(smtp.command("DATA").code, 354);
+    smtp.0.send(b"Subject: last\r\n\r\n");
+    server.signal(Signal::TERM);
+    // The idle session is told first, so the server is stopping when the rest of the message comes.
+    assert!(idle.line.rest().iter().any(|line| line.starts_with("* BYE")));
+    smtp.0.send(b"x\r\n.\r\n");
+    assert_eq!(smtp.reply().code, 250);
+    assert!(smtp.next_reply().is_none_or(|reply| reply.code == 421));
+    assert_eq!(server.wait().code(), Some(0));
+    let server = server.restart();
+    let last = server.messages("alice", "INBOX").pop().expect("mail");
+    assert!(String::from_utf8_lossy(&last.1).contains("Subject: last\r\n"));
+}
+
+#[test]
 fn the_temporary_folder_goes_with_the_server() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut server = Server::try_out(&["--no-dir"]);
