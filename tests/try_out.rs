@@ -33,7 +33,7 @@ const NAMES: [&str; 20] = [
 /// What a shell prints after it has read the env file.
 fn shell(server: &Server, script: &str, args: &[&str]) -> std::process::Output {
     let script = format!(". '{}' && {script}", server.env_file().display());
-    Command::new("sh").arg("-euc").arg(script).arg("sh").args(args).output().expect("there is a shell")
+    Command::new("/bin/sh").arg("-euc").arg(script).arg("sh").args(args).output().expect("there is a shell")
 }
 
 #[test]
