@@ -1,7 +1,6 @@
 //! The stage after the verdict: local recipients into their inboxes, the rest into the queue, one answer.
 //!
-//! What is answered with yes is durable. Knows no SMTP, nor how queue and store
-//! do it.
+//! What is answered with yes is durable. Knows neither SMTP nor how queue and store do it.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -209,22 +209,26 @@ impl Queue {
             let (_, id) = table.due.pop_first()?;
             let Some(waiting) = table.messages.get(&id).cloned() else { continue };
             let (queue, transport) = (self.clone(), Arc::clone(transport));
-            running.spawn(async move { queue.process(waiting, &*transport).await });
+            running.spawn(async move { queue.process(waiting, transport).await });
         }
         None
     }
 
     /// One round for one message: every destination is tried, what came of it is written down, the sender is told.
-    async fn process(&self, mut waiting: Waiting, transport: &dyn Transport) {
+    async fn process(&self, mut waiting: Waiting, transport: Arc<dyn Transport>) {
         let id = waiting.id.clone();
-        let content = match self.blocking(move |spool| spool.content(&id)).await {
+        let read = self.blocking(move |spool| {
+            spool.show_in(&id, Folder::Active);
+            spool.content(&id)
+        });
+        let content = match read.await {
             Ok(content) => content,
             Err(error) => {
                 tracing::error!(id = %waiting.id, %error, "the queue file cannot be read; tried again later");
-                return self.put_back(waiting);
+                return self.put_back(waiting).await;
             }
         };
-        let outcomes = self.attempt(&waiting, content.clone(), transport).await;
+        let outcomes = self.attempt(&waiting, content.clone(), &transport).await;
         for (to, outcome) in &outcomes {
             log_outcome(&waiting, to, outcome);
         }
@@ -238,34 +242,47 @@ impl Queue {
         if let Err(error) = self.record(&waiting, changes).await {
             tracing::error!(id = %waiting.id, %error, "what an attempt did could not be written down");
         }
-        match self.tell_sender(&mut waiting, &content.0, transport).await {
+        match self.tell_sender(&mut waiting, &content.0, &*transport).await {
             Ok(()) if waiting.is_done() => self.finish(waiting).await,
-            Ok(()) => self.put_back(waiting),
+            Ok(()) => self.put_back(waiting).await,
             Err(error) => {
                 tracing::error!(id = %waiting.id, %error, "the sender could not be told; tried again later");
-                self.put_back(waiting);
+                self.put_back(waiting).await;
             }
         }
     }
 
-    /// All destinations at once, each within its own limit.
+    /// All destinations at once, each within its own limit, so that a slow one keeps none of the others waiting. A
+    /// recipient whose attempt ended in a panic is not mentioned, and so is tried again.
     async fn attempt(
         &self,
         waiting: &Waiting,
         (content, body): (Content, BodyKind),
-        transport: &dyn Transport,
+        transport: &Arc<dyn Transport>,
     ) -> Vec<(Address, Outcome)> {
         let mut groups: HashMap<Domain, Vec<Address>> = HashMap::new();
         for address in waiting.open() {
             groups.entry(address.domain().clone()).or_default().push(address.clone());
         }
-        let mut outcomes = Vec::new();
+        let mut attempts = JoinSet::new();
         for (domain, recipients) in groups {
-            let destination = self.destination(&domain);
-            // Closed is what these semaphores never are.
-            let (Ok(_here), Ok(_all)) = (destination.acquire().await, self.0.at_once.acquire().await) else { continue };
+            let (queue, transport) = (self.clone(), Arc::clone(transport));
             let (id, sender, content) = (waiting.id.clone(), waiting.sender.clone(), content.clone());
-            outcomes.extend(transport.attempt(Job { id, sender, recipients, body, content }).await);
+            attempts.spawn(async move {
+                let destination = queue.destination(&domain);
+                // Closed is what these semaphores never are.
+                let (Ok(_here), Ok(_all)) = (destination.acquire().await, queue.0.at_once.acquire().await) else {
+                    return Vec::new();
+                };
+                transport.attempt(Job { id, sender, recipients, body, content }).await
+            });
+        }
+        let mut outcomes = Vec::new();
+        while let Some(ended) = attempts.join_next().await {
+            match ended {
+                Ok(more) => outcomes.extend(more),
+                Err(error) => tracing::error!(id = %waiting.id, %error, "BUG: an attempt ended in a panic"),
+            }
         }
         outcomes
     }
@@ -320,11 +337,17 @@ impl Queue {
         tracing::info!(id = %waiting.id, "removed from the queue");
     }
 
-    fn put_back(&self, waiting: Waiting) {
+    async fn put_back(&self, waiting: Waiting) {
         let wait = waiting.next.duration_since(self.0.clock.wall()).unwrap_or_default();
         // Never at once: an error that stays would spin.
         let at = self.0.clock.instant() + wait.max(Duration::from_secs(1));
-        self.0.spool.show_in(&waiting.id, Folder::Deferred);
+        let id = waiting.id.clone();
+        let shown = self.blocking(move |spool| {
+            spool.show_in(&id, Folder::Deferred);
+            Ok(())
+        });
+        // Where the file lies is a hint for people.
+        shown.await.ok();
         let mut table = self.table();
         table.due.insert((at, waiting.id.clone()));
         table.messages.insert(waiting.id.clone(), waiting);

@@ -18,6 +18,8 @@ use crate::config::Config;
 use crate::directory::Account;
 use crate::directory::Authenticator;
 use crate::directory::LoginError;
+use crate::mail::flags::Flags;
+use crate::mail::flags::SystemFlag;
 use crate::mail::ids::SessionId;
 use crate::mail::ids::Uid;
 use crate::mail::mailbox::MailboxName;
@@ -34,9 +36,12 @@ use crate::protocol::pop3::Pop3;
 use crate::protocol::pop3::Question;
 use crate::protocol::pop3::Refusal;
 use crate::protocol::pop3::Settings;
+use crate::protocol::pop3::Update;
 use crate::protocol::pop3::top::Top;
 use crate::protocol::sasl::Credentials;
 use crate::protocol::smtp::data::Outgoing;
+use crate::store::FlagChange;
+use crate::store::FlagOp;
 use crate::store::Mailbox;
 use crate::store::Snapshot;
 use crate::store::Store;
@@ -124,7 +129,7 @@ impl Answers<Pop3> for Conversation {
         let answer = match question {
             Question::Login(credentials) => self.login(&credentials).await.map(Answer::Opened),
             Question::Open(handle) => self.open(handle).await.map(|()| Answer::Done),
-            Question::Delete(uids) => self.delete(&uids).await.map(|()| Answer::Done),
+            Question::Update(update) => self.update(&update).await.map(|()| Answer::Done),
         };
         answer.unwrap_or_else(Answer::Refused)
     }
@@ -206,7 +211,7 @@ impl Conversation {
         // A message without a size has come, or lost its file, in this moment; it is for the next session.
         let items =
             snapshot.messages.iter().filter_map(|m| m.wire_size.map(|size| Item { uid: m.uid, size })).collect();
-        let inbox = Inbox::new(snapshot.validity, items);
+        let inbox = Inbox::new(snapshot.validity, items, mailbox.saved_uidls().await?);
         self.opened = Some(Opened { mailbox, snapshot });
         Ok(inbox)
     }
@@ -227,10 +232,20 @@ impl Conversation {
         Ok(())
     }
 
-    /// Durable when it returns.
-    async fn delete(&mut self, uids: &[Uid]) -> Result<(), Refusal> {
+    /// Deletions are durable when it returns.
+    async fn update(&mut self, update: &Update) -> Result<(), Refusal> {
         let opened = self.opened.as_ref().ok_or(Refusal::Trouble)?;
-        match opened.mailbox.expunge(uids).await {
+        if !update.read.is_empty() {
+            let seen = FlagChange { op: FlagOp::Add, system: Flags::NONE.with(SystemFlag::Seen), keywords: vec![] };
+            // The client was not promised it, so it is no reason to say no.
+            if let Err(error) = opened.mailbox.store(&update.read, seen).await {
+                self.trouble("marking messages as read", &error);
+            }
+        }
+        if update.deleted.is_empty() {
+            return Ok(());
+        }
+        match opened.mailbox.expunge(&update.deleted).await {
             Ok(gone) => {
                 tracing::info!(session = %self.session, deleted = gone.len(), "messages deleted");
                 Ok(())
@@ -263,7 +278,6 @@ mod tests {
     use crate::directory::Directory;
     use crate::directory::hash_password;
     use crate::fsio::Content;
-    use crate::mail::flags::Flags;
     use crate::mail::secret::Secret;
     use crate::net::Class;
     use crate::net::Limiter;
@@ -272,7 +286,7 @@ mod tests {
         service: Arc<Pop3Service>,
         limiter: Limiter,
         inbox: Arc<Mailbox>,
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
         _stop: watch::Sender<bool>,
         shutdown: watch::Receiver<bool>,
     }
@@ -307,7 +321,7 @@ mod tests {
             store,
             clock,
         };
-        World { service: Arc::new(service), limiter, inbox, _folder: folder, _stop: stop, shutdown }
+        World { service: Arc::new(service), limiter, inbox, folder, _stop: stop, shutdown }
     }
 
     impl World {
@@ -379,7 +393,39 @@ mod tests {
         world.inbox.expunge(&[first]).await.expect("expunged");
         let open = Question::Open(Handle { uid: first, top: None });
         assert_eq!(conversation.answer(open).await, Answer::Refused(Refusal::Gone));
-        assert_eq!(conversation.answer(Question::Delete(vec![first])).await, Answer::Done, "gone is what was wanted");
+        let update = Question::Update(Update { deleted: vec![first], read: vec![first] });
+        assert_eq!(conversation.answer(update).await, Answer::Done, "gone is what was wanted");
+    }
+
+    #[tokio::test]
+    async fn what_was_fetched_whole_is_seen_after_quit() {
+        let world = world(&[b"A: b\n\n", b"C: d\n\n", b"E: f\n\n"]).await;
+        let seen = async || {
+            let snapshot = world.inbox.refresh().await.expect("read");
+            snapshot.messages.iter().map(|m| m.flags.has(SystemFlag::Seen)).collect::<Vec<_>>()
+        };
+        world.talk(&format!("{LOGIN}RETR 2\r\n")).await;
+        assert_eq!(seen().await, [false, false, false], "without QUIT nothing changes");
+        world.talk(&format!("{LOGIN}RETR 2\r\nTOP 3 10\r\nRETR 1\r\nDELE 1\r\nQUIT\r\n")).await;
+        assert_eq!(seen().await, [true, false]);
+    }
+
+    /// The list, the names and the answers are those of Dovecot 2.3.
+    #[tokio::test]
+    async fn unique_ids_are_those_that_dovecot_shows() {
+        let world = world(&[]).await;
+        let maildir = world.folder.path().join("mail/example.com/alice");
+        std::fs::write(maildir.join("cur/1795308606.M217877P8982.vm,S=7,W=10:2,S"), "A: b\n\nx").expect("written");
+        std::fs::write(maildir.join("cur/1795308606.M219229P8982.vm,S=7,W=10:2,"), "A: b\n\ny").expect("written");
+        let list = "3 V1795308606 N13 G9aa3dc0b3e3c026b1623000083ecc375\n\
+                    11 :1795308606.M217877P8982.vm,S=7,W=10\n\
+                    12 Pold-uidl_12 :1795308606.M219229P8982.vm,S=7,W=10\n";
+        std::fs::write(maildir.join("dovecot-uidlist"), list).expect("written");
+        let wanted = format!("{GREETED}+OK \r\n1 0000000b6b023c3e\r\n2 old-uidl_12\r\n.\r\n+OK bye\r\n");
+        assert_eq!(world.talk(&format!("{LOGIN}UIDL\r\nQUIT\r\n")).await, wanted);
+        world.inbox.append(Content::from_bytes(b"A: b\n\n".to_vec()), Flags::NONE, &[], None).await.expect("appended");
+        world.service.store.forget(&maildir);
+        assert!(world.talk(&format!("{LOGIN}UIDL 2\r\nQUIT\r\n")).await.contains("+OK 2 old-uidl_12\r\n"));
     }
 
     #[tokio::test]

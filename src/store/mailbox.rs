@@ -266,6 +266,16 @@ impl Mailbox {
         blocking(move || this.dates_blocking(&uids)).await
     }
 
+    /// The POP3 UIDLs that were saved for messages, in the `P` fields of `dovecot-uidlist`, by a server from which the
+    /// mailbox came. Most mailboxes have none.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn saved_uidls(self: &Arc<Self>) -> Result<HashMap<Uid, Box<str>>> {
+        let this = Arc::clone(self);
+        blocking(move || this.saved_uidls_blocking()).await
+    }
+
     /// How many messages are in memory.
     pub(super) fn len(&self) -> usize {
         lock(&self.shown).messages.len()

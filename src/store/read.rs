@@ -1,5 +1,6 @@
 //! Reading messages: bytes, sizes, dates.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::io::Read;
@@ -14,6 +15,7 @@ use super::error::Result;
 use super::error::StoreError;
 use super::mailbox::Mailbox;
 use super::snapshot::Message;
+use super::uidlist;
 
 /// Another program may rename a file between our look and our opening; so often we look again.
 const TRIES: u32 = 3;
@@ -72,6 +74,16 @@ impl Mailbox {
             |message, date| message.date = Some(date),
             |file| Ok(file.metadata()?.mtime()),
         )
+    }
+
+    /// See [`Mailbox::saved_uidls`]; for callers on a blocking thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn saved_uidls_blocking(&self) -> Result<HashMap<Uid, Box<str>>> {
+        let mut work = self.work();
+        self.look_if_new(&mut work)?;
+        Ok(work.fields.iter().filter_map(|(uid, f)| Some((*uid, uidlist::text_field(f, b'P')?.into()))).collect())
     }
 
     /// Something about messages that is in memory for most of them, and otherwise found in their files.

@@ -177,8 +177,14 @@ pub(super) fn write_line(out: &mut Vec<u8>, uid: Uid, fields: &[u8], base: &[u8]
 
 /// The value of a field of a line, such as `W`.
 pub(super) fn field(fields: &[u8], key: u8) -> Option<u64> {
+    text_field(fields, key)?.parse().ok()
+}
+
+/// The value of a field of a line, such as `P`, where it is a word of visible ASCII.
+pub(super) fn text_field(fields: &[u8], key: u8) -> Option<&str> {
     let word = fields.split(|b| *b == b' ').find(|word| word.first() == Some(&key))?;
-    std::str::from_utf8(&word[1..]).ok()?.parse().ok()
+    let value = std::str::from_utf8(&word[1..]).ok()?;
+    (!value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic())).then_some(value)
 }
 
 #[cfg(test)]
@@ -195,6 +201,7 @@ mod tests {
         assert_eq!((parsed.header.validity.get(), parsed.header.next.get()), (1_700_000_000, 9));
         assert_eq!(&*parsed.lines[1].fields, b"W12 Pold uidl");
         assert_eq!(field(&parsed.lines[1].fields, b'W'), Some(12));
+        assert_eq!(text_field(&parsed.lines[1].fields, b'P'), Some("old"));
         let mut out = Vec::new();
         write_header(&mut out, &parsed.header);
         for line in &parsed.lines {
@@ -244,6 +251,20 @@ mod tests {
             [&b""[..], b"3 V1 N2", b"2 V1 N2\n", b"3 V0 N1\n", b"3 N1\n", b"3 V1\n", b"x\n", b"3 V1 N99999999999\n"]
         {
             assert_eq!(parse(bad), None);
+        }
+    }
+
+    #[test]
+    fn text_fields_are_words_of_visible_ascii() {
+        for (fields, wanted) in [
+            (&b"W12 Pabc"[..], Some("abc")),
+            (b"Pabc W12", Some("abc")),
+            (b"P", None),
+            (b"W12", None),
+            (b"Pa\x07b", None),
+            (b"P\xc3\xa4", None),
+        ] {
+            assert_eq!(text_field(fields, b'P'), wanted, "{fields:?}");
         }
     }
 }

@@ -1,7 +1,11 @@
-//! The inbox as one session sees it: what was there at login, and which messages are marked as deleted.
+//! The inbox as one session sees it: what was there at login, which messages are marked as deleted, which were sent.
+
+use std::collections::HashMap;
 
 use crate::mail::ids::Uid;
 use crate::mail::ids::UidValidity;
+
+use super::Update;
 
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,14 +21,18 @@ pub struct Item {
 pub struct Inbox {
     validity: UidValidity,
     items: Vec<Item>,
+    saved_ids: HashMap<Uid, Box<str>>,
     deleted: Vec<bool>,
+    read: Vec<bool>,
 }
 
 impl Inbox {
-    /// The inbox at login, messages by ascending UID.
+    /// The inbox at login, messages by ascending UID. `saved_ids` are what UIDL must show for some of them: visible
+    /// ASCII.
     #[must_use]
-    pub fn new(validity: UidValidity, items: Vec<Item>) -> Self {
-        Self { validity, deleted: vec![false; items.len()], items }
+    pub fn new(validity: UidValidity, items: Vec<Item>, saved_ids: HashMap<Uid, Box<str>>) -> Self {
+        let none = vec![false; items.len()];
+        Self { validity, items, saved_ids, deleted: none.clone(), read: none }
     }
 
     /// Number and octets of the messages that are not deleted.
@@ -59,15 +67,26 @@ impl Inbox {
         self.deleted.fill(false);
     }
 
-    /// The messages to be deleted at QUIT.
-    pub(super) fn deleted(&self) -> Vec<Uid> {
-        self.items.iter().zip(&self.deleted).filter(|(_, deleted)| **deleted).map(|(item, _)| item.uid).collect()
+    /// The message was sent whole.
+    pub(super) fn mark_read(&mut self, uid: Uid) {
+        if let Ok(at) = self.items.binary_search_by_key(&uid, |item| item.uid) {
+            self.read[at] = true;
+        }
+    }
+
+    /// What is to be done at QUIT.
+    pub(super) fn update(&self) -> Update {
+        let uids = |wanted: &dyn Fn(usize) -> bool| {
+            self.items.iter().enumerate().filter(|(at, _)| wanted(*at)).map(|(_, item)| item.uid).collect()
+        };
+        Update { deleted: uids(&|at| self.deleted[at]), read: uids(&|at| self.read[at] && !self.deleted[at]) }
     }
 
     /// What UIDL shows: Dovecot's default form, `%08Xu%08Xv`, so that clients of a server that came from there
-    /// download nothing twice. Its `X` writes small letters.
+    /// download nothing twice. Its `X` writes small letters. What an older server showed, and Dovecot saved, wins.
     pub(super) fn unique_id(&self, item: &Item) -> String {
-        format!("{:08x}{:08x}", item.uid.get(), self.validity.get())
+        let default = || format!("{:08x}{:08x}", item.uid.get(), self.validity.get());
+        self.saved_ids.get(&item.uid).map_or_else(default, |saved| saved.to_string())
     }
 
     /// Appends lines of a list to `out` until it has `most` octets or the list is at its end; whether more is to come.

@@ -66,8 +66,17 @@ pub enum Question {
     Login(Credentials),
     /// Is this message still there? It is sent next.
     Open(Handle),
-    /// The client has quit: delete these, durably.
-    Delete(Vec<Uid>),
+    /// The client has quit (RFC 1939 §6, the UPDATE state).
+    Update(Update),
+}
+
+/// What is left to do at QUIT.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Update {
+    /// To be deleted, durably.
+    pub deleted: Vec<Uid>,
+    /// Sent whole and not deleted: `\Seen` for IMAP, as with Dovecot.
+    pub read: Vec<Uid>,
 }
 
 /// What the driver answers.
@@ -118,7 +127,7 @@ enum State {
 enum Asked {
     Login,
     Open(Handle, u64),
-    Delete,
+    Update,
     /// The handshake: no question, but as little may happen meanwhile.
     Handshake,
 }
@@ -240,11 +249,11 @@ impl Pop3 {
         match (verb, &self.state) {
             (Verb::Capa, _) => self.capa(),
             (Verb::Quit, State::Transaction(inbox)) => {
-                let deleted = inbox.deleted();
-                if deleted.is_empty() {
+                let update = inbox.update();
+                if update == Update::default() {
                     return self.goodbye();
                 }
-                self.ask(Question::Delete(deleted), Asked::Delete);
+                self.ask(Question::Update(update), Asked::Update);
             }
             (Verb::Quit, _) => self.goodbye(),
             // A browser was made to speak to us (ALPACA): it gets no answer.
@@ -455,12 +464,15 @@ impl Session for Pop3 {
                     self.ok("");
                 } else {
                     self.ok(&format!("{size} octets"));
+                    if let State::Transaction(inbox) = &mut self.state {
+                        inbox.mark_read(handle.uid);
+                    }
                 }
                 self.next = Some(Step::SendBody(handle));
             }
-            (Some(Asked::Delete), Answer::Done) => self.goodbye(),
+            (Some(Asked::Update), Answer::Done) => self.goodbye(),
             // RFC 1939 §6: the client learns that not all is gone.
-            (Some(Asked::Delete), _) => {
+            (Some(Asked::Update), _) => {
                 self.err("[SYS/TEMP] some deleted messages not removed");
                 self.closing = true;
             }

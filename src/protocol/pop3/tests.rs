@@ -1,5 +1,7 @@
 //! Conversations with the machine by plain calls: user `a` with password `pw w` has three messages.
 
+use std::collections::HashMap;
+
 use super::*;
 use crate::mail::ids::UidValidity;
 
@@ -8,6 +10,7 @@ struct World {
     now: Instant,
     sent: String,
     deleted: Option<Vec<u32>>,
+    read: Vec<u32>,
     tls_wanted: bool,
     closed: bool,
 }
@@ -21,7 +24,8 @@ impl World {
         let now = Instant::now();
         let settings = Settings { can_start_tls: true, plaintext_login: false };
         let machine = Pop3::new(settings, now, tls);
-        let mut world = Self { machine, now, sent: String::new(), deleted: None, tls_wanted: false, closed: false };
+        let mut world =
+            Self { machine, now, sent: String::new(), deleted: None, read: vec![], tls_wanted: false, closed: false };
         world.run();
         assert_eq!(world.take(), "+OK POP3 ready\r\n");
         world
@@ -58,16 +62,19 @@ impl World {
         match question {
             Question::Login(c) if c.name == "a" && c.password.reveal() == "pw w" => {
                 let items = [(1, 10), (5, 20), (10, 30)].map(|(n, size)| Item { uid: uid(n), size });
-                Answer::Opened(Inbox::new(UidValidity::new(0x5f3a_b2c1).expect("not zero"), items.to_vec()))
+                let validity = UidValidity::new(0x5f3a_b2c1).expect("not zero");
+                let saved_ids = HashMap::from([(uid(5), "old-uidl".into())]);
+                Answer::Opened(Inbox::new(validity, items.to_vec(), saved_ids))
             }
             Question::Login(c) if c.name == "busy" => Answer::Refused(Refusal::Busy),
             Question::Login(c) if c.name == "banned" => Answer::Refused(Refusal::TooManyFailures),
             Question::Login(_) => Answer::Refused(Refusal::Credentials),
             Question::Open(handle) if handle.uid == uid(10) => Answer::Refused(Refusal::Gone),
             Question::Open(_) => Answer::Done,
-            Question::Delete(uids) => {
-                self.deleted = Some(uids.iter().map(|u| u.get()).collect());
-                if uids.contains(&uid(10)) { Answer::Refused(Refusal::Trouble) } else { Answer::Done }
+            Question::Update(Update { deleted, read }) => {
+                self.deleted = Some(deleted.iter().map(|u| u.get()).collect());
+                self.read = read.iter().map(|u| u.get()).collect();
+                if deleted.contains(&uid(10)) { Answer::Refused(Refusal::Trouble) } else { Answer::Done }
             }
         }
     }
@@ -91,7 +98,7 @@ fn a_session() {
         ("list 2", "+OK 2 20\r\n"),
         ("LIST 4", "-ERR no such message\r\n"),
         ("LIST 0", "-ERR no such message\r\n"),
-        ("UIDL", "+OK \r\n1 000000015f3ab2c1\r\n2 000000055f3ab2c1\r\n3 0000000a5f3ab2c1\r\n.\r\n"),
+        ("UIDL", "+OK \r\n1 000000015f3ab2c1\r\n2 old-uidl\r\n3 0000000a5f3ab2c1\r\n.\r\n"),
         ("UIDL 3", "+OK 3 0000000a5f3ab2c1\r\n"),
         ("RETR 1", "+OK 10 octets\r\n(1 None)\r\n.\r\n"),
         ("RETR 3", "-ERR message is gone\r\n"),
@@ -143,6 +150,24 @@ fn deletions_happen_at_quit_only() {
     world.machine.shutdown(world.now);
     world.run();
     assert!(world.take().starts_with("-ERR") && world.closed && world.deleted.is_none());
+}
+
+#[test]
+fn what_was_sent_whole_is_read_at_quit() {
+    for (said, read) in [
+        ("RETR 1", vec![1]),
+        ("RETR 2\r\nRETR 1\r\nRETR 2", vec![1, 5]),
+        ("TOP 1 1000", vec![]),
+        ("RETR 3", vec![]),
+        ("RETR 1\r\nRETR 2\r\nDELE 1", vec![5]),
+        ("RETR 1\r\nRSET", vec![1]),
+    ] {
+        let mut world = World::user();
+        world.say(&format!("{said}\r\n"));
+        assert_eq!(world.deleted, None, "{said:?}: nothing before QUIT");
+        assert!(world.say("QUIT\r\n").ends_with("+OK bye\r\n"), "{said:?}");
+        assert_eq!(world.read, read, "{said:?}");
+    }
 }
 
 #[test]
