@@ -12,6 +12,8 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use common::client::Line;
+use common::dns::NameServer;
+use common::dns::Record;
 use common::imap::Imap;
 use common::server::PASSWORD;
 use common::server::PORTS;
@@ -312,6 +314,19 @@ fn outside_mail_goes_to_the_sink_and_a_relay_can_be_named() {
     assert_eq!(server.port("SINK"), other.port());
     submit(&server);
     wait_for("the message at the relay", || other.taken().pop());
+}
+
+#[test]
+fn mail_by_mx_with_a_name_server_of_the_callers() {
+    let dns = NameServer::start(&[("null.test", Record::NullMx)]);
+    let server = Server::try_out(&["--relay", "mx", "--dns", &dns.address().to_string()]);
+    let mut smtp = server.submissions();
+    smtp.ehlo();
+    smtp.login("alice");
+    assert_eq!(smtp.send_message("alice@example.test", &["x@null.test"], "Subject: out\n\nx\n").code, 250);
+    let mut imap = server.imap("alice");
+    wait_for("the report", || imap.ok("SELECT INBOX").has("* 2 EXISTS").then_some(()));
+    assert!(dns.asked() > 0);
 }
 
 #[test]
