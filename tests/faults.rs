@@ -290,6 +290,7 @@ fn full_disk(server: &Server, fill: impl FnOnce(), free: impl FnOnce()) {
     assert_eq!(texts.len(), 4, "what is there can be read");
     let appended = reader.append("INBOX", "", letter("appended", 200_000).replace('\n', "\r\n").as_bytes());
     assert!(appended.tagged.starts_with("NO"), "{appended:?}");
+    reader.ok("STORE 1 +FLAGS (\\Flagged)");
     reader.ok("NOOP");
     let mut other = server.imap("alice");
     assert!(other.ok("SELECT INBOX").has("* 4 EXISTS"));
