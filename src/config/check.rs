@@ -152,15 +152,22 @@ fn storage(config: &Config, problems: &mut Problems) {
     if !config.smtp.delimiter.is_empty() && config.smtp.delimiter.chars().count() != 1 {
         problems.add_to("smtp.delimiter", "one character was expected, or nothing");
     }
-    if config.queue.retry_min.is_zero() || config.queue.retry_max < config.queue.retry_min {
-        problems.add_to("queue.retry_max", "must be at least retry_min, and retry_min more than 0s");
+    if config.queue.retry_min.is_zero() {
+        problems.add_to("queue.retry_min", "no wait at all would try without end; write for example \"300s\"");
+    }
+    if config.queue.retry_max < config.queue.retry_min {
+        problems.add_near("queue.retry_min", "queue.retry_max", "must be at least as long as retry_min");
     }
 }
 
 fn tls(config: &Config, problems: &mut Problems) {
     match (&config.tls.cert, &config.tls.key) {
-        (Some(_), None) => problems.add_to("tls.key", "missing; tls.cert is named, so its private key must be too"),
-        (None, Some(_)) => problems.add_to("tls.cert", "missing; tls.key is named, so its certificate must be too"),
+        (Some(_), None) => {
+            problems.add_near("tls.cert", "tls.key", "missing; tls.cert is named, so its private key must be too")
+        }
+        (None, Some(_)) => {
+            problems.add_near("tls.key", "tls.cert", "missing; tls.key is named, so its certificate must be too")
+        }
         (Some(cert), Some(key)) => {
             for (name, path) in [("tls.cert", cert), ("tls.key", key)] {
                 if let Err(error) = std::fs::File::open(path) {

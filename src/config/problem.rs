@@ -49,7 +49,12 @@ impl Problems {
 
     /// Notes an error of the value of a key, wherever it stands; of a default at the start of the file.
     pub(super) fn add_to(&mut self, key: &str, what: impl Into<String>) {
-        let at = self.places.get(key).copied().unwrap_or(0);
+        self.add_near(key, key, what);
+    }
+
+    /// Notes an error of a key where another one stands, because of which it is an error.
+    pub(super) fn add_near(&mut self, other: &str, key: &str, what: impl Into<String>) {
+        let at = self.places.get(other).copied().unwrap_or(0);
         self.add(at, key, what);
     }
 

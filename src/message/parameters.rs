@@ -3,6 +3,8 @@
 //! Tolerant, because old mail is: what cannot be read is passed over. Parameters stay as they came; the continuations
 //! of RFC 2231 are the reader's business, IMAP hands them through.
 
+use super::quoted::quoted_string;
+
 /// `value; name=content; …`
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parameterised {
@@ -131,21 +133,7 @@ impl Scan<'_> {
 
     /// A quoted string without its quotes (RFC 5322 §3.2.4), unfolded.
     fn quoted(&mut self) -> Vec<u8> {
-        self.at += 1;
-        let mut out = Vec::new();
-        while let Some(b) = self.peek() {
-            self.at += 1;
-            match b {
-                b'"' => break,
-                b'\r' | b'\n' => {}
-                b'\\' => {
-                    out.extend(self.peek());
-                    self.at += 1;
-                }
-                _ => out.push(b),
-            }
-        }
-        out
+        quoted_string(self.text, &mut self.at)
     }
 
     /// Whether there is another parameter; stands after its semicolon then.
