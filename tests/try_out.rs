@@ -355,7 +355,8 @@ fn unlimited_lifts_the_limits_on_connections() {
 }
 
 #[test]
-fn bad_options_are_told() {
+fn bad_options_are_told_and_leave_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     for (args, word) in [
         (&["--base-port", "65000"][..], "65000"),
         (&["--accounts", "user9..user1"], "range"),
@@ -364,9 +365,10 @@ fn bad_options_are_told() {
         (&["--relay", "nowhere"], "HOST:PORT"),
         (&["--domain", "not a domain"], "domain"),
     ] {
-        let output = facteur().arg("try").args(args).output().expect("the binary runs");
+        let output = facteur().arg("try").args(args).env("TMPDIR", folder.path()).output().expect("the binary runs");
         assert!(!output.status.success(), "{args:?}");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(complaint.contains(word), "{args:?}: {complaint}");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "{args:?}");
     }
 }
