@@ -464,6 +464,22 @@ fn memory_before_login() {
     assert!(imap.line.text().starts_with("a BAD"));
 }
 
+/// Every check of a password takes 19 MiB for a moment; a hundred of them must not stay in the process.
+#[test]
+fn memory_after_many_logins() {
+    let server = Server::try_out(&["--unlimited", "--plaintext-login", "--accounts", "user1..user100"]);
+    let before = server.memory();
+    let mut crowd: Vec<Imap> = (0..100).map(|_| Imap::connect(server.port("IMAP"))).collect();
+    for (n, imap) in crowd.iter_mut().enumerate() {
+        imap.line.send(format!("a LOGIN user{}@example.test secret\r\n", n + 1).as_bytes());
+    }
+    for imap in &mut crowd {
+        assert!(imap.until("a").tagged.starts_with("OK"), "a login of the crowd");
+    }
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB after 100 logins");
+}
+
 #[test]
 fn early_talkers_and_http() {
     let server = Server::try_out(&[]);
