@@ -75,11 +75,16 @@ fn open_relay() {
             smtp.ehlo();
             let code = judged(&mut smtp, sender, &form);
             assert!((500..600).contains(&code), "port 25, {sender} to {form:?}: {code}");
+            assert!(smtp.code(b"DATA") >= 500, "port 25, {sender} to {form:?}: DATA");
         }
         for port in ["SUBM", "SMTPS", "STARTTLS"] {
             let mut smtp = stranger_at_submission(&server, port);
             let code = judged(&mut smtp, "<alice@example.test>", &form);
             assert!((500..600).contains(&code), "{port} without a login, to {form:?}: {code}");
+            for rude in [format!("RCPT TO:{form}"), "DATA".to_owned()] {
+                let code = smtp.code(rude.as_bytes());
+                assert!((500..600).contains(&code), "{port} without a login, {rude:?}: {code}");
+            }
         }
     }
     for (address, code) in [("<postmaster>", 550), ("<Postmaster@example.test>", 550)] {
@@ -117,6 +122,8 @@ fn open_relay_in_the_name_of_others() {
             smtp.login("alice");
             let reply = smtp.command(&format!("MAIL FROM:{sender}"));
             assert!((500..600).contains(&reply.code), "{port}, {sender}: {reply:?}");
+            assert_eq!(smtp.code(b"RCPT TO:<victim@elsewhere.example>"), 503, "{port}, {sender}");
+            assert_eq!(smtp.code(b"DATA"), 503, "{port}, {sender}");
             if sender == "<bob@example.test>" {
                 assert!(reply.text().starts_with("553 5.7.1"), "{reply:?}");
             }
@@ -455,6 +462,22 @@ fn memory_before_login() {
     let mut imap = Imap::connect(server.port("IMAP"));
     imap.line.send(deep.as_bytes());
     assert!(imap.line.text().starts_with("a BAD"));
+}
+
+/// Every check of a password takes 19 MiB for a moment; a hundred of them must not stay in the process.
+#[test]
+fn memory_after_many_logins() {
+    let server = Server::try_out(&["--unlimited", "--plaintext-login", "--accounts", "user1..user100"]);
+    let before = server.memory();
+    let mut crowd: Vec<Imap> = (0..100).map(|_| Imap::connect(server.port("IMAP"))).collect();
+    for (n, imap) in crowd.iter_mut().enumerate() {
+        imap.line.send(format!("a LOGIN user{}@example.test secret\r\n", n + 1).as_bytes());
+    }
+    for imap in &mut crowd {
+        assert!(imap.until("a").tagged.starts_with("OK"), "a login of the crowd");
+    }
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB after 100 logins");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The faults of the reliability tables on the built binary: a wrong configuration, a full disk, kill -9.
 //!
-//! The disk is a small tmpfs in a mount namespace of its own, for which the test must be root.
+//! The disk is a small tmpfs in a mount namespace of its own, where the machine allows that.
 
 mod common;
 
@@ -32,6 +32,8 @@ use common::server::facteur;
 use common::server::free_base;
 use common::server::password_hash;
 use common::server::write_private;
+use common::sink::Script;
+use common::sink::Sink;
 use common::smtp::Smtp;
 use common::smtp::wire;
 use common::wait_for;
@@ -236,16 +238,18 @@ fn two_servers_on_one_folder() {
 
 /// A server whose folder is a file system of 32 MiB, and the way to that from outside of its mount namespace.
 fn on_a_small_disk(options: &str) -> Option<(Server, PathBuf)> {
-    if !available(is_root(), "a small file system needs root") || !installed("unshare") {
+    if !installed("unshare") {
         return None;
     }
+    // Who is not root may be it in a user namespace of his own, where the machine allows that.
+    let flags = if is_root() { "-m" } else { "-rm" };
     let mount = format!("mount -t tmpfs -o {options} tmpfs /tmp");
-    let probe = Command::new("unshare").args(["-m", "sh", "-c", &mount]).output().expect("it is installed");
+    let probe = Command::new("unshare").args([flags, "sh", "-c", &mount]).output().expect("it is installed");
     if !available(probe.status.success(), "this machine allows no mount namespace with a tmpfs") {
         return None;
     }
     let script = format!("mkdir -p @HOME/store && mount -t tmpfs -o {options} tmpfs @HOME/store && exec \"$@\"");
-    let server = Server::try_out_behind(&["unshare", "-m", "sh", "-c", &script, "sh"], &["--unlimited"]);
+    let server = Server::try_out_behind(&["unshare", flags, "sh", "-c", &script, "sh"], &["--unlimited"]);
     let inside = format!("/proc/{}/root{}/store", server.pid(), server.home().display());
     Some((server, PathBuf::from(inside)))
 }
@@ -277,10 +281,16 @@ fn full_disk(server: &Server, fill: impl FnOnce(), free: impl FnOnce()) {
         assert!(said.starts_with("452 4.3.1"), "{said}");
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
+    let mut smtp = server.submissions();
+    smtp.ehlo();
+    smtp.login("alice");
+    let reply = smtp.send_message("alice@example.test", &["far@elsewhere.example"], &letter("out", 500));
+    assert!(reply.text().starts_with("452 4.3.1"), "mail for the queue: {reply:?}");
     let texts = reader.fetch_all("BODY.PEEK[]");
     assert_eq!(texts.len(), 4, "what is there can be read");
     let appended = reader.append("INBOX", "", letter("appended", 200_000).replace('\n', "\r\n").as_bytes());
     assert!(appended.tagged.starts_with("NO"), "{appended:?}");
+    reader.ok("STORE 1 +FLAGS (\\Flagged)");
     reader.ok("NOOP");
     let mut other = server.imap("alice");
     assert!(other.ok("SELECT INBOX").has("* 4 EXISTS"));
@@ -336,31 +346,87 @@ struct Told {
 
 const USERS: [&str; 3] = ["user1", "user2", "user3"];
 
-/// Sends messages until it is told to stop; a broken connection is what this is about.
-fn load(port: u16, told: &Told) {
-    while !told.stop.load(Ordering::Relaxed) {
-        // A server that is down refuses at once; do not spin.
-        if session(port, told).is_none() {
-            std::thread::sleep(Duration::from_millis(10));
+/// How a client loads.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// As a stranger on port 25, to one or three inboxes.
+    Smtp(u16),
+    /// As user1, to somebody elsewhere.
+    Submission(u16),
+    /// As user1, by APPEND.
+    Append(u16),
+}
+
+/// Starts clients that send messages until they are told to stop; a broken connection is what this is about.
+fn load(told: &Arc<Told>, ways: &[Way]) -> Vec<std::thread::JoinHandle<()>> {
+    let client = |way: &Way| {
+        let (told, way) = (Arc::clone(told), *way);
+        std::thread::spawn(move || {
+            while !told.stop.load(Ordering::Relaxed) {
+                let done = match way {
+                    Way::Smtp(port) | Way::Submission(port) => smtp_session(port, way, &told),
+                    Way::Append(port) => append_session(port, &told),
+                };
+                // A server that is down refuses at once; do not spin.
+                if done.is_none() {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+        })
+    };
+    ways.iter().map(client).collect()
+}
+
+impl Told {
+    /// A name for the next message.
+    fn next(&self) -> String {
+        format!("k9-{}", self.count.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn acknowledge(&self, name: String, recipients: Vec<&'static str>) {
+        self.acknowledged.lock().expect("nobody panics with it").push((name, recipients));
+    }
+
+    /// Waits for more mail, and then until any moment.
+    fn more(&self) {
+        let count = || self.acknowledged.lock().expect("nobody panics with it").len();
+        let before = count();
+        wait_for("mail in this life", || (count() > before + 10).then_some(()));
+        std::thread::sleep(Duration::from_millis(u64::from(random(300))));
+    }
+
+    /// Stops the clients; what they were told.
+    fn end(&self, clients: Vec<std::thread::JoinHandle<()>>) -> Vec<(String, Vec<&'static str>)> {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.join().expect("no client fails");
         }
+        self.acknowledged.lock().expect("nobody panics with it").clone()
     }
 }
 
-fn session(port: u16, told: &Told) -> Option<()> {
+fn smtp_session(port: u16, way: Way, told: &Told) -> Option<()> {
     let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let mut smtp = Smtp(Line::over(stream));
     smtp.next_reply()?;
     smtp.0.send(b"EHLO load.example\r\n");
     smtp.next_reply()?;
+    if matches!(way, Way::Submission(_)) {
+        let login = data_encoding::BASE64.encode(format!("\0user1@example.test\0{PASSWORD}").as_bytes());
+        smtp.0.send(format!("AUTH PLAIN {login}\r\n").as_bytes());
+        assert_eq!(smtp.next_reply()?.code, 235);
+    }
     while !told.stop.load(Ordering::Relaxed) {
-        let name = format!("k9-{}", told.count.fetch_add(1, Ordering::Relaxed));
-        let recipients: Vec<&'static str> = match random(3) {
-            0 => USERS.to_vec(),
-            one => vec![USERS[usize::try_from(one).ok()?]],
+        let name = told.next();
+        let recipients: Vec<&'static str> = match (way, random(3)) {
+            (Way::Submission(_), _) => vec!["far@elsewhere.example"],
+            (_, 0) => USERS.to_vec(),
+            (_, one) => vec![USERS[usize::try_from(one).ok()?]],
         };
-        let mut envelope = String::from("MAIL FROM:<s@load.example>\r\n");
+        let mut envelope = String::from("MAIL FROM:<user1@example.test>\r\n");
         for user in &recipients {
-            envelope += &format!("RCPT TO:<{user}@example.test>\r\n");
+            let domain = if user.contains('@') { "" } else { "@example.test" };
+            envelope += &format!("RCPT TO:<{user}{domain}>\r\n");
         }
         smtp.0.send(format!("{envelope}DATA\r\n").as_bytes());
         for _ in 0..recipients.len() + 2 {
@@ -368,31 +434,51 @@ fn session(port: u16, told: &Told) -> Option<()> {
         }
         smtp.0.send(&wire(&letter(&name, 200 + usize::try_from(random(20_000)).ok()?)));
         if smtp.next_reply()?.code == 250 {
-            told.acknowledged.lock().expect("nobody panics with it").push((name, recipients));
+            told.acknowledge(name, recipients);
         }
     }
     Some(())
 }
 
+fn append_session(port: u16, told: &Told) -> Option<()> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let mut line = Line::over(stream);
+    line.line()?;
+    line.send(format!("a LOGIN user1@example.test {PASSWORD}\r\n").as_bytes());
+    until(&mut line, "a OK")?;
+    while !told.stop.load(Ordering::Relaxed) {
+        let name = told.next();
+        let text = letter(&name, 2000).replace('\n', "\r\n");
+        line.send(format!("b APPEND INBOX {{{}}}\r\n", text.len()).as_bytes());
+        until(&mut line, "+")?;
+        line.send(format!("{text}\r\n").as_bytes());
+        until(&mut line, "b OK")?;
+        told.acknowledge(name, vec!["user1"]);
+    }
+    Some(())
+}
+
+/// Lines until one that begins so; no other may be an answer.
+fn until(line: &mut Line, beginning: &str) -> Option<()> {
+    loop {
+        let text = String::from_utf8_lossy(&line.line()?).into_owned();
+        if text.starts_with(beginning) {
+            return Some(());
+        }
+        assert!(text.starts_with("* "), "{text}");
+    }
+}
+
 #[test]
 fn kill_9() {
-    let mut server = Server::try_out(&["--unlimited", "--accounts", "user1..user3,other1..other10"]);
+    let mut server =
+        Server::try_out(&["--unlimited", "--plaintext-login", "--accounts", "user1..user3,other1..other10"]);
     let told = Arc::new(Told::default());
-    let port = server.port("SMTP");
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let told = Arc::clone(&told);
-            std::thread::spawn(move || load(port, &told))
-        })
-        .collect();
+    let (smtp, imap) = (Way::Smtp(server.port("SMTP")), Way::Append(server.port("IMAP")));
+    let clients = load(&told, &[smtp, smtp, smtp, smtp, imap]);
     let mut uids: HashMap<(&str, u32), String> = HashMap::new();
     for cycle in 0..4 {
-        let so_far = told.acknowledged.lock().expect("nobody panics with it").len();
-        // At least some mail, and then at any moment.
-        wait_for("mail in this life", || {
-            (told.acknowledged.lock().expect("nobody panics with it").len() > so_far + 10).then_some(())
-        });
-        std::thread::sleep(Duration::from_millis(u64::from(random(300))));
+        told.more();
         server.kill_9();
         server = server.restart();
         for user in USERS {
@@ -402,11 +488,7 @@ fn kill_9() {
             }
         }
     }
-    told.stop.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.join().expect("no client fails");
-    }
-    let acknowledged = told.acknowledged.lock().expect("nobody panics with it");
+    let acknowledged = told.end(clients);
     for user in USERS {
         let mut found: HashMap<String, usize> = HashMap::new();
         for (_, name) in names(&server, user) {
@@ -419,16 +501,47 @@ fn kill_9() {
     common::say(&format!("kill -9: 4 times, {} acknowledged messages, each there once", acknowledged.len()));
 }
 
+#[test]
+fn kill_9_with_mail_on_its_way_out() {
+    let mut server = Server::try_out(&["--unlimited", "--plaintext-login", "--accounts", "user1..user12"]);
+    let sink = Sink::start("127.0.0.1", server.port("SINK"), Script::default());
+    let told = Arc::new(Told::default());
+    let clients = load(&told, &[Way::Submission(server.port("SUBM")); 3]);
+    for _ in 0..3 {
+        told.more();
+        server.kill_9();
+        server = server.restart();
+    }
+    let acknowledged = told.end(clients);
+    wait_for("an empty queue", || {
+        assert!(server.command(&["queue", "flush"]).status.success());
+        server.command(&["queue", "list", "--json"]).stdout.is_empty().then_some(())
+    });
+    let mut found: HashMap<String, usize> = HashMap::new();
+    for taken in sink.taken() {
+        *found.entry(name_of(&taken.data)).or_default() += 1;
+    }
+    for (name, _) in &acknowledged {
+        assert!(found.contains_key(name), "{name} is lost");
+    }
+    // What was under way when the server died is sent again (RFC 5321 section 4.5.4.1 knows no other way).
+    let again = found.values().filter(|count| **count > 1).count();
+    assert!(again <= 3 * 100, "{again} messages came more than once");
+    common::say(&format!("kill -9: 3 times, {} messages sent out, {again} of them twice", acknowledged.len()));
+}
+
 /// The UIDs of an inbox with the name in the Message-ID, every message complete.
 fn names(server: &Server, user: &str) -> Vec<(u32, String)> {
     let messages = server.messages(user, "INBOX");
-    let name = |text: &[u8]| {
-        assert!(text.ends_with(b"y\r\n"), "a part of a message: {:?}", String::from_utf8_lossy(text));
-        let text = String::from_utf8_lossy(text);
-        let (_, rest) = text.split_once("Message-ID: <").expect("all have one");
-        rest.split('@').next().unwrap_or_default().to_owned()
-    };
-    messages.into_iter().map(|(uid, text)| (uid, name(&text))).collect()
+    messages.into_iter().map(|(uid, text)| (uid, name_of(&text))).collect()
+}
+
+/// The name in the Message-ID of a message, which must be complete.
+fn name_of(text: &[u8]) -> String {
+    assert!(text.ends_with(b"y\r\n"), "a part of a message: {:?}", String::from_utf8_lossy(text));
+    let text = String::from_utf8_lossy(text);
+    let (_, rest) = text.split_once("Message-ID: <").expect("all have one");
+    rest.split('@').next().unwrap_or_default().to_owned()
 }
 
 /// The folder with the project's shared tools, where it is on this machine.

@@ -3,9 +3,16 @@
 
 mod common;
 
+use std::io::Write;
+use std::net::TcpListener;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 
 use common::available;
 use common::dns::NameServer;
@@ -265,6 +272,80 @@ fn a_host_that_is_down_keeps_mail_waiting() {
     is_empty(&server);
 }
 
+/// Says the same over and over to everybody who connects, until he hangs up.
+struct Babbler {
+    address: std::net::SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Babbler {
+    fn start(address: &str, port: u16, first: &'static [u8], again: &'static [u8]) -> Self {
+        let listener = TcpListener::bind((address, port)).expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let Ok(mut stream) = stream else { continue };
+                // Whoever does not listen makes writing fail, which is the end.
+                let mut more = stream.write_all(first).is_ok() && !again.is_empty();
+                while more && !stopped.load(Ordering::Relaxed) {
+                    more = stream.write_all(again).is_ok();
+                }
+            }
+        });
+        Self { address, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Babbler {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        TcpStream::connect(self.address).ok();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+#[test]
+fn hostile_exchangers_hold_up_nobody() {
+    let (sink, dns) = far(Script::default());
+    let line = b"220-x\r\n220-x\r\n220-x\r\n220-x\r\n220-x\r\n220-x\r\n220-x\r\n220-x\r\n";
+    let cases: [(&'static [u8], &'static [u8]); 6] = [
+        (b"220 ", &[b'x'; 4096]),
+        (b"", line),
+        (b"999 nonsense\r\n", b""),
+        (b"\0\0\0\r\n", b""),
+        (b"", b""),
+        (b"220 ok\r\n354 go on\r\n250 taken\r\n250 taken\r\n250 taken\r\n250 taken\r\n221 bye\r\n", b""),
+    ];
+    let mut hostile = Vec::new();
+    for (n, (first, again)) in (10_u8..).zip(cases) {
+        let ip = [127, 0, 0, n];
+        hostile.push(Babbler::start(&std::net::Ipv4Addr::from(ip).to_string(), sink.port(), first, again));
+        dns.add(&format!("hostile{n}.test"), Record::A(ip.into()));
+    }
+    let server = by_mx(&dns, sink.port(), "");
+    let before = server.memory();
+    let count = hostile.len();
+    for n in 10..10 + count {
+        submit(&server, &[&format!("x@hostile{n}.test")], "Subject: out\n\nx\n");
+    }
+    submit(&server, &["x@far.test"], "Subject: good\n\nx\n");
+    wait_for("the message that is not hostile", || sink.taken().pop());
+    wait_for("every attempt", || {
+        let waiting = waiting(&server);
+        let tried = |w: &serde_json::Value| w["recipients"][0]["delay_reason"].as_str().is_some_and(|r| !r.is_empty());
+        (waiting.len() == count && waiting.iter().all(tried)).then_some(())
+    });
+    assert!(server.memory() < before + 32 * 1024, "from {before} to {} KiB", server.memory());
+}
+
 /// A Postfix that lives wholly in a temporary folder: the host of neighbour.test, with one mailbox, carol's.
 struct Postfix {
     folder: tempfile::TempDir,
@@ -286,8 +367,9 @@ impl Postfix {
         for part in ["conf", "queue", "data", "mail", "log"] {
             std::fs::create_dir(path.join(part)).expect("made");
         }
-        let id = Command::new("id").args(["-u", "postfix"]).output().expect("id is everywhere");
-        let owner = String::from_utf8_lossy(&id.stdout).trim().parse().expect("Debian makes this user");
+        let passwd = std::fs::read_to_string("/etc/passwd").expect("readable by all");
+        let user = passwd.lines().find(|line| line.starts_with("postfix:")).expect("Debian makes this user");
+        let owner = user.split(':').nth(2).and_then(|uid| uid.parse().ok()).expect("a number");
         chown(path.join("data"), Some(owner), None).expect("root may");
         chown(path.join("mail"), Some(NOBODY), Some(NOBODY)).expect("root may");
         let made = rcgen::generate_simple_self_signed(["mx.neighbour.test".to_owned()]).expect("a certificate");

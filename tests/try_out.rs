@@ -12,6 +12,8 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use common::client::Line;
+use common::dns::NameServer;
+use common::dns::Record;
 use common::imap::Imap;
 use common::server::PASSWORD;
 use common::server::PORTS;
@@ -33,7 +35,7 @@ const NAMES: [&str; 20] = [
 /// What a shell prints after it has read the env file.
 fn shell(server: &Server, script: &str, args: &[&str]) -> std::process::Output {
     let script = format!(". '{}' && {script}", server.env_file().display());
-    Command::new("sh").arg("-euc").arg(script).arg("sh").args(args).output().expect("there is a shell")
+    Command::new("/bin/sh").arg("-euc").arg(script).arg("sh").args(args).output().expect("there is a shell")
 }
 
 #[test]
@@ -114,6 +116,28 @@ fn restart_on_the_same_folder_keeps_mail_and_uids() {
     let mut imap = server.imap("alice");
     assert_eq!(validity(&imap.ok("SELECT INBOX").texts()), validity(&selected));
     assert_eq!(imap.ok("SEARCH FLAGGED").texts(), ["* SEARCH 1 2"]);
+}
+
+#[test]
+fn sigterm_lets_a_running_transaction_end() {
+    let mut server = Server::try_out(&[]);
+    let mut smtp = server.smtp();
+    smtp.ehlo();
+    let mut idle = server.imap("bob");
+    assert_eq!(smtp.command("MAIL FROM:<s@load.example>").code, 250);
+    assert_eq!(smtp.command("RCPT TO:<alice@example.test>").code, 250);
+    assert_eq!(smtp.command("DATA").code, 354);
+    smtp.0.send(b"Subject: last\r\n\r\n");
+    server.signal(Signal::TERM);
+    // The idle session is told first, so the server is stopping when the rest of the message comes.
+    assert!(idle.line.rest().iter().any(|line| line.starts_with("* BYE")));
+    smtp.0.send(b"x\r\n.\r\n");
+    assert_eq!(smtp.reply().code, 250);
+    assert!(smtp.next_reply().is_none_or(|reply| reply.code == 421));
+    assert_eq!(server.wait().code(), Some(0));
+    let server = server.restart();
+    let last = server.messages("alice", "INBOX").pop().expect("mail");
+    assert!(String::from_utf8_lossy(&last.1).contains("Subject: last\r\n"));
 }
 
 #[test]
@@ -293,6 +317,19 @@ fn outside_mail_goes_to_the_sink_and_a_relay_can_be_named() {
 }
 
 #[test]
+fn mail_by_mx_with_a_name_server_of_the_callers() {
+    let dns = NameServer::start(&[("null.test", Record::NullMx)]);
+    let server = Server::try_out(&["--relay", "mx", "--dns", &dns.address().to_string()]);
+    let mut smtp = server.submissions();
+    smtp.ehlo();
+    smtp.login("alice");
+    assert_eq!(smtp.send_message("alice@example.test", &["x@null.test"], "Subject: out\n\nx\n").code, 250);
+    let mut imap = server.imap("alice");
+    wait_for("the report", || imap.ok("SELECT INBOX").has("* 2 EXISTS").then_some(()));
+    assert!(dns.asked() > 0);
+}
+
+#[test]
 fn logins_without_tls_only_where_they_are_allowed() {
     for (args, allowed) in [(&["--plaintext-login"][..], true), (&[][..], false)] {
         let server = Server::try_out(args);
@@ -318,7 +355,8 @@ fn unlimited_lifts_the_limits_on_connections() {
 }
 
 #[test]
-fn bad_options_are_told() {
+fn bad_options_are_told_and_leave_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     for (args, word) in [
         (&["--base-port", "65000"][..], "65000"),
         (&["--accounts", "user9..user1"], "range"),
@@ -327,9 +365,10 @@ fn bad_options_are_told() {
         (&["--relay", "nowhere"], "HOST:PORT"),
         (&["--domain", "not a domain"], "domain"),
     ] {
-        let output = facteur().arg("try").args(args).output().expect("the binary runs");
+        let output = facteur().arg("try").args(args).env("TMPDIR", folder.path()).output().expect("the binary runs");
         assert!(!output.status.success(), "{args:?}");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(complaint.contains(word), "{args:?}: {complaint}");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "{args:?}");
     }
 }

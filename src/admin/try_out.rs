@@ -57,6 +57,10 @@ impl TryOut {
         if let Some(env) = &args.env {
             fsio::remove_if_there(env).map_err(|error| format!("--env {}: {error}", env.display()))?;
         }
+        // Before there is a folder: a wrong option leaves nothing behind.
+        let hash =
+            hash_password(&Secret::new(args.password.clone())).map_err(|error| format!("--password: {error}"))?;
+        let (relay, sink) = relay_of(&args)?;
         let temporary = args.dir.is_none();
         let folder = args.dir.clone().unwrap_or_else(|| {
             std::env::temp_dir().join(format!("facteur-try-{}-{}", args.base_port, std::process::id()))
@@ -64,9 +68,6 @@ impl TryOut {
         let error = |error: io::Error| format!("{}: {error}", folder.display());
         fsio::create_dir_durably(&folder).map_err(error)?;
         let folder = folder.canonicalize().map_err(error)?;
-        let hash =
-            hash_password(&Secret::new(args.password.clone())).map_err(|error| format!("--password: {error}"))?;
-        let (relay, sink) = relay_of(&args)?;
         let config = folder.join("facteur.toml");
         let fresh = !config.exists();
         let text = configuration(&args, &folder, &names, &hash, &relay);

@@ -153,7 +153,7 @@ section! {
 section! {
     /// Mail to other servers.
     Outbound {
-        /// A server that takes all outside mail, as [host]:port, or host:port to use its MX records; empty to deliver by MX.
+        /// A server that takes all outside mail, as `[host]:port`, or host:port to use its MX records; empty to deliver by MX.
         relay: one Option<RelayHost> = "\"\"",
         /// TLS towards other servers: opportunistic or off.
         tls: one OutboundTls = "\"opportunistic\"",

@@ -3,6 +3,8 @@
 //! Raw octets as they came, quotes removed: encoded words stay encoded. Tolerant: what cannot be read is passed over
 //! and nothing else is lost. Knows nothing of envelope addresses, which are strict ([`crate::mail::address`]).
 
+use super::quoted::quoted_string;
+
 /// One item of a list, in the order and shape of an IMAP ENVELOPE (RFC 3501 §7.4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
@@ -194,21 +196,7 @@ impl Reader<'_> {
     }
 
     fn quoted(&mut self) -> Vec<u8> {
-        self.at += 1;
-        let mut out = Vec::new();
-        while let Some(b) = self.peek() {
-            self.at += 1;
-            match b {
-                b'"' => break,
-                b'\r' | b'\n' => {}
-                b'\\' => {
-                    out.extend(self.peek());
-                    self.at += 1;
-                }
-                _ => out.push(b),
-            }
-        }
-        out
+        quoted_string(self.text, &mut self.at)
     }
 
     /// What stands in a comment, comments within it kept with their parentheses.
@@ -228,7 +216,7 @@ impl Reader<'_> {
                 b'\r' | b'\n' => {}
                 b'\\' => {
                     out.extend(self.peek());
-                    self.at += 1;
+                    self.at = (self.at + 1).min(self.text.len());
                 }
                 _ => out.push(b),
             }

@@ -11,5 +11,6 @@ pub mod fields;
 pub mod header;
 pub mod mime;
 pub mod parameters;
+mod quoted;
 pub mod sent;
 pub mod wire;

@@ -3,6 +3,8 @@
 //! Tolerant, because old mail is: what cannot be read is passed over. Parameters stay as they came; the continuations
 //! of RFC 2231 are the reader's business, IMAP hands them through.
 
+use super::quoted::quoted_string;
+
 /// `value; name=content; …`
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parameterised {
@@ -91,7 +93,7 @@ impl Scan<'_> {
             match b {
                 b'(' => depth += 1,
                 b')' => depth = depth.saturating_sub(1),
-                b'\\' => self.at += 1,
+                b'\\' => self.at = (self.at + 1).min(self.text.len()),
                 _ => {}
             }
             if depth == 0 {
@@ -131,21 +133,7 @@ impl Scan<'_> {
 
     /// A quoted string without its quotes (RFC 5322 §3.2.4), unfolded.
     fn quoted(&mut self) -> Vec<u8> {
-        self.at += 1;
-        let mut out = Vec::new();
-        while let Some(b) = self.peek() {
-            self.at += 1;
-            match b {
-                b'"' => break,
-                b'\r' | b'\n' => {}
-                b'\\' => {
-                    out.extend(self.peek());
-                    self.at += 1;
-                }
-                _ => out.push(b),
-            }
-        }
-        out
+        quoted_string(self.text, &mut self.at)
     }
 
     /// Whether there is another parameter; stands after its semicolon then.
@@ -168,6 +156,14 @@ impl Scan<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_comment_that_ends_in_a_backslash_ends_with_the_text() {
+        for text in [&b"text/plain; a=(\\"[..], b"text/plain (\\", b"; a= (x\\", b"\"x\\", b"a=\"x\\"] {
+            parameterised(text).get("a").map(<[u8]>::len);
+            assert!(tokens(text).len() <= 2);
+        }
+    }
 
     #[test]
     fn values_and_parameters() {

@@ -35,6 +35,9 @@ use super::subscriptions;
 use super::subscriptions::Subscriptions;
 use super::uidlist;
 
+/// Lies in a Maildir while its usual mailboxes are made.
+const UNFINISHED: &str = "..facteur-unfinished";
+
 /// Folders to be removed are first given a name that begins so. Dovecot passes over names with two dots, too.
 const TRASH: &str = "..facteur-removed-";
 
@@ -91,18 +94,24 @@ impl AccountStore {
     fn prepare_locked(&self) -> Result<()> {
         make_maildir(&self.root)?;
         self.remove_trash();
-        if !self.folders()?.is_empty() {
+        let unfinished = self.root.join(UNFINISHED);
+        if !self.folders()?.is_empty() && !unfinished.exists() {
             return Ok(());
         }
+        // Its name becomes durable with the first folder that is made after it.
+        fsio::append(&unfinished).map_err(StoreError::io("beginning an account"))?;
         // Now, while there is room: the first look at the inbox may be on a full disk, and must not need a new file.
         load::begin_list(&self.root, self.validities.new_one(&self.context.clock, None))?;
         let mut subscriptions = self.read_subscriptions()?;
         for role in SpecialUse::ALL {
             let name = MailboxName::parse(role.default_name())?;
-            self.make_folder(&name)?;
-            subscriptions.add(&name);
+            match self.make_folder(&name) {
+                Err(StoreError::AlreadyExists) | Ok(()) => subscriptions.add(&name),
+                Err(error) => return Err(error),
+            };
         }
-        self.write_subscriptions(&subscriptions)
+        self.write_subscriptions(&subscriptions)?;
+        fsio::remove_if_there(&unfinished).map_err(StoreError::io("ending the start of an account"))
     }
 
     /// All mailboxes, INBOX first, the others by name; a missing parent is there as not selectable.
@@ -423,4 +432,28 @@ fn make_subfolders(folder: &Path) -> Result<()> {
         }
     }
     if made { fsio::sync_dir(folder).map_err(StoreError::io("making a Maildir")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn an_account_that_a_crash_left_half_made_is_finished() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let maildir = dir.path().join("alice");
+        std::fs::create_dir_all(maildir.join(".Drafts")).expect("made");
+        std::fs::write(maildir.join(UNFINISHED), b"").expect("written");
+        let account = Store::open(Clock::system()).account(&maildir).await.expect("opened");
+        let listed = account.list().await.expect("listed");
+        let usual = listed.iter().filter(|m| m.special_use.is_some() && m.subscribed).count();
+        assert_eq!(usual, SpecialUse::ALL.len());
+        assert!(!maildir.join(UNFINISHED).exists());
+        // What a user deletes afterwards stays deleted.
+        std::fs::remove_dir_all(maildir.join(".Junk")).expect("removed");
+        let account = Store::open(Clock::system()).account(&maildir).await.expect("opened");
+        assert_eq!(account.list().await.expect("listed").len(), SpecialUse::ALL.len());
+    }
 }

@@ -20,6 +20,7 @@
 //! | a letter without a name in `dovecot-keywords` | that file was lost | the letter stays in the file name and is not given to another keyword |
 //! | a message in both mailboxes | MOVE cut between its halves | stays in both |
 //! | `..facteur-removed-*` | cut while deleting a mailbox | removed when the account is opened |
+//! | `..facteur-unfinished` | cut while making a new account | the usual mailboxes are completed when the account is opened |
 //! | a folder without `cur`, `new` or `tmp` | cut while creating a mailbox | completed when it is opened |
 //! | some mailboxes under an old parent's name | cut while renaming a family | listed there; the rename can be repeated |
 //!

@@ -123,8 +123,10 @@ impl Session {
 
     /// Passwords travel under TLS, or not at all where the operator did not say otherwise for this machine.
     pub(super) fn may_log_in(&self) -> bool {
-        let local = self.wire.connection.peer().ip().is_loopback();
-        self.wire.connection.tls().is_some() || (self.services.plaintext_login && local)
+        let connection = &self.wire.connection;
+        // Both ends: a proxy on this machine must not open the door for the world.
+        let loopback = connection.peer().ip().is_loopback() && connection.local().ip().is_loopback();
+        connection.tls().is_some() || (self.services.plaintext_login && loopback)
     }
 
     async fn step(&mut self) -> Result<(), End> {
