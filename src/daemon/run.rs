@@ -26,19 +26,19 @@ const BLOCKING_THREADS: usize = 64;
 pub fn run(config: Config, tried: Option<Arc<TryOut>>) -> Result<(), StartError> {
     // A try-out speaks to a person: its settings should not scroll away.
     let level = if tried.is_some() { LevelFilter::WARN } else { level(config.log.level) };
-    observe::start(level);
     let machine = |error: std::io::Error| StartError::Machine(error.to_string());
+    observe::start(level).map_err(machine)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(machine)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let signals = Signals::listen().map_err(machine)?;
-        let domain_folder = config.storage.clone();
+        let storage = config.storage.clone();
         let server = Server::start(config, Clock::system())?;
         let welcomed = match &tried {
-            Some(tried) => Box::pin(welcome(&server, tried, &domain_folder)).await,
+            Some(tried) => Box::pin(welcome(&server, tried, &storage)).await,
             None => Ok(()),
         };
         welcomed.map_err(StartError::Machine)?;
@@ -55,7 +55,9 @@ pub fn run(config: Config, tried: Option<Arc<TryOut>>) -> Result<(), StartError>
         };
         server.run(signals, announce).await;
         Ok(())
-    })
+    });
+    observe::finish();
+    ended
 }
 
 /// A letter for every account of a fresh try-out.
