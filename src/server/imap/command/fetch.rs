@@ -120,12 +120,17 @@ async fn prepare(
     let work = async {
         let before = mailbox.snapshot();
         let unseen = |uid: Uid| before.find(uid).is_some_and(|m| !m.flags.has(SystemFlag::Seen));
-        let newly_seen: Vec<bool> = targets.iter().map(|(_, e)| sets_seen && unseen(e.uid)).collect();
+        let mut newly_seen: Vec<bool> = targets.iter().map(|(_, e)| sets_seen && unseen(e.uid)).collect();
         let marked: Vec<Uid> =
             targets.iter().zip(&newly_seen).filter(|(_, new)| **new).map(|((_, e), _)| e.uid).collect();
         if !marked.is_empty() {
             let system = Flags::NONE.with(SystemFlag::Seen);
-            mailbox.store(&marked, FlagChange { op: FlagOp::Add, system, keywords: Vec::new() }).await?;
+            let change = FlagChange { op: FlagOp::Add, system, keywords: Vec::new() };
+            if let Err(error) = mailbox.store(&marked, change).await {
+                // A disk that takes no change must not keep anybody from reading.
+                tracing::warn!(mailbox = %mailbox.name(), ?error, "what is read cannot be marked so");
+                newly_seen.fill(false);
+            }
         }
         let lacking = |known: fn(&Message) -> bool| -> Vec<Uid> {
             targets.iter().map(|(_, e)| e.uid).filter(|u| before.find(*u).is_some_and(|m| !known(m))).collect()
