@@ -21,7 +21,7 @@ use rcgen::KeyUsagePurpose;
 use super::expiry::not_after;
 use crate::fsio;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls_pki_types::pem::PemObject;
 
 /// Clients refuse certificates that are valid for longer (Apple: 825 days for private authorities).
 const LIFETIME: Duration = Duration::from_secs(800 * 86_400);

@@ -16,7 +16,7 @@ use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
+use rustls_pki_types::pem::PemObject;
 
 use super::expiry::not_after;
 use super::self_signed;
