@@ -128,6 +128,8 @@ impl Driver<'_> {
     }
 
     fn ended(self) -> Ended {
+        let tls = self.machine.tls().map_or("none", |tls| tls.version());
+        tracing::debug!(host = self.hop.host, address = %self.hop.address, tls, "session with another server ended");
         match (self.tls_failed, self.outcome) {
             (Some(why), _) => Ended::NoTls(why),
             (None, Some(outcome)) => Ended::Outcome(outcome),

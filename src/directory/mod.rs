@@ -135,14 +135,6 @@ impl Directory {
         *domain == self.hostname || self.domains.contains(domain)
     }
 
-    /// Every account.
-    pub fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
-        self.names.iter().filter_map(|(key, entry)| match entry {
-            Entry::Account(account) if account.address.key() == *key => Some(account),
-            Entry::Account(_) | Entry::Alias(_) => None,
-        })
-    }
-
     /// What an address is to us, aliases expanded and tags taken off.
     #[must_use]
     pub fn resolve(&self, address: &Address) -> Resolution {

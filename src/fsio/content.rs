@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use crate::mail::limits::CONTENT_IN_MEMORY;
 use crate::mail::limits::CONTENT_IN_MEMORY_WHEN_TIGHT;
 use crate::mail::limits::CONTENT_MEMORY_TOTAL;
+use crate::mail::line_feeds;
 
 static IN_MEMORY: AtomicUsize = AtomicUsize::new(0);
 
@@ -58,7 +59,7 @@ impl Content {
         let mut charge = Charge(0);
         charge.grow(bytes.len());
         let mut previous = 0;
-        let line_feeds_alone = count_line_feeds_alone(&bytes, &mut previous);
+        let line_feeds_alone = line_feeds::alone(&bytes, &mut previous);
         Self { len: bytes.len() as u64, line_feeds_alone, kept: Arc::new(Kept::Memory(bytes, charge)) }
     }
 
@@ -191,7 +192,7 @@ impl ContentWriter {
     /// # Errors
     /// What the kernel says of the spill file, a full disk for instance. The writer is then useless.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.line_feeds_alone += count_line_feeds_alone(bytes, &mut self.previous);
+        self.line_feeds_alone += line_feeds::alone(bytes, &mut self.previous);
         self.len += bytes.len() as u64;
         if let Some(file) = &mut self.file {
             return file.write_all(bytes);
@@ -241,19 +242,6 @@ fn unnamed_file(folder: &std::path::Path) -> io::Result<File> {
     let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     super::remove(&path)?;
     Ok(file)
-}
-
-/// Counts the LF that have no CR before them; `previous` is the octet before `bytes` and becomes its last.
-fn count_line_feeds_alone(bytes: &[u8], previous: &mut u8) -> u64 {
-    let mut alone = 0;
-    for at in memchr::memchr_iter(b'\n', bytes) {
-        let before = if at == 0 { *previous } else { bytes[at - 1] };
-        alone += u64::from(before != b'\r');
-    }
-    if let Some(last) = bytes.last() {
-        *previous = *last;
-    }
-    alone
 }
 
 #[cfg(test)]

@@ -17,8 +17,6 @@ pub enum AddressError {
     BadLocalPart,
     /// The domain is empty, too long or not made of labels.
     BadDomain,
-    /// Text after the address.
-    Trailing,
 }
 
 impl fmt::Display for AddressError {
@@ -27,7 +25,6 @@ impl fmt::Display for AddressError {
             Self::NoDomain => "address without a domain",
             Self::BadLocalPart => "bad local part",
             Self::BadDomain => "bad domain",
-            Self::Trailing => "text after the address",
         })
     }
 }

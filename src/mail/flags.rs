@@ -91,7 +91,6 @@ impl KeywordSlot {
 
 impl Flags {
     const KEYWORD_SHIFT: u32 = 8;
-    const KEYWORD_MASK: u64 = ((1 << KeywordSlot::COUNT) - 1) << Self::KEYWORD_SHIFT;
 
     /// No flag at all.
     pub const NONE: Self = Self(0);
@@ -146,12 +145,6 @@ impl Flags {
     /// The keyword slots that are set, in order.
     pub fn keywords(self) -> impl Iterator<Item = KeywordSlot> {
         (0..KeywordSlot::COUNT).map(KeywordSlot).filter(move |k| self.has_keyword(*k))
-    }
-
-    /// Whether any keyword is set.
-    #[must_use]
-    pub fn any_keyword(self) -> bool {
-        self.0 & Self::KEYWORD_MASK != 0
     }
 
     /// Reads the letters after `:2,` of a Maildir file name. Letters that mean nothing to us are returned, to be

@@ -110,9 +110,6 @@ pub const PASSWORD_OCTETS: usize = 1024;
 /// Every failed login waits so long before its answer.
 pub const FAILED_LOGIN_DELAY: Duration = Duration::from_secs(1);
 
-/// Failed logins of one address (or /64) within [`FAILED_LOGIN_WINDOW`] from which logins are refused unseen.
-pub const FAILED_LOGINS: u32 = 10;
-
 /// How long a failed login counts.
 pub const FAILED_LOGIN_WINDOW: Duration = Duration::from_secs(600);
 

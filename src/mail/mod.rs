@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod flags;
 pub mod ids;
 pub mod limits;
+pub mod line_feeds;
 pub mod mailbox;
 pub mod peer;
 pub mod secret;

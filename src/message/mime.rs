@@ -414,7 +414,7 @@ fn read_content_field(found: &mut MimeFields, field: &Field<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::wire::push_wire;
+    use crate::message::wire::push_wire_range;
     use crate::message::wire::wire_len;
 
     /// Type, depth-first, with body text: what a person would draw.
@@ -498,7 +498,7 @@ mod tests {
         for message in [NESTED, "a: b\n\nhello\nworld", "", "\n\n\n", "Content-Type: multipart/x; boundary=b\n\n--b"] {
             let lf = Structure::scan(message.as_bytes());
             let mut crlf = Vec::new();
-            push_wire(&mut crlf, message.as_bytes());
+            push_wire_range(&mut crlf, message.as_bytes(), 0, u64::MAX);
             let other = Structure::scan(&crlf);
             let sizes = |s: &Structure| -> Vec<(u64, u64, u64, u64)> {
                 s.parts()

@@ -3,30 +3,13 @@
 //! Knows nothing of what the bytes mean.
 
 use memchr::memchr;
-use memchr::memchr_iter;
+
+use crate::mail::line_feeds;
 
 /// Octets of `bytes` on the wire: every LF that has no CR before it counts as two.
 #[must_use]
 pub fn wire_len(bytes: &[u8]) -> u64 {
-    bytes.len() as u64 + line_feeds_alone(bytes)
-}
-
-fn line_feeds_alone(bytes: &[u8]) -> u64 {
-    memchr_iter(b'\n', bytes).map(|at| u64::from(at == 0 || bytes[at - 1] != b'\r')).sum()
-}
-
-/// Appends `bytes` with every line ended by CRLF.
-pub fn push_wire(out: &mut Vec<u8>, bytes: &[u8]) {
-    let mut rest = bytes;
-    let mut before = 0;
-    while let Some(at) = memchr(b'\n', rest) {
-        let last = if at == 0 { before } else { rest[at - 1] };
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(if last == b'\r' { b"\n" } else { b"\r\n" });
-        before = b'\n';
-        rest = &rest[at + 1..];
-    }
-    out.extend_from_slice(rest);
+    bytes.len() as u64 + line_feeds::alone(bytes, &mut 0)
 }
 
 /// Appends at most `len` octets of the wire form of `bytes`, from its octet `from` on. Returns nothing more than there
@@ -71,7 +54,7 @@ mod tests {
             (b"a\r\n\nb", b"a\r\n\r\nb"),
         ] {
             let mut out = Vec::new();
-            push_wire(&mut out, disk);
+            push_wire_range(&mut out, disk, 0, u64::MAX);
             assert_eq!(out, wire);
             assert_eq!(wire_len(disk), wire.len() as u64);
         }
@@ -81,7 +64,7 @@ mod tests {
     fn ranges_are_slices_of_the_wire_form() {
         let disk = b"one\ntwo\r\n\nthree";
         let mut wire = Vec::new();
-        push_wire(&mut wire, disk);
+        push_wire_range(&mut wire, disk, 0, u64::MAX);
         for from in 0..wire.len() + 3 {
             for len in 0..wire.len() + 3 {
                 let mut out = Vec::new();

@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use crate::fsio;
 use crate::fsio::Content;
 use crate::mail::ids::QueueId;
+use crate::message::wire::wire_len;
 
 use super::account::AccountStore;
 use super::commit::Coming;
@@ -25,7 +26,6 @@ use super::error::StoreError;
 use super::file_name;
 use super::folder::Arrival;
 use super::mailbox::Mailbox;
-use super::read::wire_octets;
 use super::transfer::seconds;
 
 /// A message for local inboxes.
@@ -67,7 +67,7 @@ impl Deliverer<'_> {
         let delivery = self.delivery;
         let stem = file_name::of_delivery(&delivery.id, &self.context.host);
         let size = delivery.prefix.len() as u64 + delivery.content.len();
-        let wire = wire_octets(&delivery.prefix, 0) + delivery.content.wire_len();
+        let wire = wire_len(&delivery.prefix) + delivery.content.wire_len();
         let name = format!("{stem}{}", file_name::sizes(size, wire));
         let folders: Vec<PathBuf> = delivery.maildirs.iter().map(|maildir| maildir.join("new")).collect();
         let coming: Vec<Coming<'_>> = folders.iter().map(|new| self.context.syncs.announce(new)).collect();

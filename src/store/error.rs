@@ -45,12 +45,6 @@ impl StoreError {
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
-
-    /// Whether trying again later may help.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::Io { .. })
-    }
 }
 
 impl fmt::Display for StoreError {

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::fsio;
 use crate::mail::ids::Uid;
+use crate::mail::line_feeds;
 
 use super::change::file;
 use super::context::lock;
@@ -141,14 +142,6 @@ fn count_wire_octets(file: &mut File) -> io::Result<u64> {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e),
         };
-        octets += wire_octets(&buffer[..n], previous);
-        previous = buffer[n - 1];
+        octets += n as u64 + line_feeds::alone(&buffer[..n], &mut previous);
     }
-}
-
-/// Octets of these bytes on the wire; `previous` is the one before them.
-pub(super) fn wire_octets(bytes: &[u8], previous: u8) -> u64 {
-    let before = |at: usize| if at == 0 { previous } else { bytes[at - 1] };
-    let alone = memchr::memchr_iter(b'\n', bytes).filter(|at| before(*at) != b'\r').count();
-    bytes.len() as u64 + alone as u64
 }

@@ -37,12 +37,6 @@ impl Reply {
         &self.text
     }
 
-    /// Whether it says no, for now or for ever.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        self.code >= 400
-    }
-
     /// Whether it says that the connection ends (RFC 5321 §3.8).
     #[must_use]
     pub fn ends_the_connection(&self) -> bool {

@@ -48,7 +48,7 @@ impl World {
         let config = config::parse(Path::new("t.toml"), &text).expect("valid");
         let clock = Clock::system();
         let directory = Directory::new(&config);
-        let maildir = directory.accounts().next().expect("alice").maildir().to_owned();
+        let maildir = config.storage.maildir_of(&config.accounts[0].address.value);
         let directory = Arc::new(ArcSwap::from_pointee(directory));
         let services = Arc::new(Services {
             authenticator: Arc::new(Authenticator::new(directory, clock.clone()).expect("random bytes")),

@@ -78,12 +78,6 @@ impl Ranges {
         after.checked_sub(1).is_some_and(|at| self.0[at].1 >= n)
     }
 
-    /// The ranges, both ends included.
-    #[must_use]
-    pub fn as_slice(&self) -> &[(u32, u32)] {
-        &self.0
-    }
-
     /// From numbers in ascending order.
     #[must_use]
     pub fn from_ascending(numbers: impl IntoIterator<Item = u32>) -> Self {
