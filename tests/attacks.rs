@@ -464,6 +464,26 @@ fn memory_before_login() {
     assert!(imap.line.text().starts_with("a BAD"));
 }
 
+/// A peer with too many connections is told which key says so, one at a time gets in again, others are not concerned.
+#[test]
+fn too_many_connections_name_their_limit() {
+    let server = Server::try_out(&["--plaintext-login"]);
+    for (name, limit, refusal) in [
+        ("SMTP", 20, "421 4.7.0 too many connections (limits.smtp_connections_per_address)"),
+        ("SUBM", 50, "421 4.7.0 too many connections (limits.submission_connections_per_address)"),
+        ("IMAP", 50, "* BYE too many connections (limits.waiting_connections_per_address)"),
+    ] {
+        let mut crowd: Vec<Line> = (0..limit).map(|_| Line::connect(server.port(name))).collect();
+        for line in &mut crowd {
+            assert!(!line.text().contains("too many"), "{name}: one of the first {limit}");
+        }
+        assert_eq!(Line::connect(server.port(name)).text(), refusal);
+        drop(crowd.pop());
+        let again = || (!Line::connect(server.port(name)).text().contains("too many")).then_some(());
+        common::wait_for(&format!("a place at {name}"), again);
+    }
+}
+
 /// Every check of a password takes 19 MiB for a moment; a hundred of them must not stay in the process.
 #[test]
 fn memory_after_many_logins() {

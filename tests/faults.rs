@@ -591,3 +591,36 @@ fn battery_of_the_shared_tools() {
     command.args(["--imap", &format!("127.0.0.1:{}", server.port("IMAP")), "--password", PASSWORD]);
     passed(command);
 }
+
+/// Out of file descriptors: whoever is inside is served, the process does not spin, and goes on when there are some.
+#[test]
+fn out_of_descriptors() {
+    if !installed("prlimit") {
+        return;
+    }
+    let server = Server::try_out_behind(&["prlimit", "--nofile=80"], &["--unlimited", "--plaintext-login"]);
+    let mut inside = server.smtp();
+    let crowd: Vec<TcpStream> = (0..150)
+        .map(|_| TcpStream::connect(("127.0.0.1", server.port("SMTP"))).expect("the kernel takes it"))
+        .collect();
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("it runs");
+        let times = stat.rsplit(')').next().expect("a name").split_whitespace().skip(11).take(2);
+        times.map(|t| t.parse::<u64>().expect("a number")).sum::<u64>()
+    };
+    wait_for("the log to say so", || server.log().contains("cannot accept connections").then_some(()));
+    let (before, since) = (ticks(), Instant::now());
+    wait_for("two seconds at the limit", || (since.elapsed() > Duration::from_secs(2)).then_some(()));
+    // A hundred ticks are a second; a loop that spins takes all of both.
+    assert!(ticks() - before < 50, "{} ticks in two seconds", ticks() - before);
+    assert_eq!(inside.command("NOOP").text().split(' ').next(), Some("250"));
+    drop(crowd);
+    wait_for("a place", || {
+        let mut line = Line::connect(server.port("SMTP"));
+        line.line().filter(|banner| banner.starts_with(b"220")).map(drop)
+    });
+    let mut smtp = server.smtp();
+    smtp.ehlo();
+    let reply = smtp.send_message("s@load.example", &["alice@example.test"], "Subject: x\n\nhi\n");
+    assert!(reply.text().starts_with("250"), "{reply:?}");
+}
