@@ -123,7 +123,7 @@ impl Authenticator {
         let right = self.is_right(account.as_deref(), password).await?;
         if let Some(account) = account.filter(|_| right) {
             self.guard.succeeded(peer, &known_as, self.clock.instant());
-            tracing::info!(service, rip = %peer, user = %account.address(), "auth ok");
+            tracing::debug!(service, rip = %peer, user = %account.address(), "auth ok");
             return Ok(Authenticated(account));
         }
         let failures = self.guard.failed(peer, self.clock.instant());
