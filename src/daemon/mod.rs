@@ -123,7 +123,7 @@ impl Server {
         };
         let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).map_err(machine("logins"))?;
         let authenticator = Arc::new(authenticator);
-        let store = Store::open(clock.clone());
+        let store = Store::with_state(clock.clone(), &config.storage.folder.join("state"));
         let queue = Queue::open(&folder.join("queue"), &config, clock.clone()).map_err(machine("queue"))?;
         let dns = Dns::new(&config.dns).map_err(|text| StartError::Config(format!("dns.resolver: {text}")))?;
         let limiter = Limiter::new(config.limits.clone(), clock.clone());
@@ -195,6 +195,7 @@ impl Server {
             let answer = move |request| answer(request, queue.clone(), Arc::clone(&store));
             tokio::spawn(control::serve(listener, answer));
         }
+        tokio::spawn(Arc::clone(&self.store).tend());
         let delivering = tokio::spawn({
             let (queue, transport) = (self.queue.clone(), Arc::clone(&self.outbound));
             async move { queue.run(transport, stop).await }
@@ -252,6 +253,10 @@ impl Server {
         };
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!(connections = self.limiter.open(), "not everything ended in time");
+        }
+        let store = Arc::clone(&self.store);
+        if tokio::time::timeout(DRAIN, tokio::task::spawn_blocking(move || store.close())).await.is_err() {
+            tracing::warn!("not every index was written in time: they are made anew");
         }
         fsio::remove_if_there(&control::socket(&self.config.load().storage.folder)).ok();
     }

@@ -28,6 +28,10 @@ pub use content::ContentWriter;
 /// Mode of the files we make: mail is private.
 const FILE_MODE: u32 = 0o600;
 
+/// What one call to the kernel may list: some 400 names.
+#[cfg(target_os = "linux")]
+const LIST_OCTETS: usize = 65_536;
+
 /// Mode of the folders we make.
 const FOLDER_MODE: u32 = 0o700;
 
@@ -74,6 +78,14 @@ pub fn open_for_update(path: &Path) -> io::Result<File> {
 /// # Errors
 /// What the kernel says; the old file is then still there.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`replace`], with what `fill` writes.
+///
+/// # Errors
+/// What the kernel says; the old file is then still there.
+pub fn replace_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut temporary = std::ffi::OsString::from(".");
@@ -81,7 +93,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = folder.join(temporary);
     remove_if_there(&temporary)?;
-    write_new(&temporary, |file| file.write_all(bytes))?;
+    write_new(&temporary, fill)?;
     if let Err(error) = std::fs::rename(&temporary, path) {
         std::fs::remove_file(&temporary).ok();
         return Err(error);
@@ -156,6 +168,53 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Calls `each` with every name in a folder, `.` and `..` aside, and whether it is a regular file (a symbolic link is
+/// none). Makes no copy of a name.
+///
+/// # Errors
+/// What the kernel says.
+#[cfg(target_os = "linux")]
+pub fn list(folder: &Path, mut each: impl FnMut(&[u8], bool)) -> io::Result<()> {
+    use rustix::fs::FileType;
+    use rustix::fs::RawDir;
+    let file = File::open(folder)?;
+    let mut buffer = Vec::with_capacity(LIST_OCTETS);
+    let mut entries = RawDir::new(&file, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let regular = match entry.file_type() {
+            FileType::RegularFile => true,
+            // Old file systems do not tell the type with the name.
+            FileType::Unknown => {
+                let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+                let stat = rustix::fs::statat(&file, entry.file_name(), flags)?;
+                FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            }
+            _ => false,
+        };
+        each(name, regular);
+    }
+    Ok(())
+}
+
+/// As on Linux.
+///
+/// # Errors
+/// What the kernel says.
+#[cfg(not(target_os = "linux"))]
+pub fn list(folder: &Path, mut each: impl FnMut(&[u8], bool)) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        each(entry.file_name().as_bytes(), entry.file_type().is_ok_and(|t| t.is_file()));
+    }
+    Ok(())
 }
 
 /// Sets the time of the last change of a file's bytes, which Maildir uses as the date of arrival. Made durable by the

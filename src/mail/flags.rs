@@ -137,6 +137,19 @@ impl Flags {
         self.0 == 0
     }
 
+    /// As one number, for files of our own.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// What [`Flags::to_bits`] gave; `None` for a number that it never gives.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        let keywords = ((1 << KeywordSlot::COUNT) - 1) << Self::KEYWORD_SHIFT;
+        (bits & !(keywords | 0b1_1111) == 0).then_some(Self(bits))
+    }
+
     /// The system flags that are set, in the order in which they are shown.
     pub fn system(self) -> impl Iterator<Item = SystemFlag> {
         SystemFlag::ALL.into_iter().filter(move |f| self.has(*f))
@@ -165,6 +178,20 @@ impl Flags {
             }
         }
         (flags, foreign)
+    }
+
+    /// The flags among the letters of a Maildir file name.
+    #[must_use]
+    pub fn of_letters(letters: &[u8]) -> Self {
+        letters.iter().fold(Self::NONE, |flags, letter| match letter {
+            b'S' => flags.with(SystemFlag::Seen),
+            b'R' => flags.with(SystemFlag::Answered),
+            b'F' => flags.with(SystemFlag::Flagged),
+            b'T' => flags.with(SystemFlag::Deleted),
+            b'D' => flags.with(SystemFlag::Draft),
+            b'a'..=b'z' => flags.with_keyword(KeywordSlot(letter - b'a')),
+            _ => flags,
+        })
     }
 
     /// The letters for a Maildir file name, in ASCII order as the Maildir format asks, `foreign` ones among them.
@@ -204,7 +231,19 @@ mod tests {
             let (flags, foreign) = Flags::from_letters(&c.to_string());
             assert_eq!(flags.is_empty(), !foreign.is_empty(), "{c:?}");
             assert_eq!(flags.letters(&foreign), c.to_string());
+            assert_eq!(Flags::of_letters(&[b]), flags);
         }
+    }
+
+    #[test]
+    fn every_set_is_one_number() {
+        let mut all = Flags::NONE;
+        for c in ('a'..='z').chain("SRFTD".chars()) {
+            all = all.union(Flags::from_letters(&c.to_string()).0);
+            assert_eq!(Flags::from_bits(all.to_bits()), Some(all));
+        }
+        let unused = (0..64).filter(|bit| all.to_bits() & (1 << bit) == 0);
+        assert_eq!(unused.filter(|bit| Flags::from_bits(1 << bit).is_some()).count(), 0);
     }
 
     #[test]

@@ -283,3 +283,24 @@ pub const MAILDIR_LIST_OCTETS: u64 = 400 << 20;
 
 /// A delivery that syncs a folder waits so long for others that are writing their file for the same folder.
 pub const SYNC_PATIENCE: Duration = Duration::from_millis(2);
+
+/// Runs of expunged UIDs that a mailbox remembers (24 octets each); a client that was away for longer is told every
+/// UID that is not there.
+pub const EXPUNGED_RUNS: usize = 8192;
+
+/// Octets of one section of an index or journal: 256 messages with the longest names and fields.
+pub const INDEX_SECTION_OCTETS: usize = 256 * 70_000;
+
+/// A journal of this size, or of 16 octets a message in a larger mailbox, is folded into the index.
+pub const JOURNAL_OCTETS: u64 = 1 << 20;
+
+/// A mailbox in which nothing has changed for so long gets its index written: after a power cut it then keeps its
+/// mod-sequences.
+pub const INDEX_QUIET: Duration = Duration::from_secs(60);
+
+/// How often the mailboxes in memory are looked through for indexes to be written.
+pub const INDEX_LOOK: Duration = Duration::from_secs(10);
+
+/// A UID list of this size is read on a thread of its own while the folders are listed; for a shorter one that would
+/// cost more than it gains.
+pub const LIST_READ_BESIDE: u64 = 256 << 10;

@@ -202,7 +202,7 @@ impl Conversation {
         let store = self.service.store.account(account.maildir()).await?;
         let mailbox = store.mailbox(&MailboxName::inbox()).await?;
         let mut snapshot = mailbox.refresh().await?;
-        let unknown: Vec<Uid> = snapshot.messages.iter().filter(|m| m.wire_size.is_none()).map(|m| m.uid).collect();
+        let unknown: Vec<Uid> = snapshot.messages.iter().filter(|m| m.wire_size().is_none()).map(|m| m.uid).collect();
         if !unknown.is_empty() {
             // Files of other programs, whose names do not tell their size, are read once.
             mailbox.sizes(&unknown).await?;
@@ -210,7 +210,7 @@ impl Conversation {
         }
         // A message without a size has come, or lost its file, in this moment; it is for the next session.
         let items =
-            snapshot.messages.iter().filter_map(|m| m.wire_size.map(|size| Item { uid: m.uid, size })).collect();
+            snapshot.messages.iter().filter_map(|m| m.wire_size().map(|size| Item { uid: m.uid, size })).collect();
         let inbox = Inbox::new(snapshot.validity, items, mailbox.saved_uidls().await?);
         self.opened = Some(Opened { mailbox, snapshot });
         Ok(inbox)
@@ -218,7 +218,7 @@ impl Conversation {
 
     async fn open(&mut self, handle: Handle) -> Result<(), Refusal> {
         let opened = self.opened.as_ref().ok_or(Refusal::Trouble)?;
-        let size = opened.snapshot.find(handle.uid).and_then(|m| m.wire_size).unwrap_or(u64::MAX);
+        let size = opened.snapshot.find(handle.uid).and_then(|m| m.wire_size()).unwrap_or(u64::MAX);
         let source = if size <= READ_AT_ONCE {
             opened.mailbox.read(handle.uid).await.map(|bytes| Source::Memory(io::Cursor::new(bytes)))
         } else {

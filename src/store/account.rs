@@ -23,6 +23,7 @@ use super::context::Context;
 use super::context::Validities;
 use super::context::blocking;
 use super::context::lock;
+use super::derived;
 use super::error::Result;
 use super::error::StoreError;
 use super::folder_name;
@@ -260,7 +261,8 @@ impl AccountStore {
             return Err(StoreError::NoSuchMailbox);
         }
         let folder = self.folder(name);
-        if let Some(parsed) = read_small(&folder.join(uidlist::FILE))?.and_then(|bytes| uidlist::parse(&bytes)) {
+        let list = read_small(&folder.join(uidlist::FILE))?;
+        if let Some(parsed) = list.as_deref().and_then(uidlist::parse) {
             self.validities.removed(parsed.header.validity);
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -271,6 +273,7 @@ impl AccountStore {
             lock(&mailbox.place).gone = true;
             mailbox.wake();
         }
+        derived::removed(&self.context, &folder);
         self.context.sync(&self.root)?;
         // The mailbox is gone; what is left of it goes now or at the next start.
         if let Err(error) = fsio::remove_dir_all(&trash) {
@@ -330,6 +333,7 @@ impl AccountStore {
         // Nothing is changed in the folder while its name changes.
         let work = mailbox.as_ref().map(|m| m.work());
         fsio::rename_new(&from, &to).map_err(StoreError::io("renaming a mailbox"))?;
+        derived::moved(&self.context, &from, &to);
         if let Some(mailbox) = &mailbox {
             let mut place = lock(&mailbox.place);
             (place.name, place.folder) = (new.clone(), to.clone());

@@ -1,6 +1,5 @@
 //! Changes of messages that are there: flags, `\Recent`, expunge.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use super::error::StoreError;
 use super::file_name;
 use super::file_name::FileName;
 use super::folder::Stamp;
+use super::journal::Records;
 use super::keywords;
 use super::mailbox::Mailbox;
 use super::mailbox::Work;
@@ -47,7 +47,7 @@ impl Mailbox {
     pub fn claim_recent_blocking(&self) -> Result<Vec<Uid>> {
         let mut work = self.work();
         self.look(&mut work)?;
-        let recent: Vec<Uid> = lock(&self.shown).messages.iter().filter(|m| m.recent).map(|m| m.uid).collect();
+        let recent: Vec<Uid> = self.snapshot().messages.iter().filter(|m| m.is_recent()).map(|m| m.uid).collect();
         if recent.is_empty() {
             return Ok(recent);
         }
@@ -105,7 +105,7 @@ impl Mailbox {
         let mut touched = [false; 2];
         let (expunged, error) = self.change_files(&mut work, uids, |folder, message, name| {
             fsio::remove(&file(folder, message, name))?;
-            touched[usize::from(message.recent)] = true;
+            touched[usize::from(message.is_recent())] = true;
             Ok(Done::Removed)
         })?;
         let folder = self.folder()?;
@@ -135,7 +135,7 @@ impl Mailbox {
         if names.is_empty() {
             return Ok(Flags::NONE);
         }
-        let used = lock(&self.shown).messages.iter().fold(Flags::NONE, |all, m| all.union(m.flags));
+        let used = self.shown().table.used_flags();
         let mut keywords = work.keywords.clone();
         let flags = keywords.slots(names, used)?;
         if keywords != work.keywords {
@@ -182,7 +182,7 @@ impl Mailbox {
                     break 'all;
                 }
             }
-            changed.extend(self.show_done(outcomes));
+            changed.extend(self.show_done(work, outcomes));
             if moved_away.is_empty() || error.is_some() {
                 return Ok((changed, error));
             }
@@ -195,42 +195,59 @@ impl Mailbox {
 
     /// The messages that are there, with their files.
     pub(super) fn files(&self, uids: &[Uid]) -> Vec<(Message, FileName)> {
-        let shown = lock(&self.shown);
-        let places = uids.iter().filter_map(|uid| shown.position(*uid));
-        places.map(|at| (shown.messages[at], shown.names[at].clone())).collect()
+        let shown = self.shown();
+        let entries = uids.iter().filter_map(|uid| shown.table.find(*uid)).map(|place| shown.table.get(place));
+        entries.map(|entry| (*entry.message, entry.name.into())).collect()
     }
 
-    fn show_done(&self, outcomes: Vec<(Uid, Done)>) -> Vec<Uid> {
-        let mut changed = Vec::new();
-        let mut removed = HashMap::new();
-        let mut shown = lock(&self.shown);
+    /// Writes down and shows what was done; returns the UIDs of what has changed.
+    fn show_done(&self, work: &mut Work, outcomes: Vec<(Uid, Done)>) -> Vec<Uid> {
+        let (mut records, mut flags_changed) = (Records::default(), false);
+        let shown = self.shown();
         let modseq = self.next_modseq(&shown);
+        for (uid, done) in &outcomes {
+            let Some(place) = shown.table.find(*uid) else { continue };
+            match done {
+                Done::Renamed(name) => {
+                    let flags = file_name::flags(name);
+                    if flags != shown.table.get(place).message.flags {
+                        records.changed(*uid, flags, modseq);
+                        flags_changed = true;
+                    }
+                }
+                Done::Removed => records.gone(*uid, modseq),
+                Done::Nothing => {}
+            }
+        }
+        drop(shown);
+        self.note(work, records, flags_changed);
+        let (mut changed, mut removed) = (Vec::new(), Vec::new());
+        let mut shown = self.shown_mut();
         for (uid, done) in outcomes {
-            let Some(at) = shown.position(uid) else { continue };
+            let Some(place) = shown.table.find(uid) else { continue };
             match done {
                 Done::Renamed(name) => {
                     let flags = file_name::flags(&name);
-                    let message = &mut shown.messages[at];
-                    if flags != message.flags {
-                        message.modseq = modseq;
-                    }
-                    (message.flags, message.recent) = (flags, false);
-                    shown.names[at] = name;
+                    shown.table.change(place, |message| {
+                        if flags != message.flags {
+                            message.modseq = modseq;
+                        }
+                        message.flags = flags;
+                        message.set_recent(false);
+                    });
+                    shown.table.rename(place, &name);
                     changed.push(uid);
                 }
                 Done::Removed => {
-                    removed.insert(uid, ());
+                    removed.push(uid);
                     changed.push(uid);
                 }
                 Done::Nothing => {}
             }
         }
-        if !removed.is_empty() {
-            let keep: Vec<bool> = shown.messages.iter().map(|m| !removed.contains_key(&m.uid)).collect();
-            let (mut for_messages, mut for_names) = (keep.iter(), keep.iter());
-            shown.messages.retain(|_| for_messages.next().is_some_and(|k| *k));
-            shown.names.retain(|_| for_names.next().is_some_and(|k| *k));
-        }
+        removed.sort_unstable();
+        shown.table.remove(&removed);
+        shown.remember_gone(modseq, &removed);
         if !changed.is_empty() {
             self.changed(shown, modseq);
         }
@@ -260,7 +277,7 @@ impl Mailbox {
 
 /// Where the file of a message is.
 pub(super) fn file(folder: &Path, message: &Message, name: &[u8]) -> std::path::PathBuf {
-    file_in(folder, if message.recent { "new" } else { "cur" }, name)
+    file_in(folder, if message.is_recent() { "new" } else { "cur" }, name)
 }
 
 /// A file in `new/`, `cur/` or `tmp/`.

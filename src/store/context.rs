@@ -23,6 +23,7 @@ use super::commit::FolderSyncs;
 use super::error::Result;
 use super::error::StoreError;
 use super::file_name;
+use super::journal::Boot;
 use super::mailbox::Mailbox;
 
 /// Shared by all of one store.
@@ -32,6 +33,10 @@ pub(super) struct Context {
     pub(super) clock: Clock,
     /// Part of file names.
     pub(super) host: String,
+    /// Where derived files lie; nothing is kept where there is no such folder.
+    pub(super) state: Option<PathBuf>,
+    /// Which start of the machine this is, where that can be told.
+    pub(super) boot: Option<Boot>,
     /// Folder syncs under way.
     pub(super) syncs: FolderSyncs,
     /// The mailboxes that are in memory, by their folder.
@@ -42,9 +47,11 @@ pub(super) struct Context {
 
 impl Context {
     /// Nothing live yet.
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, state: Option<PathBuf>) -> Self {
         Self {
             clock,
+            state,
+            boot: boot(),
             host: file_name::host(),
             syncs: FolderSyncs::default(),
             live: Mutex::default(),
@@ -97,8 +104,10 @@ impl Context {
             messages = messages.saturating_sub(oldest.len());
             gone.push(oldest);
         }
-        // What is dropped here is dropped after the lock.
         drop(kept);
+        for mailbox in gone {
+            mailbox.close();
+        }
     }
 
     /// The mailboxes in memory whose folder is `maildir` or lies in it; none of them is kept any longer.
@@ -109,6 +118,11 @@ impl Context {
         };
         lock(&self.kept).retain(|kept| !below.iter().any(|m| Arc::ptr_eq(kept, m)));
         below
+    }
+
+    /// The mailboxes in memory.
+    pub(super) fn all(&self) -> Vec<Arc<Mailbox>> {
+        lock(&self.live).values().filter_map(Weak::upgrade).collect()
     }
 
     /// Lets go of all mailboxes that nobody holds.
@@ -126,6 +140,13 @@ impl Context {
     pub(super) fn sync(&self, folder: &Path) -> Result<()> {
         self.syncs.sync(folder).map_err(StoreError::io("syncing a folder"))
     }
+}
+
+/// Linux makes a random number at each start.
+fn boot() -> Option<Boot> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+    data_encoding::HEXLOWER.decode(digits.as_bytes()).ok()?.try_into().ok()
 }
 
 /// The last UIDVALIDITY that an account gave out, so that a mailbox made again in the same second gets another.

@@ -33,7 +33,7 @@ fn letters(name: &[u8]) -> (&[u8], &[u8]) {
 
 /// The flags and keywords of a name.
 pub(super) fn flags(name: &[u8]) -> Flags {
-    Flags::from_letters(&text(letters(name).0)).0
+    Flags::of_letters(letters(name).0)
 }
 
 /// The same message with other flags; letters and fields that are not ours stay.

@@ -11,12 +11,12 @@
 //!   [`FOLDER_AUDIT`].
 
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::fsio;
 use crate::mail::limits::FOLDER_AUDIT;
 use crate::mail::limits::FOLDER_YOUNG;
 
@@ -34,6 +34,40 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// Octets in a file of ours.
+    pub(super) const OCTETS: usize = 40;
+
+    /// For a file of ours.
+    pub(super) fn to_bytes(self) -> [u8; Self::OCTETS] {
+        let mut bytes = [0; Self::OCTETS];
+        bytes[..8].copy_from_slice(&self.device.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.inode.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.seconds.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.nanoseconds.to_le_bytes());
+        bytes[32..].copy_from_slice(&self.size.to_le_bytes());
+        bytes
+    }
+
+    /// What [`Stamp::to_bytes`] gave.
+    pub(super) fn from_bytes(bytes: &[u8; Self::OCTETS]) -> Self {
+        let mut numbers = bytes.as_chunks::<8>().0.iter().copied();
+        let mut next = || numbers.next().unwrap_or_default();
+        Self {
+            device: u64::from_le_bytes(next()),
+            inode: u64::from_le_bytes(next()),
+            seconds: i64::from_le_bytes(next()),
+            nanoseconds: i64::from_le_bytes(next()),
+            size: u64::from_le_bytes(next()),
+        }
+    }
+
+    /// Microseconds since 1970.
+    pub(super) fn micros(&self) -> u64 {
+        u64::try_from(self.seconds).unwrap_or(0).saturating_mul(1_000_000).saturating_add(
+            u64::try_from(self.nanoseconds).unwrap_or(0) / 1000,
+        )
+    }
+
     /// Of a file.
     pub(super) fn of_file(path: &Path) -> io::Result<Self> {
         let m = std::fs::symlink_metadata(path)?;
@@ -45,7 +79,8 @@ impl Stamp {
         Ok(Self { size: 0, ..Self::of_file(path)? })
     }
 
-    fn same_folder(&self, other: &Self) -> bool {
+    /// Whether it is the same folder, changed or not.
+    pub(super) fn same_folder(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 
@@ -122,6 +157,26 @@ impl Folders {
         Ok(())
     }
 
+    /// Takes stamps of an earlier time as known, if they still are those of the folders and nothing waits for a UID.
+    pub(super) fn trust(&mut self, folder: &Path, new: Stamp, cur: Stamp) -> bool {
+        let now = |sub| Stamp::of_folder(&folder.join(sub)).ok();
+        let same = self.arrivals.is_empty() && now("new") == Some(new) && now("cur") == Some(cur);
+        if same {
+            *self = Self { new: Some(new), cur: Some(cur), ..Self::default() };
+        }
+        same
+    }
+
+    /// The stamps of the folders as they are known, and whether folders that have them are so for sure.
+    pub(super) fn settled(&self, folder: &Path, since_epoch: Duration) -> (Option<(Stamp, Stamp)>, bool) {
+        let now = |sub| Stamp::of_folder(&folder.join(sub)).ok();
+        let (Some(new), Some(cur)) = (now("new"), now("cur")) else { return (None, false) };
+        let known = self.new == Some(new) && self.cur == Some(cur) && !self.must_scan && !self.young;
+        let audited = self.changed_by_us.is_none();
+        let old = !new.is_young(since_epoch) && !cur.is_young(since_epoch);
+        (Some((new, cur)), known && audited && old && self.arrivals.is_empty())
+    }
+
     /// Whether `cur/` is as it was when the scan began. Only what runs beside a scan may make it otherwise, and we
     /// do nothing in `cur/` then.
     pub(super) fn cur_is_unchanged(&self, folder: &Path) -> bool {
@@ -159,33 +214,61 @@ impl Folders {
     }
 }
 
-/// A file that was found.
-#[derive(Debug)]
+/// The files that a scan found: names one after the other, for a mailbox may have 100,000.
+#[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Its name.
-    pub(super) name: FileName,
-    /// Whether it lies in `new/`.
-    pub(super) recent: bool,
+    names: Vec<u8>,
+    /// Where each name ends, and whether it lies in `new/`.
+    files: Vec<(usize, bool)>,
+}
+
+impl Found {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The name of one, and whether it lies in `new/`.
+    pub(super) fn get(&self, at: usize) -> (&[u8], bool) {
+        let start = at.checked_sub(1).map_or(0, |before| self.files[before].0);
+        let (end, recent) = self.files[at];
+        (&self.names[start..end], recent)
+    }
+
+    /// Whether a file of this name is among them.
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        (0..self.len()).any(|at| self.get(at).0 == name)
+    }
+
+    /// Adds one.
+    pub(super) fn push(&mut self, name: &[u8], recent: bool) {
+        self.names.extend_from_slice(name);
+        self.files.push((self.names.len(), recent));
+    }
 }
 
 /// Reads both folders. `new/` comes first: a message that another program moves to `cur/` meanwhile is then seen
 /// twice, which the caller sorts out, and never missed.
-pub(super) fn scan(folder: &Path) -> io::Result<Vec<Found>> {
-    let mut found = Vec::new();
+pub(super) fn scan(folder: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
+    let mut odd = 0_u32;
     for (sub, recent) in [("new", true), ("cur", false)] {
-        for entry in std::fs::read_dir(folder.join(sub))? {
-            let entry = entry?;
-            let name = entry.file_name().into_vec();
+        fsio::list(&folder.join(sub), |name, regular| {
             if name.first() == Some(&b'.') {
-                continue;
+                return;
             }
-            // The kernel tells the type with the name; no file is looked at.
-            if !entry.file_type().is_ok_and(|t| t.is_file()) || !file_name::is_message(&name) {
+            if regular && file_name::is_message(name) {
+                found.push(name, recent);
+                return;
+            }
+            odd += 1;
+            if odd == 1 {
                 tracing::warn!(folder = %folder.display(), name = %name.escape_ascii(), "not a message: passed over");
-                continue;
             }
-            found.push(Found { name: name.into(), recent });
-        }
+        })?;
+    }
+    if odd > 1 {
+        tracing::warn!(folder = %folder.display(), count = odd, "these are no messages: passed over");
     }
     Ok(found)
 }

@@ -1,7 +1,5 @@
 //! Reading a mailbox from disk, finding what other programs did to it, and giving UIDs to new messages.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
 use std::io;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -14,27 +12,37 @@ use crate::fsio;
 use crate::mail::ids::Uid;
 use crate::mail::ids::UidValidity;
 use crate::mail::limits::DEAD_UID_LINES;
+use crate::mail::limits::LIST_READ_BESIDE;
 use crate::mail::limits::MAILDIR_LIST_OCTETS;
 use crate::mail::limits::TMP_LEFTOVER;
 
 use super::context::lock;
+use super::derived::Known;
 use super::error::Result;
 use super::error::StoreError;
+use super::expunged::Expunged;
 use super::file_name;
 use super::folder;
 use super::folder::Arrival;
 use super::folder::Found;
 use super::folder::Look;
 use super::folder::Stamp;
+use super::index::Index;
+use super::journal::Records;
 use super::keywords;
 use super::keywords::Keywords;
 use super::mailbox::ListState;
 use super::mailbox::Mailbox;
 use super::mailbox::Work;
+use super::rebuild;
+use super::rebuild::Before;
+use super::rebuild::Rebuilt;
 use super::snapshot::Message;
 use super::snapshot::Snapshot;
+use super::table::Table;
 use super::uidlist;
 use super::uidlist::Header;
+use super::uidlist::Parsed;
 
 /// A folder that changes while it is read is read again so often before what was missed counts as gone.
 const SCANS: u32 = 3;
@@ -51,9 +59,11 @@ impl Mailbox {
         Ok(self.snapshot())
     }
 
-    /// Reads everything from disk at the next look.
+    /// Reads everything from disk at the next look, and believes nothing that was derived from it before.
     pub(super) fn unload(&self) {
-        self.work().list = None;
+        let mut work = self.work();
+        work.list = None;
+        work.derived = super::derived::Derived::default();
     }
 
     /// Brings what is shown up to date with the disk.
@@ -132,29 +142,28 @@ impl Mailbox {
         let list = work.list.as_ref().ok_or(StoreError::NoSuchMailbox)?;
         let mut next = list.header.next;
         let mut lines = Vec::new();
-        let mut uids = Vec::with_capacity(arrivals.len());
+        let modseq = self.next_modseq(&self.shown());
+        let mut messages = Vec::with_capacity(arrivals.len());
+        let mut records = Records::default();
         for arrival in arrivals {
             uidlist::write_line(&mut lines, next, &[], file_name::base(&arrival.name));
-            uids.push(next);
+            let mut message = Message::new(next, file_name::flags(&arrival.name), modseq);
+            message.set_recent(arrival.recent);
+            message.set_wire_size(file_name::wire_size(&arrival.name));
+            message.set_date(arrival.date);
+            records.added(&message, &arrival.name);
+            messages.push(message);
             next = next.next().ok_or(StoreError::Cannot("the mailbox has used all its UIDs"))?;
         }
         self.write_list(&folder, work, &lines, next)?;
-        let mut shown = lock(&self.shown);
-        let modseq = self.next_modseq(&shown);
-        for (arrival, uid) in arrivals.iter().zip(&uids) {
-            shown.messages.push(Message {
-                uid: *uid,
-                recent: arrival.recent,
-                flags: file_name::flags(&arrival.name),
-                modseq,
-                wire_size: file_name::wire_size(&arrival.name),
-                date: arrival.date,
-            });
-            shown.names.push(arrival.name.clone());
+        self.note(work, records, false);
+        let mut shown = self.shown_mut();
+        for (arrival, message) in arrivals.iter().zip(&messages) {
+            shown.table.push(*message, &arrival.name, None);
         }
         shown.next = Some(next);
         self.changed(shown, modseq);
-        Ok(uids)
+        Ok(messages.into_iter().map(|message| message.uid).collect())
     }
 
     /// Appends lines to the UID list, or writes it anew with them, and syncs.
@@ -164,12 +173,10 @@ impl Mailbox {
         if list.rewrite {
             let mut bytes = Vec::new();
             uidlist::write_header(&mut bytes, &Header { next, ..list.header.clone() });
-            let shown = lock(&self.shown);
-            for (message, name) in shown.messages.iter().zip(&shown.names) {
-                let fields = work.fields.get(&message.uid).map(|f| &**f).unwrap_or_default();
-                uidlist::write_line(&mut bytes, message.uid, fields, file_name::base(name));
+            for entry in self.shown().table.iter() {
+                let fields = work.fields.get(&entry.message.uid).map(|f| &**f).unwrap_or_default();
+                uidlist::write_line(&mut bytes, entry.message.uid, fields, file_name::base(entry.name));
             }
-            drop(shown);
             bytes.extend_from_slice(lines);
             fsio::replace(&path, &bytes).map_err(StoreError::io("writing the UID list"))?;
             list.dead = 0;
@@ -195,82 +202,149 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Reads everything from disk: at the first look, and when files were replaced. Reads the UID list and the names
-    /// in the folders, and opens no message.
+    /// Reads everything anew: at the first look, and when files were replaced. Reads the index and, where that does
+    /// not hold, the UID list and the names in the folders; opens no message.
     pub(super) fn load(&self, work: &mut Work) -> Result<()> {
         let folder = self.folder()?;
+        // What was read before counts as what an index says.
         let before = work.list.take().map(|list| list.header.validity);
         lock(&self.folders).reset();
+        remove_leftovers(&folder, self.context.clock.since_epoch());
+        self.read_keywords(&folder, work)?;
+        let mut known = if before.is_some() { None } else { self.read_derived(&folder, work) };
+        if let Some(index) = known.take_if(|known| self.holds(&folder, known)) {
+            return self.take_over(work, index.index);
+        }
         let path = folder.join(uidlist::FILE);
         let stamp = Stamp::of_file(&path).ok();
-        let parsed = read_small(&path)?.and_then(|bytes| {
-            let parsed = uidlist::parse(&bytes);
-            if parsed.is_none() {
-                tracing::warn!(path = %path.display(), "no UID list: all messages get new UIDs");
-            }
-            parsed
-        });
-        remove_leftovers(&folder, self.context.clock.since_epoch());
-        let found = self.scan(&folder).map_err(missing_is_no_mailbox)?;
-        self.read_keywords(&folder, work)?;
+        let (list, found) = self.read_both(&folder, &path)?;
+        let parsed = list.as_deref().and_then(uidlist::parse);
+        if list.is_some() && parsed.is_none() {
+            tracing::warn!(path = %path.display(), "no UID list: all messages get new UIDs");
+        }
         let lost = parsed.is_none();
-        let (header, lines, mended) = match parsed {
-            Some(parsed) => (parsed.header, parsed.lines, parsed.mended),
-            None => (new_header(self.validities.new_one(&self.context.clock, before))?, Vec::new(), true),
+        let parsed = match parsed {
+            Some(parsed) => parsed,
+            None => Parsed {
+                header: new_header(self.validities.new_one(&self.context.clock, before))?,
+                lines: Vec::new(),
+                mended: true,
+            },
         };
-        let new = self.show_loaded(work, &header, lines, found);
-        let dead = new.dead;
+        let (header, mut mended) = (parsed.header.clone(), parsed.mended);
+        let in_memory = before == Some(header.validity);
+        let known = known.filter(|known| known.index.general.list.validity == header.validity);
+        if !in_memory && known.is_none() {
+            work.derived.dirty = true;
+        }
+        let rebuilt = self.show_loaded(work, parsed, &mut mended, in_memory, known, &found);
         let living = self.len();
         // Of a list that is lost nothing may be shown before the new one is on disk.
         let list_stamp = if lost { None } else { stamp };
-        work.list = Some(ListState { header, stamp: list_stamp, dead, rewrite: mended || too_many(dead, living) });
-        let published = self.publish_these(work, new.arrivals);
+        let rewrite = mended || too_many(rebuilt.dead, living);
+        work.list = Some(ListState { header, stamp: list_stamp, dead: rebuilt.dead, rewrite });
+        let published = self.publish_these(work, rebuilt.arrivals);
         if published.is_err() {
             work.list = None;
         }
         published
     }
 
-    /// Shows the messages that have a line; returns those that have none.
-    fn show_loaded(&self, work: &mut Work, header: &Header, lines: Vec<uidlist::Line>, found: Vec<Found>) -> New {
-        let mut files: HashMap<&[u8], (usize, bool)> = HashMap::with_capacity(found.len());
-        for (at, file) in found.iter().enumerate() {
-            files.insert(file_name::base(&file.name), (at, false));
-        }
-        let mut shown = lock(&self.shown);
-        let modseq = self.next_modseq(&shown);
-        shown.messages.clear();
-        shown.names.clear();
-        work.fields.clear();
-        let mut dead = 0;
-        for line in lines {
-            let Some((at, taken)) = files.get_mut(&*line.base) else {
-                dead += 1;
-                continue;
-            };
-            *taken = true;
-            let file = &found[*at];
-            let wire_size = file_name::wire_size(&file.name).or_else(|| uidlist::field(&line.fields, b'W'));
-            shown.messages.push(Message {
-                uid: line.uid,
-                recent: file.recent,
-                flags: file_name::flags(&file.name),
-                modseq,
-                wire_size,
-                date: None,
+    /// Whether an index says all: it is complete, and no file was touched since.
+    fn holds(&self, folder: &Path, known: &Known) -> bool {
+        let general = &known.index.general;
+        let list = Stamp::of_file(&folder.join(uidlist::FILE)).ok();
+        known.complete
+            && general.settled
+            && list == Some(general.stamps.list)
+            && lock(&self.folders).trust(folder, general.stamps.new, general.stamps.cur)
+    }
+
+    /// Shows what an index says.
+    fn take_over(&self, work: &mut Work, index: Index) -> Result<()> {
+        let Index { general, expunged, table, fields } = index;
+        work.fields = fields;
+        let rewrite = too_many(general.dead, table.len());
+        let (validity, next) = (general.list.validity, general.list.next);
+        let list = ListState { header: general.list, stamp: Some(general.stamps.list), dead: general.dead, rewrite };
+        work.list = Some(list);
+        let mut shown = self.shown_mut();
+        shown.table = table;
+        shown.expunged = expunged;
+        (shown.validity, shown.next) = (Some(validity), Some(next));
+        shown.keywords = work.keywords.names();
+        self.changed(shown, general.highest_modseq);
+        self.publish(work)
+    }
+
+    /// The UID list and the names in the folders; a long list is read while the folders are.
+    fn read_both(&self, folder: &Path, list: &Path) -> Result<(Option<Vec<u8>>, Found)> {
+        let scan = || self.scan(folder).map_err(missing_is_no_mailbox);
+        if std::fs::symlink_metadata(list).is_ok_and(|m| m.len() > LIST_READ_BESIDE) {
+            return std::thread::scope(|scope| {
+                let reading = scope.spawn(|| read_small(list));
+                let found = scan()?;
+                let list = reading.join().map_err(|_| StoreError::Cannot("reading the UID list ended early"))?;
+                Ok((list?, found))
             });
-            shown.names.push(file.name.clone());
-            if !line.fields.is_empty() {
-                work.fields.insert(line.uid, line.fields);
-            }
         }
-        let without: HashSet<usize> = files.values().filter(|(_, taken)| !taken).map(|(at, _)| *at).collect();
-        drop(files);
-        shown.validity = Some(header.validity);
-        shown.next = Some(header.next);
+        Ok((read_small(list)?, scan()?))
+    }
+
+    /// Shows the messages that have a line.
+    fn show_loaded(
+        &self,
+        work: &mut Work,
+        mut parsed: Parsed<'_>,
+        mended: &mut bool,
+        in_memory: bool,
+        known: Option<Known>,
+        found: &Found,
+    ) -> Rebuilt {
+        let nothing = Table::default();
+        let shown = self.shown();
+        let floor = known.as_ref().map_or_else(|| self.modseq_floor(), |known| known.index.general.highest_modseq);
+        let highest = shown.highest_modseq.max(if in_memory { 0 } else { floor });
+        let modseq = self.next_modseq_after(highest);
+        let before = match &known {
+            Some(known) => Before { table: &known.index.table, believed: known.believed },
+            None => Before { table: if in_memory { &shown.table } else { &nothing }, believed: true },
+        };
+        let mut rebuilt = match rebuild::by_list(before, &parsed.lines, found, modseq) {
+            Some(rebuilt) => rebuilt,
+            None => {
+                *mended = true;
+                uidlist::drop_repeated_names(&mut parsed.lines);
+                rebuild::by_list(before, &parsed.lines, found, modseq).unwrap_or_default()
+            }
+        };
+        let expunged = match &known {
+            Some(known) if known.believed => known.index.expunged.clone(),
+            None if in_memory => shown.expunged.clone(),
+            Some(_) | None => Expunged::after(modseq),
+        };
+        drop(shown);
+        work.fields = std::mem::take(&mut rebuilt.fields);
+        if known.is_some() || in_memory {
+            self.note(work, records_of(&rebuilt, modseq), false);
+        }
+        let mut shown = self.shown_mut();
+        shown.table = std::mem::take(&mut rebuilt.table);
+        shown.expunged = expunged;
+        shown.remember_gone(modseq, &rebuilt.gone);
+        (shown.validity, shown.next) = (Some(parsed.header.validity), Some(parsed.header.next));
         shown.keywords = work.keywords.names();
         self.changed(shown, modseq);
-        New { arrivals: arrivals(found, |at| without.contains(&at)), dead }
+        rebuilt
+    }
+
+    /// Where nothing was remembered: above all that can have been shown, as long as the clock was right when it was.
+    fn modseq_floor(&self) -> u64 {
+        let Ok(folder) = self.folder() else { return 0 };
+        let of = |name: &str| Stamp::of_file(&folder.join(name)).map_or(0, |stamp| stamp.micros());
+        // Each change touches one of these after its mod-sequence was chosen, or a little before.
+        let touched = ["cur", "new", uidlist::FILE].map(of).into_iter().max().unwrap_or(0);
+        touched.saturating_add(1_000_000)
     }
 
     /// Compares the folders with what is shown.
@@ -280,7 +354,7 @@ impl Mailbox {
         loop {
             let found = self.scan(&folder).map_err(missing_is_no_mailbox)?;
             let complete = lock(&self.folders).cur_is_unchanged(&folder);
-            match self.merge(work, found, complete || scans >= SCANS) {
+            match self.merge(work, &found, complete || scans >= SCANS) {
                 Some(new) => return self.publish_these(work, new),
                 None => scans += 1,
             }
@@ -289,73 +363,47 @@ impl Mailbox {
 
     /// Takes over what a scan found; returns the files without a UID. `None` where messages are missing and the scan
     /// may not have been complete.
-    fn merge(&self, work: &mut Work, found: Vec<Found>, complete: bool) -> Option<Vec<Arrival>> {
-        let mut files: HashMap<&[u8], usize> = HashMap::with_capacity(found.len());
-        for (at, file) in found.iter().enumerate() {
-            files.insert(file_name::base(&file.name), at);
-        }
-        let mut shown = lock(&self.shown);
-        let places: Vec<Option<usize>> = shown.names.iter().map(|name| files.remove(file_name::base(name))).collect();
-        let gone = places.iter().filter(|place| place.is_none()).count();
-        if gone > 0 && !complete {
+    fn merge(&self, work: &mut Work, found: &Found, complete: bool) -> Option<Vec<Arrival>> {
+        let shown = self.shown();
+        let modseq = self.next_modseq(&shown);
+        // No two messages have one file.
+        let mut rebuilt = rebuild::by_table(&shown.table, found, modseq).unwrap_or_default();
+        drop(shown);
+        if !rebuilt.gone.is_empty() && !complete {
             return None;
         }
-        let modseq = self.next_modseq(&shown);
-        let mut changed = gone > 0;
-        let (messages, names) = (std::mem::take(&mut shown.messages), std::mem::take(&mut shown.names));
-        for ((mut message, mut name), place) in messages.into_iter().zip(names).zip(places) {
-            let Some(file) = place.map(|at| &found[at]) else {
-                work.fields.remove(&message.uid);
-                continue;
-            };
-            if file.name != name || file.recent != message.recent {
-                changed = true;
-                let flags = file_name::flags(&file.name);
-                if flags != message.flags {
-                    message.modseq = modseq;
-                }
-                (message.flags, message.recent) = (flags, file.recent);
-                name.clone_from(&file.name);
-            }
-            shown.messages.push(message);
-            shown.names.push(name);
-        }
-        let without: HashSet<usize> = files.into_values().collect();
-        if changed {
-            self.changed(shown, modseq);
-        } else {
-            drop(shown);
+        for uid in &rebuilt.gone {
+            work.fields.remove(uid);
         }
         if let Some(list) = &mut work.list {
-            list.dead += gone;
+            list.dead += rebuilt.gone.len();
         }
-        Some(arrivals(found, |at| without.contains(&at)))
+        if rebuilt.changed {
+            self.note(work, records_of(&rebuilt, modseq), true);
+        }
+        let mut shown = self.shown_mut();
+        shown.table = std::mem::take(&mut rebuilt.table);
+        if rebuilt.changed {
+            shown.remember_gone(modseq, &rebuilt.gone);
+            self.changed(shown, modseq);
+        }
+        Some(rebuilt.arrivals)
     }
 
-    /// The files of both folders, each message once. Deliveries that were waiting for a UID are among them.
-    fn scan(&self, folder: &Path) -> io::Result<Vec<Found>> {
+    /// The files of both folders. Deliveries that were waiting for a UID are among them.
+    fn scan(&self, folder: &Path) -> io::Result<Found> {
         let clock = &self.context.clock;
         let mut folders = lock(&self.folders);
         folders.scan_begins(folder, clock.instant(), clock.since_epoch())?;
         folders.arrivals.clear();
         drop(folders);
         let found = folder::scan(folder).inspect_err(|_| lock(&self.folders).reset())?;
-        let mut places: HashMap<&[u8], usize> = HashMap::with_capacity(found.len());
-        for (at, file) in found.iter().enumerate() {
-            // The later one lies in `cur/`.
-            if let Some(other) = places.insert(file_name::base(&file.name), at)
-                && !found[other].recent
-            {
-                tracing::warn!(folder = %folder.display(), name = %file.name.escape_ascii(), "a message has two files");
-            }
-        }
         // Who came since is kept for the next look, unless the scan saw it.
-        lock(&self.folders).arrivals.retain(|a| !places.contains_key(file_name::base(&a.name)));
-        if places.len() == found.len() {
-            return Ok(found);
+        let mut folders = lock(&self.folders);
+        if !folders.arrivals.is_empty() {
+            folders.arrivals.retain(|arrival| !found.has(&arrival.name));
         }
-        let keep: HashSet<usize> = places.into_values().collect();
-        Ok(found.into_iter().enumerate().filter(|(at, _)| keep.contains(at)).map(|(_, file)| file).collect())
+        Ok(found)
     }
 
     fn read_keywords(&self, folder: &Path, work: &mut Work) -> Result<()> {
@@ -371,7 +419,7 @@ impl Mailbox {
 
     /// Shows the names of the keywords.
     pub(super) fn show_keywords(&self, work: &Work) {
-        let mut shown = lock(&self.shown);
+        let mut shown = self.shown_mut();
         shown.keywords = work.keywords.names();
         let modseq = shown.highest_modseq;
         self.changed(shown, modseq);
@@ -397,22 +445,16 @@ impl Mailbox {
     }
 }
 
-/// What reading a mailbox leaves to do.
-struct New {
-    arrivals: Vec<Arrival>,
-    dead: usize,
-}
-
-/// The chosen files in the order in which they came.
-fn arrivals(found: Vec<Found>, chosen: impl Fn(usize) -> bool) -> Vec<Arrival> {
-    let mut arrivals: Vec<Arrival> = found
-        .into_iter()
-        .enumerate()
-        .filter(|(at, _)| chosen(*at))
-        .map(|(_, file)| Arrival { name: file.name, recent: file.recent, date: None })
-        .collect();
-    arrivals.sort_by(|a, b| (file_name::order(&a.name), &a.name).cmp(&(file_name::order(&b.name), &b.name)));
-    arrivals
+/// What a journal says of messages that changed at this mod-sequence.
+fn records_of(rebuilt: &Rebuilt, modseq: u64) -> Records {
+    let mut records = Records::default();
+    for message in rebuilt.table.iter().map(|entry| entry.message).filter(|m| m.modseq == modseq) {
+        records.changed(message.uid, message.flags, modseq);
+    }
+    for uid in &rebuilt.gone {
+        records.gone(*uid, modseq);
+    }
+    records
 }
 
 fn too_many(dead: usize, living: usize) -> bool {

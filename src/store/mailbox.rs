@@ -15,6 +15,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+use std::sync::RwLockReadGuard;
+use std::sync::RwLockWriteGuard;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
@@ -30,16 +34,18 @@ use super::context::Context;
 use super::context::Validities;
 use super::context::blocking;
 use super::context::lock;
+use super::derived::Derived;
 use super::error::Result;
 use super::error::StoreError;
-use super::file_name::FileName;
+use super::expunged::Expunged;
+use super::expunged::Vanished;
 use super::folder::Folders;
 use super::folder::Stamp;
 use super::keywords::Keywords;
 use super::snapshot::Copied;
 use super::snapshot::FlagChange;
-use super::snapshot::Message;
 use super::snapshot::Snapshot;
+use super::table::Table;
 use super::uidlist::Header;
 
 /// A mailbox in memory. All methods that are not `async` and not `_blocking` return at once.
@@ -50,7 +56,7 @@ pub struct Mailbox {
     pub(super) place: Mutex<Place>,
     work: Mutex<Work>,
     pub(super) folders: Mutex<Folders>,
-    pub(super) shown: Mutex<Shown>,
+    shown: RwLock<Shown>,
     version: watch::Sender<u64>,
     pub(super) publishing: AtomicBool,
     pub(super) flags_unsynced: AtomicBool,
@@ -73,6 +79,8 @@ pub(super) struct Work {
     pub(super) keywords_stamp: Option<Stamp>,
     /// Fields of the UID list's lines, where there are any.
     pub(super) fields: HashMap<Uid, Box<[u8]>>,
+    /// What is known of the derived files.
+    pub(super) derived: Derived,
 }
 
 /// The UID list on disk.
@@ -89,9 +97,10 @@ pub(super) struct ListState {
 /// What sessions see.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
-    pub(super) messages: Vec<Message>,
-    /// The file of each message.
-    pub(super) names: Vec<FileName>,
+    /// The messages and their files.
+    pub(super) table: Table,
+    /// Those that went away.
+    pub(super) expunged: Expunged,
     pub(super) validity: Option<UidValidity>,
     pub(super) next: Option<Uid>,
     pub(super) keywords: Arc<[String]>,
@@ -113,9 +122,10 @@ impl Mailbox {
                 keywords: Keywords::none(),
                 keywords_stamp: None,
                 fields: HashMap::new(),
+                derived: Derived::default(),
             }),
             folders: Mutex::default(),
-            shown: Mutex::default(),
+            shown: RwLock::default(),
             version: watch::Sender::new(0),
             publishing: AtomicBool::new(false),
             flags_unsynced: AtomicBool::new(false),
@@ -131,7 +141,10 @@ impl Mailbox {
     /// What is known now, without a look at the disk.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        let mut shown = lock(&self.shown);
+        if let Some(snapshot) = &self.shown().snapshot {
+            return Arc::clone(snapshot);
+        }
+        let mut shown = self.shown_mut();
         if let Some(snapshot) = &shown.snapshot {
             return Arc::clone(snapshot);
         }
@@ -140,7 +153,7 @@ impl Mailbox {
             // Nobody gets a mailbox before it was read; see `AccountStore::mailbox`.
             validity: shown.validity.unwrap_or_else(|| std::num::NonZeroU32::MIN.into()),
             next: shown.next.unwrap_or(Uid::FIRST),
-            messages: shown.messages.as_slice().into(),
+            messages: shown.table.messages(),
             keywords: Arc::clone(&shown.keywords),
             highest_modseq: shown.highest_modseq,
         });
@@ -160,6 +173,13 @@ impl Mailbox {
     pub async fn refresh(self: &Arc<Self>) -> Result<Arc<Snapshot>> {
         let this = Arc::clone(self);
         blocking(move || this.refresh_blocking()).await
+    }
+
+    /// Which UIDs went away after a mod-sequence; for VANISHED (EARLIER) (RFC 7162 §3.2.10.1). Take it after the
+    /// snapshot in whose light it is told.
+    #[must_use]
+    pub fn vanished_since(&self, modseq: u64) -> Vanished {
+        self.shown().expunged.since(modseq)
     }
 
     /// The messages that no session was told of, which are `\Recent` for the caller and nobody else after this. They
@@ -278,7 +298,7 @@ impl Mailbox {
 
     /// How many messages are in memory.
     pub(super) fn len(&self) -> usize {
-        lock(&self.shown).messages.len()
+        self.shown().table.len()
     }
 
     /// The folder, unless the mailbox was deleted.
@@ -298,10 +318,30 @@ impl Mailbox {
         })
     }
 
-    /// The next mod-sequence: above all before, and near the clock, so that it grows over a restart.
+    /// The right to change, if nobody has it.
+    pub(super) fn try_work(&self) -> Option<MutexGuard<'_, Work>> {
+        self.work.try_lock().ok()
+    }
+
+    /// What is shown, to look at.
+    pub(super) fn shown(&self) -> RwLockReadGuard<'_, Shown> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is shown, to change.
+    pub(super) fn shown_mut(&self) -> RwLockWriteGuard<'_, Shown> {
+        self.shown.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next mod-sequence.
     pub(super) fn next_modseq(&self, shown: &Shown) -> u64 {
-        let micros = u64::try_from(self.context.clock.since_epoch().as_micros()).unwrap_or(u64::MAX >> 1);
-        micros.max(shown.highest_modseq.saturating_add(1))
+        self.next_modseq_after(shown.highest_modseq)
+    }
+
+    /// A mod-sequence above all before, and near the clock, so that it grows over a restart (RFC 7162 §3.1).
+    pub(super) fn next_modseq_after(&self, highest: u64) -> u64 {
+        let micros = u64::try_from(self.context.clock.since_epoch().as_micros()).unwrap_or(u64::MAX >> 2);
+        micros.max(highest.saturating_add(1))
     }
 
     /// Whether anybody waits for changes.
@@ -315,7 +355,7 @@ impl Mailbox {
     }
 
     /// Ends a change of what is shown: the next snapshot is a new one, and who waits is woken.
-    pub(super) fn changed(&self, mut shown: MutexGuard<'_, Shown>, modseq: u64) {
+    pub(super) fn changed(&self, mut shown: RwLockWriteGuard<'_, Shown>, modseq: u64) {
         shown.highest_modseq = shown.highest_modseq.max(modseq);
         shown.version += 1;
         shown.snapshot = None;
@@ -331,8 +371,9 @@ impl Shown {
         self.snapshot = None;
     }
 
-    /// Place of a message.
-    pub(super) fn position(&self, uid: Uid) -> Option<usize> {
-        self.messages.binary_search_by_key(&uid, |m| m.uid).ok()
+    /// Remembers expunges of messages that are no longer in the table, by ascending UID.
+    pub(super) fn remember_gone(&mut self, modseq: u64, gone: &[Uid]) {
+        let table = &self.table;
+        self.expunged.add(modseq, gone, |a, b| !table.has_between(a, b));
     }
 }

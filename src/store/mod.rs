@@ -35,17 +35,24 @@ mod change;
 mod commit;
 mod context;
 mod deliver;
+mod derived;
 mod error;
+mod expunged;
 mod file_name;
 mod folder;
 mod folder_name;
+mod index;
+mod journal;
 mod keywords;
 mod load;
 mod mailbox;
 mod read;
+mod rebuild;
+mod section;
 mod snapshot;
 mod special_use;
 mod subscriptions;
+mod table;
 mod transfer;
 mod uidlist;
 
@@ -56,6 +63,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::mail::limits::INDEX_LOOK;
 
 use context::Context;
 use context::lock;
@@ -66,12 +74,14 @@ pub use account::Listed;
 pub use deliver::Delivery;
 pub use error::Result;
 pub use error::StoreError;
+pub use expunged::Vanished;
 pub use mailbox::Mailbox;
 pub use snapshot::Copied;
 pub use snapshot::FlagChange;
 pub use snapshot::FlagOp;
 pub use snapshot::Message;
 pub use snapshot::Snapshot;
+pub use table::Messages;
 
 /// All mailboxes of a daemon.
 #[derive(Debug)]
@@ -84,7 +94,15 @@ impl Store {
     /// A store with nothing live yet. One per daemon: two would not see each other's changes at once.
     #[must_use]
     pub fn open(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { context: Arc::new(Context::new(clock)), accounts: Mutex::default() })
+        Arc::new(Self { context: Arc::new(Context::new(clock, None)), accounts: Mutex::default() })
+    }
+
+    /// As [`Store::open`], with a folder for what is derived from mailboxes, so that the next start need not read them
+    /// all again. It may be removed at any time.
+    #[must_use]
+    pub fn with_state(clock: Clock, state: &Path) -> Arc<Self> {
+        let context = Context::new(clock, Some(state.to_owned()));
+        Arc::new(Self { context: Arc::new(context), accounts: Mutex::default() })
     }
 
     /// The mailboxes in a Maildir, which is made when missing, with the usual mailboxes if it has none.
@@ -110,6 +128,38 @@ impl Store {
         lock(&self.accounts).remove(maildir);
         for mailbox in self.context.let_go_below(maildir) {
             mailbox.unload();
+        }
+        derived::removed(&self.context, maildir);
+        // Who cannot list the folders cannot read the mailboxes either.
+        for entry in std::fs::read_dir(maildir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                derived::removed(&self.context, &entry.path());
+            }
+        }
+    }
+
+    /// Writes indexes when they are due, until the store is dropped.
+    pub async fn tend(self: Arc<Self>) {
+        let store = Arc::downgrade(&self);
+        drop(self);
+        loop {
+            tokio::time::sleep(INDEX_LOOK).await;
+            let Some(store) = store.upgrade() else { return };
+            let tended = tokio::task::spawn_blocking(move || {
+                for mailbox in store.context.all() {
+                    mailbox.tend();
+                }
+            });
+            if tended.await.is_err() {
+                tracing::error!("a bug ended the writing of indexes");
+            }
+        }
+    }
+
+    /// Writes the indexes of all mailboxes in memory, so that the next start finds them. For the end of the server.
+    pub fn close(&self) {
+        for mailbox in self.context.all() {
+            mailbox.close();
         }
     }
 

@@ -11,7 +11,6 @@ use crate::mail::ids::Uid;
 use crate::mail::line_feeds;
 
 use super::change::file;
-use super::context::lock;
 use super::error::Result;
 use super::error::StoreError;
 use super::mailbox::Mailbox;
@@ -61,7 +60,7 @@ impl Mailbox {
     /// # Errors
     /// As there.
     pub fn sizes_blocking(&self, uids: &[Uid]) -> Result<Vec<(Uid, u64)>> {
-        self.learn(uids, |message| message.wire_size, |message, size| message.wire_size = Some(size), count_wire_octets)
+        self.learn(uids, Message::wire_size, |message, size| message.set_wire_size(Some(size)), count_wire_octets)
     }
 
     /// See [`Mailbox::dates`]; for callers on a blocking thread.
@@ -71,8 +70,8 @@ impl Mailbox {
     pub fn dates_blocking(&self, uids: &[Uid]) -> Result<Vec<(Uid, i64)>> {
         self.learn(
             uids,
-            |message| message.date,
-            |message, date| message.date = Some(date),
+            Message::date,
+            |message, date| message.set_date(Some(date)),
             |file| Ok(file.metadata()?.mtime()),
         )
     }
@@ -97,9 +96,9 @@ impl Mailbox {
     ) -> Result<Vec<(Uid, T)>> {
         let mut all = Vec::with_capacity(uids.len());
         let mut missing = Vec::new();
-        let shown = lock(&self.shown);
-        for at in uids.iter().filter_map(|uid| shown.position(*uid)) {
-            let message = &shown.messages[at];
+        let shown = self.shown();
+        for place in uids.iter().filter_map(|uid| shown.table.find(*uid)) {
+            let message = shown.table.get(place).message;
             match known(message) {
                 Some(value) => all.push((message.uid, value)),
                 None => missing.push(message.uid),
@@ -117,10 +116,10 @@ impl Mailbox {
                 Err(error) => return Err(error),
             }
         }
-        let mut shown = lock(&self.shown);
+        let mut shown = self.shown_mut();
         for (uid, value) in &learnt {
-            if let Some(at) = shown.position(*uid) {
-                set(&mut shown.messages[at], *value);
+            if let Some(place) = shown.table.find(*uid) {
+                shown.table.change(place, |message| set(message, *value));
             }
         }
         shown.learnt();

@@ -9,21 +9,98 @@ use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
 use crate::mail::ids::UidValidity;
 
-/// One message. Small, because a mailbox may have 100,000 and every change copies the list.
+use super::table::Messages;
+
+/// One message. Small, because a mailbox may have 100,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
     /// Its UID.
     pub uid: Uid,
-    /// Whether its file is still in `new/`: no session has claimed it as `\Recent`.
-    pub recent: bool,
+    /// [`RECENT`], and the octets on the wire or [`UNKNOWN_SIZE`].
+    size: u32,
     /// Its flags and keywords.
     pub flags: Flags,
     /// When it last changed, above every earlier change of this mailbox.
     pub modseq: u64,
+    /// [`UNKNOWN_DATE`], or seconds.
+    date: i64,
+}
+
+const RECENT: u32 = 1 << 31;
+
+/// A message of 2 GiB or more is shown as one octet less: IMAP's numbers end at twice that (RFC 3501 §9 `number`), and
+/// nobody sends one.
+const UNKNOWN_SIZE: u32 = RECENT - 1;
+
+const UNKNOWN_DATE: i64 = i64::MIN;
+
+impl Message {
+    /// Octets in a file of ours.
+    pub(super) const OCTETS: usize = 32;
+
+    /// A message in `cur/` of unknown size and date.
+    pub(super) fn new(uid: Uid, flags: Flags, modseq: u64) -> Self {
+        Self { uid, size: UNKNOWN_SIZE, flags, modseq, date: UNKNOWN_DATE }
+    }
+
+    /// Whether its file is still in `new/`: no session has claimed it as `\Recent`.
+    #[must_use]
+    pub fn is_recent(&self) -> bool {
+        self.size & RECENT != 0
+    }
+
     /// Octets with CRLF line ends (`RFC822.SIZE`), where known without reading the file.
-    pub wire_size: Option<u64>,
+    #[must_use]
+    pub fn wire_size(&self) -> Option<u64> {
+        let size = self.size & UNKNOWN_SIZE;
+        (size != UNKNOWN_SIZE).then_some(u64::from(size))
+    }
+
     /// INTERNALDATE, seconds since 1970, where known without a look at the file.
-    pub date: Option<i64>,
+    #[must_use]
+    pub fn date(&self) -> Option<i64> {
+        (self.date != UNKNOWN_DATE).then_some(self.date)
+    }
+
+    /// For a file of ours.
+    pub(super) fn to_bytes(self) -> [u8; Self::OCTETS] {
+        let mut bytes = [0; Self::OCTETS];
+        bytes[..4].copy_from_slice(&self.uid.get().to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.size.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.flags.to_bits().to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.modseq.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.date.to_le_bytes());
+        bytes
+    }
+
+    /// What [`Message::to_bytes`] gave; `None` for what it never gives.
+    pub(super) fn from_bytes(bytes: &[u8; Self::OCTETS]) -> Option<Self> {
+        let (uid, rest) = bytes.split_first_chunk()?;
+        let (size, rest) = rest.split_first_chunk()?;
+        let (flags, rest) = rest.split_first_chunk()?;
+        let (modseq, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            uid: Uid::new(u32::from_le_bytes(*uid))?,
+            size: u32::from_le_bytes(*size),
+            flags: Flags::from_bits(u64::from_le_bytes(*flags))?,
+            modseq: u64::from_le_bytes(*modseq),
+            date: i64::from_le_bytes(*rest.first_chunk()?),
+        })
+    }
+
+    pub(super) fn set_recent(&mut self, recent: bool) {
+        self.size = self.size & UNKNOWN_SIZE | if recent { RECENT } else { 0 };
+    }
+
+    pub(super) fn set_wire_size(&mut self, size: Option<u64>) {
+        let kept = |size| u32::try_from(size).unwrap_or(u32::MAX).min(UNKNOWN_SIZE - 1);
+        let size = size.map_or(UNKNOWN_SIZE, kept);
+        self.size = self.size & RECENT | size;
+    }
+
+    pub(super) fn set_date(&mut self, date: Option<i64>) {
+        self.date = date.unwrap_or(UNKNOWN_DATE);
+    }
 }
 
 /// The state of a mailbox.
@@ -36,7 +113,7 @@ pub struct Snapshot {
     /// UIDNEXT.
     pub next: Uid,
     /// By ascending UID.
-    pub messages: Arc<[Message]>,
+    pub messages: Messages,
     /// Names of the keywords by slot; empty for a slot whose name is lost.
     pub keywords: Arc<[String]>,
     /// Above or equal to that of every message, and of every change so far.
@@ -47,7 +124,7 @@ impl Snapshot {
     /// Place of a message in [`Snapshot::messages`].
     #[must_use]
     pub fn position(&self, uid: Uid) -> Option<usize> {
-        self.messages.binary_search_by_key(&uid, |m| m.uid).ok()
+        self.messages.position(uid)
     }
 
     /// A message.
@@ -59,7 +136,7 @@ impl Snapshot {
     /// How many messages nobody has claimed as `\Recent`.
     #[must_use]
     pub fn recent(&self) -> usize {
-        self.messages.iter().filter(|m| m.recent).count()
+        self.messages.iter().filter(|m| m.is_recent()).count()
     }
 
     /// How many messages are not `\Seen`.
@@ -116,7 +193,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn size_date_and_place_share_little_room() {
+        let mut message = Message::new(Uid::FIRST, Flags::NONE, 1);
+        assert_eq!((message.is_recent(), message.wire_size(), message.date()), (false, None, None));
+        for (size, kept) in
+            [(0, 0), (5, 5), (0x7fff_fffe, 0x7fff_fffe), (0x7fff_ffff, 0x7fff_fffe), (u64::MAX, 0x7fff_fffe)]
+        {
+            for recent in [true, false] {
+                message.set_recent(recent);
+                message.set_wire_size(Some(size));
+                message.set_date(Some(-1));
+                assert_eq!((message.is_recent(), message.wire_size(), message.date()), (recent, Some(kept), Some(-1)));
+            }
+        }
+    }
+
+    #[test]
     fn a_message_is_small() {
-        assert!(size_of::<Message>() <= 64);
+        assert_eq!(size_of::<Message>(), 32);
     }
 }

@@ -90,7 +90,7 @@ impl Mailbox {
         uids.dedup();
         for _ in 0..TRIES {
             let files = self.files(&uids);
-            let keywords = std::sync::Arc::clone(&lock(&self.shown).keywords);
+            let keywords = std::sync::Arc::clone(&self.shown().keywords);
             match to.receive(&self.folder()?, &files, &keywords) {
                 // Whoever keeps the source changed it: the names are looked up again.
                 Err(StoreError::MessageGone) => self.rescan(&mut self.work())?,
@@ -125,7 +125,7 @@ impl Mailbox {
                     let flagged = file_name::with_flags(name, flags);
                     copy.extend_from_slice(&flagged[file_name::base(&flagged).len()..]);
                 }
-                Arrival { name: copy.into(), recent: flags.is_empty(), date: message.date }
+                Arrival { name: copy.into(), recent: flags.is_empty(), date: message.date() }
             })
             .collect();
         let folder = self.folder()?;
@@ -140,7 +140,7 @@ impl Mailbox {
             }
         })?;
         let uids = self.commit(&mut work, &arrivals)?;
-        let validity = lock(&self.shown).validity.ok_or(StoreError::NoSuchMailbox)?;
+        let validity = self.shown().validity.ok_or(StoreError::NoSuchMailbox)?;
         Ok((uids, validity))
     }
 

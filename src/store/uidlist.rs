@@ -31,34 +31,35 @@ pub(super) struct Header {
 }
 
 /// One message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line<'a> {
     /// Its UID.
     pub(super) uid: Uid,
     /// Fields such as `P<POP3 UIDL>` and `W<wire size>`, with spaces between them.
-    pub(super) fields: Box<[u8]>,
+    pub(super) fields: &'a [u8],
     /// The file name up to its `:`.
-    pub(super) base: Box<[u8]>,
+    pub(super) base: &'a [u8],
 }
 
 /// What was in a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parsed {
+pub(super) struct Parsed<'a> {
     /// The first line, its next UID above all lines.
     pub(super) header: Header,
-    /// The lines by ascending UID, no UID and no name twice.
-    pub(super) lines: Vec<Line>,
+    /// The lines by ascending UID, no UID twice; for names see [`drop_repeated_names`].
+    pub(super) lines: Vec<Line<'a>>,
     /// Whether something had to be mended, so that the file should be written anew.
     pub(super) mended: bool,
 }
 
 /// Reads a list; `None` where there is no valid first line, so that no UID of it can be trusted.
-pub(super) fn parse(bytes: &[u8]) -> Option<Parsed> {
+pub(super) fn parse(bytes: &[u8]) -> Option<Parsed<'_>> {
     let end = memchr::memchr(b'\n', bytes)?;
     let (version, mut header) = parse_header(&bytes[..end])?;
     let mut mended = version != 3;
     let mut rest = &bytes[end + 1..];
-    let mut lines: Vec<Line> = Vec::new();
+    // A line has some 60 octets.
+    let mut lines: Vec<Line<'_>> = Vec::with_capacity(rest.len() / 48);
     while let Some(end) = memchr::memchr(b'\n', rest) {
         match parse_line(&rest[..end], version) {
             Some(line) => {
@@ -70,9 +71,10 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Parsed> {
         rest = &rest[end + 1..];
     }
     mended |= !rest.is_empty();
-    lines.sort_by_key(|line| line.uid);
-    lines.dedup_by_key(|line| line.uid);
-    mended |= drop_repeated_names(&mut lines);
+    if mended {
+        lines.sort_by_key(|line| line.uid);
+        lines.dedup_by_key(|line| line.uid);
+    }
     if let Some(last) = lines.last()
         && last.uid >= header.next
     {
@@ -109,7 +111,7 @@ fn parse_header(line: &[u8]) -> Option<(u8, Header)> {
     Some((3, Header { validity: validity?, next: next?, fields }))
 }
 
-fn parse_line(line: &[u8], version: u8) -> Option<Line> {
+fn parse_line(line: &[u8], version: u8) -> Option<Line<'_>> {
     let space = memchr::memchr(b' ', line)?;
     let uid = Uid::new(number(&line[..space])?)?;
     let rest = &line[space + 1..];
@@ -125,8 +127,8 @@ fn parse_line(line: &[u8], version: u8) -> Option<Line> {
     let base = super::file_name::base(name);
     (super::file_name::is_message(base) && !fields.contains(&0)).then(|| Line {
         uid,
-        fields: fields.into(),
-        base: base.into(),
+        fields,
+        base,
     })
 }
 
@@ -138,18 +140,9 @@ fn number(digits: &[u8]) -> Option<u32> {
 }
 
 /// Of lines with the same name the last stays: its UID is the one that was given when the file was last found.
-fn drop_repeated_names(lines: &mut Vec<Line>) -> bool {
-    let mut last: HashMap<&[u8], Uid> = HashMap::with_capacity(lines.len());
-    for line in lines.iter() {
-        last.insert(&line.base, line.uid);
-    }
-    if last.len() == lines.len() {
-        return false;
-    }
-    let keep: Vec<bool> = lines.iter().map(|line| last.get(&*line.base) == Some(&line.uid)).collect();
-    let mut keep = keep.into_iter();
-    lines.retain(|_| keep.next().unwrap_or(true));
-    true
+pub(super) fn drop_repeated_names(lines: &mut Vec<Line<'_>>) {
+    let last: HashMap<&[u8], Uid> = lines.iter().map(|line| (line.base, line.uid)).collect();
+    lines.retain(|line| last.get(line.base) == Some(&line.uid));
 }
 
 /// Writes the first line.
@@ -199,13 +192,13 @@ mod tests {
         let parsed = parse(SAMPLE).expect("valid");
         assert!(!parsed.mended);
         assert_eq!((parsed.header.validity.get(), parsed.header.next.get()), (1_700_000_000, 9));
-        assert_eq!(&*parsed.lines[1].fields, b"W12 Pold uidl");
-        assert_eq!(field(&parsed.lines[1].fields, b'W'), Some(12));
-        assert_eq!(text_field(&parsed.lines[1].fields, b'P'), Some("old"));
+        assert_eq!(parsed.lines[1].fields, b"W12 Pold uidl");
+        assert_eq!(field(parsed.lines[1].fields, b'W'), Some(12));
+        assert_eq!(text_field(parsed.lines[1].fields, b'P'), Some("old"));
         let mut out = Vec::new();
         write_header(&mut out, &parsed.header);
         for line in &parsed.lines {
-            write_line(&mut out, line.uid, &line.fields, &line.base);
+            write_line(&mut out, line.uid, line.fields, line.base);
         }
         assert_eq!(out, SAMPLE);
     }
@@ -229,14 +222,16 @@ mod tests {
     fn mends() {
         let head = b"3 V1 N2\n".to_vec();
         let uids = |body: &[u8]| {
-            let parsed = parse(&[&head[..], body].concat()).expect("header");
+            let list = [&head[..], body].concat();
+            let mut parsed = parse(&list).expect("header");
+            drop_repeated_names(&mut parsed.lines);
             let uids: Vec<u32> = parsed.lines.iter().map(|l| l.uid.get()).collect();
             (uids, parsed.header.next.get(), parsed.mended)
         };
         assert_eq!(uids(b"1 :a\n2 :b\n"), (vec![1, 2], 3, false));
         assert_eq!(uids(b"5 :a\n2 :b\n"), (vec![2, 5], 6, true));
         assert_eq!(uids(b"5 :a\n5 :b\n"), (vec![5], 6, true));
-        assert_eq!(uids(b"5 :a\n6 :a\n"), (vec![6], 7, true));
+        assert_eq!(uids(b"5 :a\n6 :a\n"), (vec![6], 7, false));
         assert_eq!(uids(b"5 :a\n\0\0\0\0\n6 :b\n"), (vec![5, 6], 7, true));
         assert_eq!(uids(b"5 :a\n\0\0\0\0"), (vec![5], 6, true));
         assert_eq!(uids(b"0 :a\n4294967296 :b\n-1 :c\nx\n\n"), (vec![], 2, true));
@@ -246,7 +241,7 @@ mod tests {
     fn version_1_is_read_and_others_are_not() {
         let parsed = parse(b"1 17 4\n1 1.a:2,S\n3 2.b\n").expect("version 1");
         assert_eq!((parsed.header.validity.get(), parsed.header.next.get(), parsed.mended), (17, 4, true));
-        assert_eq!(&*parsed.lines[0].base, b"1.a");
+        assert_eq!(parsed.lines[0].base, b"1.a");
         for bad in
             [&b""[..], b"3 V1 N2", b"2 V1 N2\n", b"3 V0 N1\n", b"3 N1\n", b"3 V1\n", b"x\n", b"3 V1 N99999999999\n"]
         {

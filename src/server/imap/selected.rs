@@ -67,7 +67,7 @@ impl Selected {
 
     /// Makes messages that nobody saw `\Recent` here, unless this is EXAMINE (RFC 3501 §2.3.2, §6.3.2).
     async fn claim(&mut self) -> Result<(), StoreError> {
-        if !self.read_only && self.snapshot.messages.iter().any(|m| m.recent) {
+        if !self.read_only && self.snapshot.messages.iter().any(Message::is_recent) {
             self.claimed.extend(self.mailbox.claim_recent().await?);
             self.snapshot = self.mailbox.snapshot();
         }
@@ -78,7 +78,7 @@ impl Selected {
         let entry = |m: &Message| Entry {
             uid: m.uid,
             flags: m.flags,
-            recent: if self.read_only { m.recent } else { self.claimed.contains(&m.uid) },
+            recent: if self.read_only { m.is_recent() } else { self.claimed.contains(&m.uid) },
         };
         self.snapshot.messages.iter().map(entry).collect()
     }

@@ -136,13 +136,13 @@ async fn prepare(
             targets.iter().map(|(_, e)| e.uid).filter(|u| before.find(*u).is_some_and(|m| !known(m))).collect()
         };
         if items.contains(&FetchItem::Size) {
-            let uids = lacking(|m| m.wire_size.is_some());
+            let uids = lacking(|m| m.wire_size().is_some());
             if !uids.is_empty() {
                 mailbox.sizes(&uids).await?;
             }
         }
         if items.contains(&FetchItem::InternalDate) {
-            let uids = lacking(|m| m.date.is_some());
+            let uids = lacking(|m| m.date().is_some());
             if !uids.is_empty() {
                 mailbox.dates(&uids).await?;
             }
@@ -292,9 +292,9 @@ impl Job {
                 out.raw(&format!("FLAGS ({})", flag_names(&self.snapshot, message.flags, entry.recent)));
             }
             FetchItem::InternalDate => {
-                out.raw(&format!("INTERNALDATE \"{}\"", internal_date(message.date.unwrap_or(0))));
+                out.raw(&format!("INTERNALDATE \"{}\"", internal_date(message.date().unwrap_or(0))));
             }
-            FetchItem::Size => out.raw(&format!("RFC822.SIZE {}", message.wire_size.unwrap_or(0))),
+            FetchItem::Size => out.raw(&format!("RFC822.SIZE {}", message.wire_size().unwrap_or(0))),
             FetchItem::Envelope => {
                 out.raw("ENVELOPE ");
                 push_envelope(out, &HeaderEnvelope::read(&text[..header_len(text)]));

@@ -134,14 +134,14 @@ impl Candidate for Looked<'_> {
     }
 
     fn date(&mut self) -> Result<i64, StoreError> {
-        match self.message.date {
+        match self.message.date() {
             Some(date) => Ok(date),
             None => one(self.job.mailbox.dates_blocking(&[self.message.uid])?),
         }
     }
 
     fn size(&mut self) -> Result<u64, StoreError> {
-        match self.message.wire_size {
+        match self.message.wire_size() {
             Some(size) => Ok(size),
             None => one(self.job.mailbox.sizes_blocking(&[self.message.uid])?),
         }
