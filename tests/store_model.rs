@@ -27,6 +27,7 @@ use facteur::store::Mailbox;
 use facteur::store::Snapshot;
 use facteur::store::Store;
 use facteur::store::StoreError;
+use facteur::store::Vanished;
 use proptest::prelude::*;
 
 /// What a client or another program does. Numbers choose among what is there.
@@ -45,7 +46,27 @@ enum Operation {
     ForeignAdd(usize),
     ForeignRemove(usize, u8),
     ForeignFlag(usize, u8),
-    Reopen,
+    Reopen(End, u16),
+}
+
+/// How the store ends before it is opened again, and what befalls the derived files. Numbers choose a file and a place
+/// in it.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Killed,
+    Closed,
+    StateRemoved,
+    BitFlipped,
+    Truncated,
+    IndexesSwapped,
+}
+
+/// What a client that keeps mod-sequences knows of a mailbox (RFC 7162 §3.2.5): it asks for what changed since.
+#[derive(Debug, Default)]
+struct Client {
+    highest: u64,
+    flags: BTreeMap<u32, Flags>,
+    modseqs: BTreeMap<u32, u64>,
 }
 
 /// A message of the model.
@@ -56,6 +77,9 @@ struct Expected {
 }
 
 const MAILBOXES: usize = 3;
+
+/// Lies in the Maildir, where no mailbox can have this name.
+const STATE: &str = "state";
 const FLAGS: [SystemFlag; 5] = SystemFlag::ALL;
 
 struct World {
@@ -67,6 +91,7 @@ struct World {
     model: Vec<Vec<Expected>>,
     /// Every UID that was ever shown, per mailbox and validity, with its text.
     shown: Vec<BTreeMap<(u32, u32), String>>,
+    clients: Vec<Client>,
     number: u32,
     last_id: Option<QueueId>,
 }
@@ -79,16 +104,17 @@ impl World {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let root = tempfile::tempdir().expect("temporary folder");
-        let store = Store::open(Clock::system());
+        let store = Store::with_state(Clock::system(), &root.path().join(STATE));
         let names = vec![MailboxName::inbox(), name("Work/Été.1"), name("Trash")];
         let account = runtime.block_on(async {
             let account = store.account(root.path()).await.expect("opened");
             account.create(&names[1]).await.expect("made");
             account
         });
+        let clients = (0..MAILBOXES).map(|_| Client::default()).collect();
         let model = vec![Vec::new(); MAILBOXES];
         let shown = vec![BTreeMap::new(); MAILBOXES];
-        Self { runtime, root, store, account, names, model, shown, number: 0, last_id: None }
+        Self { runtime, root, store, account, names, model, shown, clients, number: 0, last_id: None }
     }
 
     fn mailbox(&self, at: usize) -> Arc<Mailbox> {
@@ -233,11 +259,73 @@ impl World {
             Operation::ForeignAdd(_) | Operation::ForeignRemove(..) | Operation::ForeignFlag(..) => {
                 self.apply_foreign(operation);
             }
-            Operation::Reopen => {
-                self.store = Store::open(Clock::system());
-                self.account = self.runtime.block_on(self.store.account(self.root.path())).expect("opened");
+            Operation::Reopen(end, number) => self.reopen(*end, usize::from(*number)),
+        }
+    }
+
+    fn reopen(&mut self, end: End, number: usize) {
+        if !matches!(end, End::Killed | End::Truncated) {
+            self.store.close();
+        }
+        let state = self.root.path().join(STATE);
+        let mut files: Vec<PathBuf> = std::fs::read_dir(state.join("mailboxes"))
+            .into_iter()
+            .flatten()
+            .flat_map(|folder| std::fs::read_dir(folder.expect("entry").path()).expect("listed"))
+            .map(|file| file.expect("entry").path())
+            .collect();
+        files.sort();
+        let file = files.get(number % files.len().max(1));
+        match end {
+            End::Killed | End::Closed => {}
+            End::StateRemoved => std::fs::remove_dir_all(&state).unwrap_or_default(),
+            End::BitFlipped | End::Truncated => {
+                if let Some(file) = file {
+                    let mut octets = std::fs::read(file).expect("read");
+                    let at = number.wrapping_mul(7919) % octets.len().max(1);
+                    if matches!(end, End::Truncated) {
+                        octets.truncate(at);
+                    } else if let Some(octet) = octets.get_mut(at) {
+                        *octet ^= 1 << (number % 8);
+                    }
+                    std::fs::write(file, octets).expect("written");
+                }
+            }
+            End::IndexesSwapped => {
+                let indexes: Vec<_> = files.iter().filter(|file| file.ends_with("index")).collect();
+                if let [a, b, ..] = indexes[..] {
+                    let spare = state.join("spare");
+                    for (from, to) in [(a, &spare), (b, a), (&spare, b)] {
+                        std::fs::rename(from, to).expect("renamed");
+                    }
+                }
             }
         }
+        self.store = Store::with_state(Clock::system(), &state);
+        self.account = self.runtime.block_on(self.store.account(self.root.path())).expect("opened");
+    }
+
+    /// A client that was away asks what changed since it last looked, and must then know all.
+    fn resync(client: &mut Client, mailbox: &Mailbox, snapshot: &Snapshot) {
+        assert!(snapshot.highest_modseq >= client.highest, "the highest mod-sequence went down");
+        match mailbox.vanished_since(client.highest) {
+            Vanished::Unknown => client.flags.retain(|uid, _| snapshot.find(uid_of(*uid)).is_some()),
+            Vanished::These(runs) => client.flags.retain(|uid, _| {
+                let gone = runs.iter().any(|(first, last)| (first.get()..=last.get()).contains(uid));
+                !gone
+            }),
+        }
+        for message in snapshot.messages.iter() {
+            assert!(message.modseq <= snapshot.highest_modseq);
+            let before = client.modseqs.insert(message.uid.get(), message.modseq);
+            assert!(before.is_none_or(|before| before <= message.modseq), "a mod-sequence went down");
+            if message.modseq > client.highest {
+                client.flags.insert(message.uid.get(), message.flags);
+            }
+        }
+        let actual: BTreeMap<u32, Flags> = snapshot.messages.iter().map(|m| (m.uid.get(), m.flags)).collect();
+        assert_eq!(client.flags, actual, "what the client knows after asking since {}", client.highest);
+        client.highest = snapshot.highest_modseq;
     }
 
     fn apply_foreign(&mut self, operation: &Operation) {
@@ -301,7 +389,11 @@ impl World {
             let snapshot = mailbox.snapshot();
             let actual: Vec<Expected> = snapshot.messages.iter().map(|m| actual(&mailbox, &snapshot, m.uid)).collect();
             assert_eq!(actual, self.model[at], "mailbox {at}");
-            assert!(snapshot.messages.is_sorted_by(|a, b| a.uid < b.uid));
+            assert!(snapshot.messages.iter().is_sorted_by(|a, b| a.uid < b.uid));
+            // Not at each look, so that several changes lie between two questions.
+            if self.number.is_multiple_of(2) {
+                Self::resync(&mut self.clients[at], &mailbox, &snapshot);
+            }
             let uids: Vec<Uid> = snapshot.messages.iter().map(|m| m.uid).collect();
             let sizes = self.runtime.block_on(mailbox.sizes(&uids)).expect("sizes");
             for ((uid, size), message) in sizes.into_iter().zip(&actual) {
@@ -317,6 +409,10 @@ impl World {
             assert!(self.shown[at].keys().all(|(v, _)| *v == snapshot.validity.get()), "UIDVALIDITY changed");
         }
     }
+}
+
+fn uid_of(n: u32) -> Uid {
+    Uid::new(n).expect("not zero")
 }
 
 fn expected(text: String) -> Expected {
@@ -353,7 +449,18 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => at.clone().prop_map(Operation::ForeignAdd),
         1 => (at.clone(), any::<u8>()).prop_map(|(a, p)| Operation::ForeignRemove(a, p)),
         1 => (at, any::<u8>()).prop_map(|(a, p)| Operation::ForeignFlag(a, p)),
-        1 => Just(Operation::Reopen),
+        2 => (end(), any::<u16>()).prop_map(|(e, n)| Operation::Reopen(e, n)),
+    ]
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        3 => Just(End::Killed),
+        3 => Just(End::Closed),
+        1 => Just(End::StateRemoved),
+        1 => Just(End::BitFlipped),
+        1 => Just(End::Truncated),
+        1 => Just(End::IndexesSwapped),
     ]
 }
 
@@ -367,8 +474,11 @@ proptest! {
             world.apply(operation);
             world.check();
         }
-        world.apply(&Operation::Reopen);
-        world.check();
+        for end in [End::Killed, End::Closed, End::StateRemoved] {
+            world.number += world.number % 2;
+            world.reopen(end, 0);
+            world.check();
+        }
     }
 }
 

@@ -47,6 +47,9 @@ use super::uidlist::Parsed;
 /// A folder that changes while it is read is read again so often before what was missed counts as gone.
 const SCANS: u32 = 3;
 
+/// The longest tick of the clock by which Linux stamps files.
+const TICK_MICROS: u64 = 10_000;
+
 impl Mailbox {
     /// See [`Mailbox::refresh`]; for callers on a blocking thread.
     ///
@@ -338,13 +341,14 @@ impl Mailbox {
         rebuilt
     }
 
-    /// Where nothing was remembered: above all that can have been shown, as long as the clock was right when it was.
+    /// Where nothing was remembered, the clock is above all that was shown, unless it went back since: the files were
+    /// then touched in the future.
     fn modseq_floor(&self) -> u64 {
         let Ok(folder) = self.folder() else { return 0 };
         let of = |name: &str| Stamp::of_file(&folder.join(name)).map_or(0, |stamp| stamp.micros());
-        // Each change touches one of these after its mod-sequence was chosen, or a little before.
+        // Each change touches one of these right after its mod-sequence was chosen; the stamps lag by a tick.
         let touched = ["cur", "new", uidlist::FILE].map(of).into_iter().max().unwrap_or(0);
-        touched.saturating_add(1_000_000)
+        if touched > self.next_modseq_after(0) { touched.saturating_add(TICK_MICROS) } else { 0 }
     }
 
     /// Compares the folders with what is shown.
