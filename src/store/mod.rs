@@ -48,6 +48,8 @@ mod special_use;
 mod subscriptions;
 mod transfer;
 mod uidlist;
+#[cfg_attr(not(test), expect(dead_code, reason = "the mailbox takes it up next"))]
+mod watch;
 
 use std::collections::HashMap;
 use std::path::Path;
