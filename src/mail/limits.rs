@@ -304,3 +304,24 @@ pub const INDEX_LOOK: Duration = Duration::from_secs(10);
 /// A UID list of this size is read on a thread of its own while the folders are listed; for a shorter one that would
 /// cost more than it gains.
 pub const LIST_READ_BESIDE: u64 = 256 << 10;
+/// Changes by other programs to one mailbox that are kept by name, of 255 octets at most each; past them reading the
+/// folders is cheaper.
+pub const FOREIGN_NAMES_KEPT: usize = 1024;
+
+/// Changes of our own to one mailbox whose event has not come. Thousands are never under way at once, so past this they
+/// do not come.
+pub const EXPECTED_NAMES_KEPT: usize = 4096;
+
+/// After so many changes of our own their events are read: the kernel's queue holds 16,384 (fs.inotify.max_queued_events)
+/// and drops what does not fit.
+pub const OWN_EVENTS_UNREAD: usize = 1024;
+
+/// Octets of inotify events read at once: at least 240 of the longest names, 1,300 of usual ones.
+pub const WATCH_READ_OCTETS: usize = 65_536;
+
+/// No inotify event is larger: 16 octets and a name, which cannot be longer than a path.
+pub const WATCH_EVENT_OCTETS: usize = 16 + 4096;
+
+/// Between two readings of inotify events by the task that waits for them: nobody notices, and a storm of changes is read
+/// 200 times a second at most.
+pub const WATCH_PAUSE: Duration = Duration::from_millis(5);

@@ -55,6 +55,8 @@ mod subscriptions;
 mod table;
 mod transfer;
 mod uidlist;
+#[cfg_attr(not(test), expect(dead_code, reason = "the mailbox takes it up next"))]
+mod watch;
 
 use std::collections::HashMap;
 use std::path::Path;
