@@ -158,6 +158,12 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether there is a regular file of this name; a symbolic link is none.
+#[must_use]
+pub fn is_regular(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+}
+
 /// All bytes of a regular file, opened as [`open_regular`] does.
 ///
 /// # Errors

@@ -244,7 +244,7 @@ impl AccountStore {
             make_subfolders(&folder)?;
         }
         let make =
-            || Mailbox::new(Arc::clone(&self.context), Arc::clone(&self.validities), name.clone(), folder.clone());
+            |me| Mailbox::new(me, Arc::clone(&self.context), Arc::clone(&self.validities), name.clone(), folder.clone());
         let mailbox = self.context.live_or(&folder, make);
         mailbox.refresh_blocking()?;
         self.context.keep(&mailbox);

@@ -16,6 +16,7 @@ use super::error::Result;
 use super::error::StoreError;
 use super::file_name;
 use super::file_name::FileName;
+use super::folder::Ours;
 use super::folder::Stamp;
 use super::journal::Records;
 use super::keywords;
@@ -25,11 +26,13 @@ use super::snapshot::FlagChange;
 use super::snapshot::FlagOp;
 use super::snapshot::Message;
 use super::snapshot::Snapshot;
+use super::watch::Kind;
+use super::watch::Sub;
 
 /// What became of a file.
-enum Done {
-    /// It has this name in `cur/` now.
-    Renamed(FileName),
+pub(super) enum Done {
+    /// It has this name now, in `new/` if `recent`.
+    Renamed { name: FileName, recent: bool },
     /// It is gone.
     Removed,
     /// There was nothing to do.
@@ -51,10 +54,8 @@ impl Mailbox {
         if recent.is_empty() {
             return Ok(recent);
         }
-        let (claimed, error) = self.change_files(&mut work, &recent, |folder, message, name| {
-            let renamed = file_name::with_flags(name, message.flags);
-            fsio::rename(&file(folder, message, name), &file_in(folder, "cur", &renamed))?;
-            Ok(Done::Renamed(renamed))
+        let (claimed, error) = self.change_files(&mut work, &recent, |ours, folder, message, name| {
+            rename(ours, folder, message, name, file_name::with_flags(name, message.flags))
         })?;
         // The next delivery syncs `new/`, where these are missing now: `cur/`, where they are, comes first.
         self.context.sync(&self.folder()?.join("cur"))?;
@@ -76,14 +77,12 @@ impl Mailbox {
             FlagOp::Remove => work.keywords.known(&change.keywords),
             FlagOp::Add | FlagOp::Replace => self.keyword_flags(&mut work, &change.keywords)?,
         });
-        let (changed, error) = self.change_files(&mut work, uids, |folder, message, name| {
+        let (changed, error) = self.change_files(&mut work, uids, |ours, folder, message, name| {
             let flags = change.op.apply(message.flags, given);
             if flags == message.flags {
                 return Ok(Done::Nothing);
             }
-            let renamed = file_name::with_flags(name, flags);
-            fsio::rename(&file(folder, message, name), &file_in(folder, "cur", &renamed))?;
-            Ok(Done::Renamed(renamed))
+            rename(ours, folder, message, name, file_name::with_flags(name, flags))
         })?;
         drop(work);
         if !changed.is_empty() {
@@ -103,8 +102,9 @@ impl Mailbox {
         let mut work = self.work();
         self.look_if_new(&mut work)?;
         let mut touched = [false; 2];
-        let (expunged, error) = self.change_files(&mut work, uids, |folder, message, name| {
-            fsio::remove(&file(folder, message, name))?;
+        let (expunged, error) = self.change_files(&mut work, uids, |ours, folder, message, name| {
+            let sub = Sub::of(message.is_recent());
+            ours.run(&[(sub, Kind::Vanishes, name)], || fsio::remove(&sub.file(folder, name)))?;
             touched[usize::from(message.is_recent())] = true;
             Ok(Done::Removed)
         })?;
@@ -154,7 +154,7 @@ impl Mailbox {
         &self,
         work: &mut Work,
         uids: &[Uid],
-        mut act: impl FnMut(&Path, &Message, &[u8]) -> io::Result<Done>,
+        mut act: impl FnMut(Ours<'_>, &Path, &Message, &[u8]) -> io::Result<Done>,
     ) -> Result<(Vec<Uid>, Option<io::Error>)> {
         let folder = self.folder()?;
         let now = self.context.clock.instant();
@@ -162,14 +162,14 @@ impl Mailbox {
         pending.sort_unstable();
         pending.dedup();
         let mut changed = Vec::new();
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
             let (mut outcomes, mut moved_away, mut error) = (Vec::new(), Vec::new(), None);
             let files = self.files(&pending);
             'all: for some in files.chunks(RENAMES_AT_ONCE) {
                 let mut folders = lock(&self.folders);
-                let end = folders.change(&folder, now, || {
+                let end = folders.change(&folder, now, |ours| {
                     for (message, name) in some {
-                        match act(&folder, message, name) {
+                        match act(ours, &folder, message, name) {
                             Ok(done) => outcomes.push((message.uid, done)),
                             Err(e) if e.kind() == io::ErrorKind::NotFound => moved_away.push(message.uid),
                             Err(e) => return Some(e),
@@ -186,7 +186,7 @@ impl Mailbox {
             if moved_away.is_empty() || error.is_some() {
                 return Ok((changed, error));
             }
-            self.rescan(work)?;
+            self.look_again(work, tries)?;
             pending = moved_away;
         }
         lock(&self.folders).forget();
@@ -201,14 +201,14 @@ impl Mailbox {
     }
 
     /// Writes down and shows what was done; returns the UIDs of what has changed.
-    fn show_done(&self, work: &mut Work, outcomes: Vec<(Uid, Done)>) -> Vec<Uid> {
+    pub(super) fn show_done(&self, work: &mut Work, outcomes: Vec<(Uid, Done)>) -> Vec<Uid> {
         let (mut records, mut flags_changed) = (Records::default(), false);
         let shown = self.shown();
         let modseq = self.next_modseq(&shown);
         for (uid, done) in &outcomes {
             let Some(place) = shown.table.find(*uid) else { continue };
             match done {
-                Done::Renamed(name) => {
+                Done::Renamed { name, .. } => {
                     let flags = file_name::flags(name);
                     if flags != shown.table.get(place).message.flags {
                         records.changed(*uid, flags, modseq);
@@ -226,14 +226,14 @@ impl Mailbox {
         for (uid, done) in outcomes {
             let Some(place) = shown.table.find(uid) else { continue };
             match done {
-                Done::Renamed(name) => {
+                Done::Renamed { name, recent } => {
                     let flags = file_name::flags(&name);
                     shown.table.change(place, |message| {
                         if flags != message.flags {
                             message.modseq = modseq;
                         }
                         message.flags = flags;
-                        message.set_recent(false);
+                        message.set_recent(recent);
                     });
                     shown.table.rename(place, &name);
                     changed.push(uid);
@@ -275,13 +275,16 @@ impl Mailbox {
     }
 }
 
-/// Where the file of a message is.
-pub(super) fn file(folder: &Path, message: &Message, name: &[u8]) -> std::path::PathBuf {
-    file_in(folder, if message.is_recent() { "new" } else { "cur" }, name)
+/// Gives a message another name in `cur/`.
+fn rename(ours: Ours<'_>, folder: &Path, message: &Message, name: &[u8], renamed: FileName) -> io::Result<Done> {
+    let (from, to) = (Sub::of(message.is_recent()), Sub::Cur);
+    ours.rename((from, name), (to, &renamed), || {
+        fsio::rename(&from.file(folder, name), &to.file(folder, &renamed))
+    })?;
+    Ok(Done::Renamed { name: renamed, recent: false })
 }
 
-/// A file in `new/`, `cur/` or `tmp/`.
-pub(super) fn file_in(folder: &Path, sub: &str, name: &[u8]) -> std::path::PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    folder.join(sub).join(std::ffi::OsStr::from_bytes(name))
+/// Where the file of a message is.
+pub(super) fn file(folder: &Path, message: &Message, name: &[u8]) -> std::path::PathBuf {
+    Sub::of(message.is_recent()).file(folder, name)
 }

@@ -25,6 +25,7 @@ use super::error::StoreError;
 use super::file_name;
 use super::journal::Boot;
 use super::mailbox::Mailbox;
+use super::watch::Watcher;
 
 /// Shared by all of one store.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct Context {
     pub(super) state: Option<PathBuf>,
     /// Which start of the machine this is, where that can be told.
     pub(super) boot: Option<Boot>,
+    /// Tells of what other programs do.
+    pub(super) watcher: Option<Arc<Watcher>>,
     /// Folder syncs under way.
     pub(super) syncs: FolderSyncs,
     /// The mailboxes that are in memory, by their folder.
@@ -52,6 +55,7 @@ impl Context {
             clock,
             state,
             boot: boot(),
+            watcher: Watcher::new(),
             host: file_name::host(),
             syncs: FolderSyncs::default(),
             live: Mutex::default(),
@@ -65,7 +69,7 @@ impl Context {
     }
 
     /// The mailbox of this folder: the one in memory, or what `make` makes, which then is in memory.
-    pub(super) fn live_or(&self, folder: &Path, make: impl FnOnce() -> Mailbox) -> Arc<Mailbox> {
+    pub(super) fn live_or(&self, folder: &Path, make: impl FnOnce(Weak<Mailbox>) -> Mailbox) -> Arc<Mailbox> {
         let mut live = lock(&self.live);
         if let Some(mailbox) = live.get(folder).and_then(Weak::upgrade) {
             return mailbox;
@@ -73,7 +77,7 @@ impl Context {
         if live.len() >= 2 * MAILBOXES_KEPT {
             live.retain(|_, mailbox| mailbox.strong_count() > 0);
         }
-        let mailbox = Arc::new(make());
+        let mailbox = Arc::new_cyclic(|me| make(me.clone()));
         live.insert(folder.to_owned(), Arc::downgrade(&mailbox));
         mailbox
     }

@@ -27,6 +27,8 @@ use super::file_name;
 use super::folder::Arrival;
 use super::mailbox::Mailbox;
 use super::transfer::seconds;
+use super::watch::Kind;
+use super::watch::Sub;
 
 /// A message for local inboxes.
 #[derive(Debug, Clone)]
@@ -224,7 +226,8 @@ impl Mailbox {
         put: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
         let mut folders = lock(&self.folders);
-        folders.change(folder, self.context.clock.instant(), put)?;
+        let step = (Sub::New, Kind::Appears, name.as_bytes());
+        folders.change(folder, self.context.clock.instant(), |ours| ours.run(&[step], put))?;
         folders.arrivals.push(Arrival { name: name.as_bytes().into(), recent: true, date: Some(seconds(received)) });
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! Looking at the folders of one mailbox: who is there, and did anybody change them behind our back.
 //!
-//! A folder's time stamp tells of every change of its names, foreign or ours. Ours must not cost a scan each, so after
-//! a change of our own the new stamp is taken as seen, provided that the stamp before it was the one we knew. Two
-//! windows remain, and both are closed by looking again later:
+//! While a mailbox is in memory the kernel tells of every change of names (`watch.rs`), and ours are matched off. Where
+//! it does not (another system, too many watches, a network file system), time stamps do: a folder's stamp tells of
+//! every change of its names, foreign or ours. Ours must not cost a scan each, so after a change of our own the new
+//! stamp is taken as seen, provided that the stamp before it was the one we knew. Two windows remain then, and both are
+//! closed by looking again later:
 //!
 //! - A foreign change in the same tick of the kernel's clock as a look: a folder younger than
 //!   [`FOLDER_YOUNG`] when it was read is read again at the next look.
@@ -22,6 +24,11 @@ use crate::mail::limits::FOLDER_YOUNG;
 
 use super::file_name;
 use super::file_name::FileName;
+use super::watch::ForeignChange;
+use super::watch::Kind;
+use super::watch::Step;
+use super::watch::Sub;
+use super::watch::Watched;
 
 /// What tells whether a folder or file is the one we saw, unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,9 +108,19 @@ pub(super) struct Arrival {
     pub(super) date: Option<i64>,
 }
 
+impl Arrival {
+    /// The folder in which it lies.
+    pub(super) fn sub(&self) -> Sub {
+        Sub::of(self.recent)
+    }
+}
+
 /// What we know of `new/` and `cur/`.
 #[derive(Debug, Default)]
 pub(super) struct Folders {
+    watched: Option<Watched>,
+    /// Foreign changes that were seen and not yet looked after.
+    foreign: Vec<ForeignChange>,
     new: Option<Stamp>,
     cur: Option<Stamp>,
     young: bool,
@@ -114,11 +131,40 @@ pub(super) struct Folders {
     pub(super) arrivals: Vec<Arrival>,
 }
 
+/// Does operations of our own, so that their events are known as ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ours<'a>(Option<&'a Watched>);
+
+impl Ours<'_> {
+    /// An operation that makes or removes these names, all or none.
+    pub(super) fn run<T>(self, steps: &[Step<'_>], operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match self.0 {
+            Some(watched) => watched.ours(steps, operation),
+            None => operation(),
+        }
+    }
+
+    /// A rename from one name to another one.
+    pub(super) fn rename<T>(
+        self,
+        from: (Sub, &[u8]),
+        to: (Sub, &[u8]),
+        operation: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        if from == to {
+            return operation();
+        }
+        self.run(&[(from.0, Kind::Vanishes, from.1), (to.0, Kind::Appears, to.1)], operation)
+    }
+}
+
 /// What a look at the folders says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Look {
     /// All as we know it.
     Same,
+    /// Other programs touched these names, and no others.
+    Touched(Vec<ForeignChange>),
     /// Read them.
     Changed,
     /// These are other folders than those we knew.
@@ -126,24 +172,48 @@ pub(super) enum Look {
 }
 
 impl Folders {
+    /// From now on the kernel tells of changes.
+    pub(super) fn watch(&mut self, watched: Option<Watched>) {
+        self.watched = watched;
+    }
+
     /// Compares with what is there.
-    pub(super) fn look(&self, folder: &Path, now: Instant) -> io::Result<Look> {
+    pub(super) fn look(&mut self, folder: &Path, now: Instant) -> io::Result<Look> {
         let (new, cur) = (Stamp::of_folder(&folder.join("new"))?, Stamp::of_folder(&folder.join("cur"))?);
         let (Some(known_new), Some(known_cur)) = (self.new, self.cur) else { return Ok(Look::Changed) };
         if !known_new.same_folder(&new) || !known_cur.same_folder(&cur) {
             return Ok(Look::Replaced);
         }
-        let audit = self.changed_by_us.is_some_and(|changed| {
-            now.saturating_duration_since(changed) > FOLDER_YOUNG
-                && self.scanned.is_none_or(|scanned| now.saturating_duration_since(scanned) > FOLDER_AUDIT)
-        });
-        let same = known_new == new && known_cur == cur && !self.young && !self.must_scan && !audit;
-        Ok(if same { Look::Same } else { Look::Changed })
+        let same = (known_new, known_cur) == (new, cur);
+        let Some(watched) = &self.watched else {
+            let audit = self.changed_by_us.is_some_and(|changed| {
+                now.saturating_duration_since(changed) > FOLDER_YOUNG
+                    && self.scanned.is_none_or(|scanned| now.saturating_duration_since(scanned) > FOLDER_AUDIT)
+            });
+            return Ok(if same && !self.young && !self.must_scan && !audit { Look::Same } else { Look::Changed });
+        };
+        let seen = watched.take();
+        if seen.replaced {
+            return Ok(Look::Replaced);
+        }
+        self.foreign.extend(seen.names);
+        // A stamp that changed without an event: somebody whom this kernel does not see.
+        if self.must_scan || seen.must_scan || (!same && !seen.any && self.foreign.is_empty()) {
+            return Ok(Look::Changed);
+        }
+        (self.new, self.cur) = (Some(new), Some(cur));
+        Ok(if self.foreign.is_empty() { Look::Same } else { Look::Touched(std::mem::take(&mut self.foreign)) })
     }
 
     /// Notes the stamps before a scan.
     pub(super) fn scan_begins(&mut self, folder: &Path, now: Instant, since_epoch: Duration) -> io::Result<()> {
         let (new, cur) = (Stamp::of_folder(&folder.join("new"))?, Stamp::of_folder(&folder.join("cur"))?);
+        // The scan sees what happened until now. What happens to the folders themselves, the next look does.
+        let replaced = self.watched.as_ref().is_some_and(|watched| watched.take().replaced);
+        if replaced {
+            self.watched = None;
+        }
+        self.foreign.clear();
         let young = new.is_young(since_epoch) || cur.is_young(since_epoch);
         // Young because of us: the audit looks after it, or a busy mailbox would be read at every look.
         let ours = self.changed_by_us.is_some() && self.new == Some(new) && self.cur == Some(cur);
@@ -162,25 +232,52 @@ impl Folders {
         let now = |sub| Stamp::of_folder(&folder.join(sub)).ok();
         let same = self.arrivals.is_empty() && now("new") == Some(new) && now("cur") == Some(cur);
         if same {
-            *self = Self { new: Some(new), cur: Some(cur), ..Self::default() };
+            let watched = self.watched.take();
+            *self = Self { new: Some(new), cur: Some(cur), watched, ..Self::default() };
         }
         same
     }
 
-    /// The stamps of the folders as they are known, and whether folders that have them are so for sure.
-    pub(super) fn settled(&self, folder: &Path, since_epoch: Duration) -> (Option<(Stamp, Stamp)>, bool) {
+    /// The stamps of the folders, and whether folders that have them are for sure as we know them.
+    pub(super) fn settled(&mut self, folder: &Path, since_epoch: Duration) -> (Option<(Stamp, Stamp)>, bool) {
         let now = |sub| Stamp::of_folder(&folder.join(sub)).ok();
         let (Some(new), Some(cur)) = (now("new"), now("cur")) else { return (None, false) };
-        let known = self.new == Some(new) && self.cur == Some(cur) && !self.must_scan && !self.young;
-        let audited = self.changed_by_us.is_none();
+        let known = match &self.watched {
+            // Whatever happened before the stamps were looked at is among what is seen now.
+            Some(watched) => {
+                let seen = watched.take();
+                self.foreign.extend(seen.names);
+                self.must_scan |= seen.must_scan || seen.replaced;
+                let same = (self.new, self.cur) == (Some(new), Some(cur)) || seen.any;
+                same && self.foreign.is_empty()
+            }
+            None => {
+                let audited = self.changed_by_us.is_none();
+                self.new == Some(new) && self.cur == Some(cur) && !self.young && audited
+            }
+        };
         let old = !new.is_young(since_epoch) && !cur.is_young(since_epoch);
-        (Some((new, cur)), known && audited && old && self.arrivals.is_empty())
+        (Some((new, cur)), known && old && !self.must_scan && self.arrivals.is_empty())
     }
 
     /// Whether `cur/` is as it was when the scan began. Only what runs beside a scan may make it otherwise, and we
     /// do nothing in `cur/` then.
     pub(super) fn cur_is_unchanged(&self, folder: &Path) -> bool {
         Stamp::of_folder(&folder.join("cur")).is_ok_and(|cur| self.cur == Some(cur))
+    }
+
+    /// After a scan: adds to what it found the files that other programs gave other names meanwhile, which it may have
+    /// missed. The next look looks after all of them.
+    pub(super) fn scan_ends(&mut self, folder: &Path, found: &mut Found) {
+        let Some(watched) = &self.watched else { return };
+        let seen = watched.take();
+        self.must_scan |= seen.must_scan || seen.replaced;
+        for change in seen.names.iter().filter(|change| change.kind == Kind::Appears) {
+            if fsio::is_regular(&change.sub.file(folder, &change.name)) && file_name::is_message(&change.name) {
+                found.push(&change.name, change.sub == Sub::New);
+            }
+        }
+        self.foreign.extend(seen.names);
     }
 
     /// The next look shall be a scan.
@@ -199,10 +296,13 @@ impl Folders {
     }
 
     /// Does a change of our own.
-    pub(super) fn change<T>(&mut self, folder: &Path, now: Instant, change: impl FnOnce() -> T) -> T {
+    pub(super) fn change<T>(&mut self, folder: &Path, now: Instant, change: impl FnOnce(Ours<'_>) -> T) -> T {
+        if self.watched.is_some() {
+            return change(Ours(self.watched.as_ref()));
+        }
         let (new_path, cur_path) = (folder.join("new"), folder.join("cur"));
         let before = (Stamp::of_folder(&new_path).ok(), Stamp::of_folder(&cur_path).ok());
-        let result = change();
+        let result = change(Ours(None));
         if self.new.is_some() && self.new == before.0 {
             self.new = Stamp::of_folder(&new_path).ok();
         }

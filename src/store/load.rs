@@ -85,12 +85,27 @@ impl Mailbox {
         let look = lock(&self.folders).look(&folder, self.context.clock.instant());
         match look.map_err(missing_is_no_mailbox)? {
             Look::Same => self.publish(work),
+            Look::Touched(changes) => self.look_after(work, &folder, &changes),
             Look::Changed => self.rescan(work),
             Look::Replaced => {
                 tracing::info!(folder = %folder.display(), "the Maildir was replaced: read again");
                 self.load(work)
             }
         }
+    }
+
+    /// Asks the kernel to tell of changes.
+    fn watch(&self, folder: &Path) {
+        let Some(watcher) = &self.context.watcher else { return };
+        let me = self.me.clone();
+        let wake = move || {
+            if let Some(mailbox) = me.upgrade() {
+                mailbox.touched.store(true, Ordering::Release);
+                mailbox.publish_soon();
+            }
+        };
+        let watched = watcher.watch(folder, Box::new(wake));
+        lock(&self.folders).watch(watched);
     }
 
     /// Shows deliveries on a blocking thread of its own, one at a time for all deliveries that wait.
@@ -106,7 +121,8 @@ impl Mailbox {
             // Before the arrivals are taken: who comes later starts another.
             self.publishing.store(false, Ordering::Release);
             let mut work = self.work();
-            let known = work.list.is_some() && !lock(&self.folders).is_stale();
+            let touched = self.touched.swap(false, Ordering::AcqRel);
+            let known = work.list.is_some() && !touched && !lock(&self.folders).is_stale();
             let shown = if known { self.publish(&mut work) } else { self.look(&mut work) };
             if let Err(error) = shown {
                 tracing::warn!(mailbox = %self.name(), ?error, "new messages cannot be shown yet");
@@ -116,7 +132,7 @@ impl Mailbox {
 
     /// Gives UIDs to the deliveries since the last look, and shows them. Where the disk is full they wait, and what
     /// is there already is served.
-    fn publish(&self, work: &mut Work) -> Result<()> {
+    pub(super) fn publish(&self, work: &mut Work) -> Result<()> {
         let arrivals = std::mem::take(&mut lock(&self.folders).arrivals);
         self.publish_these(work, arrivals)
     }
@@ -212,6 +228,7 @@ impl Mailbox {
         // What was read before counts as what an index says.
         let before = work.list.take().map(|list| list.header.validity);
         lock(&self.folders).reset();
+        self.watch(&folder);
         remove_leftovers(&folder, self.context.clock.since_epoch());
         self.read_keywords(&folder, work)?;
         let mut known = if before.is_some() { None } else { self.read_derived(&folder, work) };
@@ -351,6 +368,11 @@ impl Mailbox {
         if touched > self.next_modseq_after(0) { touched.saturating_add(TICK_MICROS) } else { 0 }
     }
 
+    /// A file is not where it should be: somebody moved it. Looks where, and reads the folders if that did not help.
+    pub(super) fn look_again(&self, work: &mut Work, tries_before: u32) -> Result<()> {
+        if tries_before == 0 { self.look(work) } else { self.rescan(work) }
+    }
+
     /// Compares the folders with what is shown.
     pub(super) fn rescan(&self, work: &mut Work) -> Result<()> {
         let folder = self.folder()?;
@@ -401,9 +423,10 @@ impl Mailbox {
         folders.scan_begins(folder, clock.instant(), clock.since_epoch())?;
         folders.arrivals.clear();
         drop(folders);
-        let found = folder::scan(folder).inspect_err(|_| lock(&self.folders).reset())?;
-        // Who came since is kept for the next look, unless the scan saw it.
+        let mut found = folder::scan(folder).inspect_err(|_| lock(&self.folders).reset())?;
         let mut folders = lock(&self.folders);
+        folders.scan_ends(folder, &mut found);
+        // Who came since is kept for the next look, unless the scan saw it.
         if !folders.arrivals.is_empty() {
             folders.arrivals.retain(|arrival| !found.has(&arrival.name));
         }

@@ -19,6 +19,7 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
 use std::sync::RwLockWriteGuard;
+use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
@@ -51,6 +52,8 @@ use super::uidlist::Header;
 /// A mailbox in memory. All methods that are not `async` and not `_blocking` return at once.
 #[derive(Debug)]
 pub struct Mailbox {
+    /// Itself, for who wakes it.
+    pub(super) me: Weak<Self>,
     pub(super) context: Arc<Context>,
     pub(super) validities: Arc<Validities>,
     pub(super) place: Mutex<Place>,
@@ -59,6 +62,8 @@ pub struct Mailbox {
     shown: RwLock<Shown>,
     version: watch::Sender<u64>,
     pub(super) publishing: AtomicBool,
+    /// Another program did something since the last look.
+    pub(super) touched: AtomicBool,
     pub(super) flags_unsynced: AtomicBool,
 }
 
@@ -112,8 +117,15 @@ pub(super) struct Shown {
 
 impl Mailbox {
     /// A mailbox that was not read yet.
-    pub(super) fn new(context: Arc<Context>, validities: Arc<Validities>, name: MailboxName, folder: PathBuf) -> Self {
+    pub(super) fn new(
+        me: Weak<Self>,
+        context: Arc<Context>,
+        validities: Arc<Validities>,
+        name: MailboxName,
+        folder: PathBuf,
+    ) -> Self {
         Self {
+            me,
             context,
             validities,
             place: Mutex::new(Place { name, folder, gone: false }),
@@ -128,6 +140,7 @@ impl Mailbox {
             shown: RwLock::default(),
             version: watch::Sender::new(0),
             publishing: AtomicBool::new(false),
+            touched: AtomicBool::new(false),
             flags_unsynced: AtomicBool::new(false),
         }
     }

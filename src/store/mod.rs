@@ -41,6 +41,7 @@ mod expunged;
 mod file_name;
 mod folder;
 mod folder_name;
+mod foreign;
 mod index;
 mod journal;
 mod keywords;
@@ -55,7 +56,6 @@ mod subscriptions;
 mod table;
 mod transfer;
 mod uidlist;
-#[cfg_attr(not(test), expect(dead_code, reason = "the mailbox takes it up next"))]
 mod watch;
 
 use std::collections::HashMap;
@@ -140,8 +140,12 @@ impl Store {
         }
     }
 
-    /// Writes indexes when they are due, until the store is dropped.
+    /// Shows what other programs do to mailboxes that somebody waits at, and writes indexes when they are due, until
+    /// the store is dropped.
     pub async fn tend(self: Arc<Self>) {
+        if let Some(watcher) = &self.context.watcher {
+            tokio::spawn(Arc::clone(watcher).run());
+        }
         let store = Arc::downgrade(&self);
         drop(self);
         loop {

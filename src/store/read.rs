@@ -37,7 +37,7 @@ impl Mailbox {
     /// # Errors
     /// As there.
     pub fn open_message_blocking(&self, uid: Uid) -> Result<File> {
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
             let (message, name) = self.files(&[uid]).pop().ok_or(StoreError::MessageGone)?;
             let folder = self.folder().map_err(|_| StoreError::MessageGone)?;
             match fsio::open_regular(&file(&folder, &message, &name)) {
@@ -49,7 +49,7 @@ impl Mailbox {
             let mut work = self.work();
             let same = self.files(&[uid]).pop().is_some_and(|(_, now)| now == name);
             if same {
-                self.rescan(&mut work).map_err(|_| StoreError::MessageGone)?;
+                self.look_again(&mut work, tries).map_err(|_| StoreError::MessageGone)?;
             }
         }
         Err(StoreError::MessageGone)

@@ -17,7 +17,6 @@ use crate::mail::ids::Uid;
 use crate::mail::limits::RENAMES_AT_ONCE;
 
 use super::change::file;
-use super::change::file_in;
 use super::context::lock;
 use super::error::Result;
 use super::error::StoreError;
@@ -28,6 +27,7 @@ use super::mailbox::Mailbox;
 use super::mailbox::Work;
 use super::snapshot::Copied;
 use super::snapshot::Message;
+use super::watch::Kind;
 
 /// Another program may rename a file between our look and our copy; so often we look again.
 const TRIES: u32 = 3;
@@ -88,12 +88,12 @@ impl Mailbox {
         let mut uids = uids.to_vec();
         uids.sort_unstable();
         uids.dedup();
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
             let files = self.files(&uids);
             let keywords = std::sync::Arc::clone(&self.shown().keywords);
             match to.receive(&self.folder()?, &files, &keywords) {
                 // Whoever keeps the source changed it: the names are looked up again.
-                Err(StoreError::MessageGone) => self.rescan(&mut self.work())?,
+                Err(StoreError::MessageGone) => self.look_again(&mut self.work(), tries)?,
                 Err(error) => return Err(error),
                 Ok((new, validity)) => {
                     let pairs = files.iter().map(|(message, _)| message.uid).zip(new).collect();
@@ -169,9 +169,11 @@ impl Mailbox {
         let mut failed = None;
         while failed.is_none() && placed < arrivals.len() {
             let end = arrivals.len().min(placed + RENAMES_AT_ONCE);
-            failed = lock(&self.folders).change(&folder, now, || {
+            failed = lock(&self.folders).change(&folder, now, |ours| {
                 while placed < end {
-                    if let Err(error) = put(placed, &path(&folder, &arrivals[placed])) {
+                    let arrival = &arrivals[placed];
+                    let step = (arrival.sub(), Kind::Appears, &*arrival.name);
+                    if let Err(error) = ours.run(&[step], || put(placed, &path(&folder, arrival))) {
                         return Some(error);
                     }
                     placed += 1;
@@ -202,9 +204,10 @@ impl Mailbox {
 
     fn take_back(&self, folder: &Path, arrivals: &[Arrival]) {
         let now = self.context.clock.instant();
-        lock(&self.folders).change(folder, now, || {
+        lock(&self.folders).change(folder, now, |ours| {
             for arrival in arrivals {
-                if let Err(error) = fsio::remove_if_there(&path(folder, arrival)) {
+                let step = (arrival.sub(), Kind::Vanishes, &*arrival.name);
+                if let Err(error) = ours.run(&[step], || fsio::remove_if_there(&path(folder, arrival))) {
                     tracing::warn!(folder = %folder.display(), %error, "a copy that was given up stays");
                 }
             }
@@ -213,7 +216,7 @@ impl Mailbox {
 }
 
 fn path(folder: &Path, arrival: &Arrival) -> PathBuf {
-    file_in(folder, if arrival.recent { "new" } else { "cur" }, &arrival.name)
+    arrival.sub().file(folder, &arrival.name)
 }
 
 /// Copies the bytes and the date of a message by way of `tmp/`.

@@ -36,10 +36,13 @@
 //! mailboxes, and none is taken inside.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -66,6 +69,26 @@ pub(super) enum Sub {
     New,
     /// `cur/`.
     Cur,
+}
+
+impl Sub {
+    /// `new/` for messages that no session has claimed.
+    pub(super) fn of(recent: bool) -> Self {
+        if recent { Self::New } else { Self::Cur }
+    }
+
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Cur => "cur",
+        }
+    }
+
+    /// A file in it.
+    pub(super) fn file(self, folder: &Path, name: &[u8]) -> PathBuf {
+        folder.join(self.name()).join(OsStr::from_bytes(name))
+    }
 }
 
 /// What happens to a name in a folder. A rename is both, under the old name and the new.
@@ -344,17 +367,20 @@ impl Watched {
 
     /// Says that an operation of ours is about to do this. Exactly one of [`Watched::done`] and [`Watched::unexpect`]
     /// follows, with the same arguments.
-    pub(super) fn expect(&self, sub: Sub, kind: Kind, name: &[u8]) {
+    #[cfg(test)]
+    fn expect(&self, sub: Sub, kind: Kind, name: &[u8]) {
         self.expect_all(&[(sub, kind, name)]);
     }
 
     /// The operation was done: if its event is not there by the next reading, it never comes.
-    pub(super) fn done(&self, sub: Sub, kind: Kind, name: &[u8]) {
+    #[cfg(test)]
+    fn done(&self, sub: Sub, kind: Kind, name: &[u8]) {
         self.watcher.with_table(|table| table.done(self.id, (sub, kind, name)));
     }
 
     /// The operation failed and changed nothing: if its event was seen already, it was another program's.
-    pub(super) fn unexpect(&self, sub: Sub, kind: Kind, name: &[u8]) {
+    #[cfg(test)]
+    fn unexpect(&self, sub: Sub, kind: Kind, name: &[u8]) {
         self.watcher.with_table(|table| table.unexpect(self.id, (sub, kind, name)));
     }
 
