@@ -418,6 +418,7 @@ impl Mailbox {
 
     /// The files of both folders. Deliveries that were waiting for a UID are among them.
     fn scan(&self, folder: &Path) -> io::Result<Found> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
         let clock = &self.context.clock;
         let mut folders = lock(&self.folders);
         folders.scan_begins(folder, clock.instant(), clock.since_epoch())?;

@@ -21,6 +21,8 @@ use std::sync::RwLockReadGuard;
 use std::sync::RwLockWriteGuard;
 use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use tokio::sync::watch;
@@ -64,6 +66,7 @@ pub struct Mailbox {
     pub(super) publishing: AtomicBool,
     /// Another program did something since the last look.
     pub(super) touched: AtomicBool,
+    pub(super) scans: AtomicU64,
     pub(super) flags_unsynced: AtomicBool,
 }
 
@@ -141,6 +144,7 @@ impl Mailbox {
             version: watch::Sender::new(0),
             publishing: AtomicBool::new(false),
             touched: AtomicBool::new(false),
+            scans: AtomicU64::new(0),
             flags_unsynced: AtomicBool::new(false),
         }
     }
@@ -193,6 +197,12 @@ impl Mailbox {
     #[must_use]
     pub fn vanished_since(&self, modseq: u64) -> Vanished {
         self.shown().expunged.since(modseq)
+    }
+
+    /// How often its folders were read as a whole since it is in memory: seldom, or something is wrong.
+    #[must_use]
+    pub fn scans(&self) -> u64 {
+        self.scans.load(Ordering::Relaxed)
     }
 
     /// The messages that no session was told of, which are `\Recent` for the caller and nobody else after this. They

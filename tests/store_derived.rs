@@ -1,0 +1,330 @@
+//! What is derived from a Maildir and lies in the state folder: believed where it holds, made anew where it does not,
+//! and never in anybody's way. And what other programs do to a mailbox while it is open.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use facteur::clock::Clock;
+use facteur::mail::flags::Flags;
+use facteur::mail::flags::SystemFlag;
+use facteur::mail::ids::Uid;
+use facteur::mail::mailbox::MailboxName;
+use facteur::store::FlagChange;
+use facteur::store::FlagOp;
+use facteur::store::Mailbox;
+use facteur::store::Snapshot;
+use facteur::store::Store;
+use facteur::store::Vanished;
+
+struct World {
+    runtime: tokio::runtime::Runtime,
+    root: tempfile::TempDir,
+    clock: Clock,
+    store: Arc<Store>,
+}
+
+impl World {
+    /// A Maildir with so many messages, of a time long ago.
+    fn new(messages: u32) -> Self {
+        let root = tempfile::tempdir().expect("temporary folder");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let clock = Clock::by_hand(SystemTime::now());
+        let store = Store::with_state(clock.clone(), &root.path().join("state"));
+        let world = Self { runtime, root, clock, store };
+        drop(world.inbox());
+        for n in 0..messages {
+            let flags = ["", "S", "FS", "RS", "ST"][n as usize % 5];
+            std::fs::write(world.cur().join(format!("18000{n:05}.M1P1.host,S=19,W=22:2,{flags}")), TEXT).expect("written");
+        }
+        world.settle();
+        world
+    }
+
+    fn maildir(&self) -> PathBuf {
+        self.root.path().join("alice")
+    }
+
+    fn cur(&self) -> PathBuf {
+        self.maildir().join("cur")
+    }
+
+    fn inbox(&self) -> Arc<Mailbox> {
+        self.runtime.block_on(async {
+            let account = self.store.account(&self.maildir()).await.expect("made");
+            account.mailbox(&MailboxName::inbox()).await.expect("there")
+        })
+    }
+
+    /// The folders were not touched for a while, as far as anybody can tell.
+    fn settle(&self) {
+        self.clock.advance(Duration::from_secs(3600));
+    }
+
+    /// The server ends, properly or not, and starts again.
+    fn restart(&mut self, properly: bool) {
+        if properly {
+            self.store.close();
+        }
+        self.store = Store::with_state(self.clock.clone(), &self.root.path().join("state"));
+    }
+
+    fn index(&self) -> PathBuf {
+        let folders = std::fs::read_dir(self.root.path().join("state/mailboxes")).expect("listed");
+        let mut found = folders.map(|folder| folder.expect("entry").path().join("index")).filter(|index| index.exists());
+        found.next().expect("an index")
+    }
+
+    fn flag(&self, inbox: &Arc<Mailbox>, uid: u32, op: FlagOp, flag: SystemFlag) -> Arc<Snapshot> {
+        let change = FlagChange { op, system: Flags::NONE.with(flag), keywords: Vec::new() };
+        self.runtime.block_on(inbox.store(&[self::uid(uid)], change)).expect("stored")
+    }
+}
+
+const TEXT: &str = "Subject: few\n\ntext\n";
+
+fn uid(n: u32) -> Uid {
+    Uid::new(n).expect("not zero")
+}
+
+/// UID, flags, mod-sequence.
+fn shown(snapshot: &Snapshot) -> Vec<(u32, Flags, u64)> {
+    snapshot.messages.iter().map(|m| (m.uid.get(), m.flags, m.modseq)).collect()
+}
+
+/// UID and flags.
+fn uids(snapshot: &Snapshot) -> Vec<(u32, Flags)> {
+    snapshot.messages.iter().map(|m| (m.uid.get(), m.flags)).collect()
+}
+
+#[test]
+fn an_index_that_holds_is_all_that_is_read() {
+    let mut world = World::new(600);
+    let before = world.inbox().snapshot();
+    world.settle();
+    world.restart(true);
+    let inbox = world.inbox();
+    assert_eq!((shown(&inbox.snapshot()), inbox.scans()), (shown(&before), 0));
+    assert_eq!((inbox.snapshot().next, inbox.snapshot().validity), (before.next, before.validity));
+    // What came since is found, and nothing else changes.
+    drop(inbox);
+    world.restart(true);
+    std::fs::write(world.maildir().join("new/1900000000.P1.other"), TEXT).expect("written");
+    let inbox = world.inbox();
+    assert_eq!(shown(&inbox.snapshot())[..600], shown(&before)[..]);
+    assert_eq!((inbox.snapshot().messages.len(), inbox.scans()), (601, 1));
+}
+
+#[test]
+fn flags_and_expunges_after_the_index_survive_a_kill() {
+    let mut world = World::new(300);
+    let inbox = world.inbox();
+    let first = inbox.snapshot().highest_modseq;
+    world.store.close();
+    world.flag(&inbox, 7, FlagOp::Add, SystemFlag::Answered);
+    // There and back: the file has its old name again, and only the journal knows.
+    world.flag(&inbox, 8, FlagOp::Add, SystemFlag::Flagged);
+    let second = world.flag(&inbox, 8, FlagOp::Remove, SystemFlag::Flagged);
+    world.runtime.block_on(inbox.expunge(&[uid(9), uid(10), uid(12)])).expect("expunged");
+    let before = inbox.snapshot();
+    drop(inbox);
+    world.restart(false);
+    let inbox = world.inbox();
+    assert_eq!(shown(&inbox.snapshot()), shown(&before));
+    assert_eq!(inbox.snapshot().find(uid(8)).map(|m| m.modseq), second.find(uid(8)).map(|m| m.modseq));
+    let gone = |runs: &[(u32, u32)]| Vanished::These(runs.iter().map(|(a, b)| (uid(*a), uid(*b))).collect());
+    assert_eq!(inbox.vanished_since(first), gone(&[(9, 10), (12, 12)]));
+    assert_eq!(inbox.vanished_since(before.highest_modseq), gone(&[]));
+}
+
+#[test]
+fn after_a_power_cut_all_that_may_have_been_shown_is_old() {
+    let mut world = World::new(20);
+    let inbox = world.inbox();
+    world.store.close();
+    let shown_once = world.flag(&inbox, 7, FlagOp::Add, SystemFlag::Answered).highest_modseq;
+    let names = std::fs::read_dir(world.cur()).expect("listed").map(|e| e.expect("entry").path());
+    let renamed = names.into_iter().find(|p| p.to_string_lossy().ends_with(":2,RS") && p.to_string_lossy().contains("00006"));
+    // The rename was not synced: the old name is back. The journal was, and begun before the machine started.
+    let renamed = renamed.expect("the file of message 7");
+    let old = PathBuf::from(renamed.to_string_lossy().replace(":2,RS", ":2,S"));
+    drop(inbox);
+    std::fs::rename(&renamed, &old).expect("renamed");
+    let journal = world.index().with_file_name("journal");
+    let mut octets = std::fs::read(&journal).expect("a journal");
+    let another_start = &mut octets[16..48];
+    another_start[16] ^= 1;
+    let checksum = !crc32fast::hash(&another_start[8..]);
+    another_start[4..8].copy_from_slice(&checksum.to_le_bytes());
+    world.clock.advance(Duration::from_millis(1));
+    for left in [octets.as_slice(), b""] {
+        std::fs::write(&journal, left).expect("written");
+        world.restart(false);
+        let inbox = world.inbox();
+        assert!(inbox.snapshot().messages.iter().all(|m| m.modseq > shown_once));
+        assert_eq!(inbox.vanished_since(shown_once), Vanished::Unknown);
+        assert!(inbox.snapshot().find(uid(7)).is_some_and(|m| m.flags == Flags::of_letters(b"S")));
+    }
+}
+
+#[test]
+fn damage_to_the_index_costs_nothing_but_time() {
+    let mut world = World::new(100);
+    let before = uids(&world.inbox().snapshot());
+    world.settle();
+    world.restart(true);
+    let path = world.index();
+    let whole = std::fs::read(&path).expect("read");
+    let cuts = (0..whole.len()).step_by(64).map(|cut| whole[..cut].to_vec());
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let flips = (0..flips()).map(|_| {
+        // xorshift: the same flips each time.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let mut damaged = whole.clone();
+        let bit = usize::try_from(state).expect("64 bits") % (damaged.len() * 8);
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        damaged
+    });
+    for damaged in cuts.chain(flips.collect::<Vec<_>>()) {
+        std::fs::write(&path, damaged).expect("written");
+        world.restart(false);
+        assert_eq!(uids(&world.inbox().snapshot()), before);
+    }
+    std::fs::remove_file(&path).expect("removed");
+    world.restart(false);
+    assert_eq!(uids(&world.inbox().snapshot()), before);
+}
+
+/// Random bits to flip: 10,000 of them by hand, with FACTEUR_FLIPS.
+fn flips() -> usize {
+    std::env::var("FACTEUR_FLIPS").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
+}
+
+#[test]
+fn the_index_of_another_mailbox_is_not_believed() {
+    let (mut one, two) = (World::new(50), World::new(70));
+    let before = uids(&one.inbox().snapshot());
+    drop(two.inbox());
+    one.settle();
+    one.restart(true);
+    two.store.close();
+    std::fs::copy(two.index(), one.index()).expect("copied");
+    one.restart(false);
+    assert_eq!(uids(&one.inbox().snapshot()), before);
+    // The mailbox goes on with a new one.
+    one.settle();
+    one.restart(true);
+    one.restart(false);
+    let inbox = one.inbox();
+    assert_eq!((uids(&inbox.snapshot()), inbox.scans()), (before, 0));
+}
+
+#[test]
+fn without_room_for_derived_files_mail_is_served() {
+    let mut world = World::new(50);
+    let before = uids(&world.inbox().snapshot());
+    world.restart(true);
+    let state = world.root.path().join("state");
+    std::fs::remove_dir_all(&state).expect("removed");
+    std::fs::write(&state, b"not a folder").expect("written");
+    world.restart(true);
+    let inbox = world.inbox();
+    assert_eq!(uids(&inbox.snapshot()), before);
+    let after = world.flag(&inbox, 3, FlagOp::Add, SystemFlag::Draft);
+    assert!(after.find(uid(3)).is_some_and(|m| m.flags.has(SystemFlag::Draft)));
+    world.restart(true);
+    assert_eq!(uids(&world.inbox().snapshot()), uids(&after));
+}
+
+#[test]
+fn store_and_renames_of_others_interleaved() {
+    let world = World::new(200);
+    let inbox = world.inbox();
+    let (scans, mut model) = (inbox.scans(), BTreeMap::new());
+    for message in inbox.snapshot().messages.iter() {
+        model.insert(message.uid.get(), message.flags);
+    }
+    let name_of = |n: u32| format!("18000{:05}.M1P1.host,S=19,W=22", n - 1);
+    let rounds = 10_000_u32;
+    for round in 0..rounds {
+        // Ours and theirs, on neighbours and now and then on the same message.
+        let (ours, theirs) = (1 + round * 7 % 200, 1 + (round * 7 + round % 3) % 200);
+        let op = if round % 2 == 0 { FlagOp::Add } else { FlagOp::Remove };
+        let flag = SystemFlag::ALL[round as usize % 5];
+        let flags = &mut model.get_mut(&ours).expect("there");
+        **flags = if op == FlagOp::Add { flags.with(flag) } else { flags.without(Flags::NONE.with(flag)) };
+        world.flag(&inbox, ours, op, flag);
+        let old = model[&theirs];
+        let new = Flags::of_letters([&b"F"[..], b"S", b"RS", b""][round as usize / 3 % 4]);
+        let path = |flags: Flags| world.cur().join(format!("{}:2,{}", name_of(theirs), flags.letters("")));
+        std::fs::rename(path(old), path(new)).expect("where we left it");
+        model.insert(theirs, new);
+        if round % 10 == 0 {
+            let snapshot = world.runtime.block_on(inbox.refresh()).expect("read");
+            assert_eq!(uids(&snapshot), model.iter().map(|(n, f)| (*n, *f)).collect::<Vec<_>>(), "round {round}");
+        }
+    }
+    let snapshot = world.runtime.block_on(inbox.refresh()).expect("read");
+    assert_eq!(uids(&snapshot), model.into_iter().collect::<Vec<_>>());
+    assert_eq!(inbox.scans() - scans, 0, "folders read in {rounds} STOREs");
+}
+
+#[test]
+fn what_is_no_message_is_passed_over_and_nothing_outside_is_read() {
+    let world = World::new(3);
+    drop(world.inbox());
+    let (cur, new) = (world.cur(), world.maildir().join("new"));
+    let secret = world.root.path().join("secret");
+    std::fs::write(&secret, b"Subject: secret\n\n").expect("written");
+    std::os::unix::fs::symlink(&secret, cur.join("1900000001.P1.link:2,")).expect("linked");
+    std::os::unix::fs::symlink("/dev/zero", new.join("1900000002.P1.link")).expect("linked");
+    std::fs::create_dir(cur.join("1900000003.P1.folder:2,")).expect("made");
+    let fifo = new.join("1900000004.P1.fifo");
+    make_fifo(&fifo);
+    assert!(std::fs::symlink_metadata(&fifo).expect("there").file_type().is_fifo());
+    std::fs::write(cur.join("1900000005.P1.empty:2,S"), b"").expect("written");
+    std::fs::write(cur.join("1900000006.P1.closed:2,"), TEXT).expect("written");
+    close(&cur.join("1900000006.P1.closed:2,"));
+    std::fs::write(new.join(OsStr::from_bytes(b"1900000007.P1.\xff\xfe")), TEXT).expect("written");
+    std::fs::write(cur.join("1900000008.P1.line\nbreak:2,"), TEXT).expect("written");
+    std::fs::write(cur.join(".1900000009.P1.hidden"), TEXT).expect("written");
+    let sparse = std::fs::File::create(cur.join("1900000010.P1.large:2,")).expect("made");
+    sparse.set_len(2 << 30).expect("a sparse file");
+
+    // While it is open and when it is opened anew.
+    for again in [false, true] {
+        if again {
+            world.store.forget(&world.maildir());
+        }
+        let inbox = world.inbox();
+        let snapshot = inbox.snapshot();
+        // Three, the empty one, the closed one, the one with an odd name, the large one.
+        assert_eq!(snapshot.messages.len(), 7);
+        for message in snapshot.messages.iter().take(6) {
+            match inbox.read_blocking(message.uid) {
+                Ok(octets) => assert!(octets.is_empty() || octets == TEXT.as_bytes()),
+                // Only root reads what nobody may read.
+                Err(error) => assert!(format!("{error:?}").contains("Permission"), "{error:?}"),
+            }
+        }
+        assert_eq!(world.runtime.block_on(inbox.sizes(&[snapshot.messages[6].uid])).expect("read").len(), 1);
+    }
+}
+
+fn make_fifo(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo is part of coreutils");
+    assert!(made.success());
+}
+
+fn close(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).expect("ours");
+}
