@@ -325,3 +325,12 @@ pub const WATCH_EVENT_OCTETS: usize = 16 + 4096;
 /// Between two readings of inotify events by the task that waits for them: nobody notices, and a storm of changes is read
 /// 200 times a second at most.
 pub const WATCH_PAUSE: Duration = Duration::from_millis(5);
+
+/// Octets of what the cache keeps of one message: a longer header is seldom asked for.
+pub const CACHE_RECORD_OCTETS: usize = 1 << 20;
+
+/// Octets of the cache that are read at once by who goes through a mailbox.
+pub const CACHE_WINDOW_OCTETS: usize = 256 << 10;
+
+/// Records of no use that a cache may have beside as many as those of use.
+pub const CACHE_SPARE_RECORDS: usize = 1000;

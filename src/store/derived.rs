@@ -134,6 +134,7 @@ impl Mailbox {
             return None;
         }
         work.derived.generation = Some(index.general.generation);
+        *super::context::lock(&self.cache_mark) = index.general.cache;
         let journal = match read_small(&place.join(JOURNAL)) {
             Ok(None) => {
                 work.derived.dirty = false;
@@ -238,7 +239,8 @@ impl Mailbox {
 
     /// Writes the index, if memory knows more than the one on disk.
     fn write_index(&self, work: &mut Work) {
-        if work.list.is_none() || !(work.derived.dirty || work.derived.journal.is_some()) {
+        let known = !work.derived.dirty && work.derived.journal.is_none() && !self.cache_has_grown();
+        if work.list.is_none() || known {
             return;
         }
         if let Err(error) = self.replace_index(work) {
@@ -268,7 +270,7 @@ impl Mailbox {
             stamps,
             settled: settled && listed && !list.rewrite,
             highest_modseq: self.shown().highest_modseq,
-            cache: (0, 0),
+            cache: self.mark_cache(),
         };
         fsio::create_dir(&place)?;
         fsio::replace_with(&place.join(INDEX), |file| {

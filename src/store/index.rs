@@ -18,6 +18,7 @@ use std::io::Read;
 use crate::mail::ids::Uid;
 use crate::mail::ids::UidValidity;
 
+use super::cache::CacheMark;
 use super::expunged::Expunged;
 use super::expunged::Run;
 use super::folder::Stamp;
@@ -61,8 +62,8 @@ pub(super) struct General {
     pub(super) settled: bool,
     /// No mod-sequence is above.
     pub(super) highest_modseq: u64,
-    /// Which cache file the places of the messages are in, and how long it was.
-    pub(super) cache: (u64, u64),
+    /// In which cache file the places of the messages are.
+    pub(super) cache: CacheMark,
 }
 
 /// All of an index.
@@ -128,6 +129,7 @@ fn general_octets(general: &General, messages: usize) -> io::Result<Vec<u8>> {
     octets.extend_from_slice(&general.highest_modseq.to_le_bytes());
     octets.extend_from_slice(&general.cache.0.to_le_bytes());
     octets.extend_from_slice(&general.cache.1.to_le_bytes());
+    octets.extend_from_slice(&general.cache.2.to_le_bytes());
     octets.extend_from_slice(&(messages as u64).to_le_bytes());
     octets.extend_from_slice(&short(general.list.fields.len())?);
     octets.extend_from_slice(&general.list.fields);
@@ -152,7 +154,7 @@ fn parse_general(octets: &[u8]) -> Option<(General, u64)> {
         },
         settled: numbers.u64()? == 1,
         highest_modseq: numbers.u64()?,
-        cache: (numbers.u64()?, numbers.u64()?),
+        cache: (numbers.u64()?, numbers.u64()?, numbers.u64()?),
     };
     let messages = numbers.u64()?;
     let len = numbers.u16()?;
@@ -247,7 +249,7 @@ mod tests {
             stamps: Stamps { new: stamp(1), cur: stamp(2), list: stamp(3) },
             settled: true,
             highest_modseq: 99,
-            cache: (4, 5),
+            cache: (4, 5, 6),
         };
         let mut expunged = Expunged::after(9);
         expunged.add(20, &[Uid::FIRST], |_, _| true);

@@ -33,6 +33,8 @@ use crate::mail::ids::Uid;
 use crate::mail::ids::UidValidity;
 use crate::mail::mailbox::MailboxName;
 
+use super::cache::Cache;
+use super::cache::CacheMark;
 use super::context::Context;
 use super::context::Validities;
 use super::context::blocking;
@@ -67,6 +69,10 @@ pub struct Mailbox {
     /// Another program did something since the last look.
     pub(super) touched: AtomicBool,
     pub(super) scans: AtomicU64,
+    /// The cache file, once it is used; locked after `work` and before `shown`.
+    pub(super) cache: Mutex<Option<Cache>>,
+    /// What the index said of the cache file.
+    pub(super) cache_mark: Mutex<CacheMark>,
     pub(super) flags_unsynced: AtomicBool,
 }
 
@@ -145,6 +151,8 @@ impl Mailbox {
             publishing: AtomicBool::new(false),
             touched: AtomicBool::new(false),
             scans: AtomicU64::new(0),
+            cache: Mutex::default(),
+            cache_mark: Mutex::default(),
             flags_unsynced: AtomicBool::new(false),
         }
     }

@@ -31,6 +31,7 @@
 //! maps of live mailboxes and of folder syncs are locked for moments, with nothing taken inside.
 
 mod account;
+mod cache;
 mod change;
 mod commit;
 mod context;
@@ -73,6 +74,10 @@ use deliver::Deliverer;
 
 pub use account::AccountStore;
 pub use account::Listed;
+pub use cache::CacheEntry;
+pub use cache::CacheKind;
+pub use cache::CacheReader;
+pub use cache::Cached;
 pub use deliver::Delivery;
 pub use error::Result;
 pub use error::StoreError;
