@@ -283,3 +283,10 @@ pub const MAILDIR_LIST_OCTETS: u64 = 400 << 20;
 
 /// A delivery that syncs a folder waits so long for others that are writing their file for the same folder.
 pub const SYNC_PATIENCE: Duration = Duration::from_millis(2);
+
+/// The most that is read out of a message file that another server compressed: no server took larger messages, and a
+/// file that stands for more was made to fill memory.
+pub const DECOMPRESSED_OCTETS: u64 = 256 << 20;
+
+/// The largest window of zstd, which is kept in memory while such a file is read: that of its highest level.
+pub const ZSTD_WINDOW_OCTETS: u64 = 128 << 20;

@@ -33,6 +33,7 @@
 mod account;
 mod change;
 mod commit;
+mod compressed;
 mod context;
 mod deliver;
 mod error;
@@ -63,6 +64,7 @@ use deliver::Deliverer;
 
 pub use account::AccountStore;
 pub use account::Listed;
+pub use compressed::MessageFile;
 pub use deliver::Delivery;
 pub use error::Result;
 pub use error::StoreError;

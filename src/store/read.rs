@@ -1,16 +1,15 @@
 //! Reading messages: bytes, sizes, dates.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 
 use crate::fsio;
 use crate::mail::ids::Uid;
 use crate::mail::line_feeds;
 
 use super::change::file;
+use super::compressed::MessageFile;
 use super::context::lock;
 use super::error::Result;
 use super::error::StoreError;
@@ -37,12 +36,12 @@ impl Mailbox {
     ///
     /// # Errors
     /// As there.
-    pub fn open_message_blocking(&self, uid: Uid) -> Result<File> {
+    pub fn open_message_blocking(&self, uid: Uid) -> Result<MessageFile> {
         for _ in 0..TRIES {
             let (message, name) = self.files(&[uid]).pop().ok_or(StoreError::MessageGone)?;
             let folder = self.folder().map_err(|_| StoreError::MessageGone)?;
             match fsio::open_regular(&file(&folder, &message, &name)) {
-                Ok(file) => return Ok(file),
+                Ok(file) => return MessageFile::new(file, &name).map_err(StoreError::io("opening a message")),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(StoreError::io("opening a message")(error)),
             }
@@ -69,12 +68,7 @@ impl Mailbox {
     /// # Errors
     /// As there.
     pub fn dates_blocking(&self, uids: &[Uid]) -> Result<Vec<(Uid, i64)>> {
-        self.learn(
-            uids,
-            |message| message.date,
-            |message, date| message.date = Some(date),
-            |file| Ok(file.metadata()?.mtime()),
-        )
+        self.learn(uids, |message| message.date, |message, date| message.date = Some(date), |file| file.modified())
     }
 
     /// See [`Mailbox::saved_uidls`]; for callers on a blocking thread.
@@ -93,7 +87,7 @@ impl Mailbox {
         uids: &[Uid],
         known: impl Fn(&Message) -> Option<T>,
         set: impl Fn(&mut Message, T),
-        find: impl Fn(&mut File) -> io::Result<T>,
+        find: impl Fn(&mut MessageFile) -> io::Result<T>,
     ) -> Result<Vec<(Uid, T)>> {
         let mut all = Vec::with_capacity(uids.len());
         let mut missing = Vec::new();
@@ -132,7 +126,7 @@ impl Mailbox {
 }
 
 /// Octets with every line ended by CRLF.
-fn count_wire_octets(file: &mut File) -> io::Result<u64> {
+fn count_wire_octets(file: &mut MessageFile) -> io::Result<u64> {
     let mut buffer = vec![0; 65_536];
     let (mut octets, mut previous) = (0, 0);
     loop {
