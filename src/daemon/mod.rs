@@ -123,7 +123,7 @@ impl Server {
         };
         let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).map_err(machine("logins"))?;
         let authenticator = Arc::new(authenticator);
-        let store = Store::open(clock.clone());
+        let store = Store::open_with(clock.clone(), config.storage.layout);
         let queue = Queue::open(&folder.join("queue"), &config, clock.clone()).map_err(machine("queue"))?;
         let dns = Dns::new(&config.dns).map_err(|text| StartError::Config(format!("dns.resolver: {text}")))?;
         let limiter = Limiter::new(config.limits.clone(), clock.clone());

@@ -149,8 +149,9 @@ pub const MIME_PARTS: usize = 10_000;
 /// Depth of a mailbox name.
 pub const MAILBOX_DEPTH: usize = 20;
 
-/// Octets of one component of a mailbox name, as it is on disk.
-pub const MAILBOX_COMPONENT_OCTETS: usize = 200;
+/// Octets of one component of a mailbox name, as it is on disk: with its dot what a file system takes as one name, so
+/// that every folder another server could make has a mailbox.
+pub const MAILBOX_COMPONENT_OCTETS: usize = 254;
 
 /// Mailboxes of one account.
 pub const MAILBOXES: usize = 10_000;

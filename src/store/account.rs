@@ -1,4 +1,6 @@
-//! The mailboxes of one account: a Maildir++ tree. List, create, delete, rename, subscribe.
+//! The mailboxes of one account: a tree of Maildirs. List, create, delete, rename, subscribe.
+//!
+//! Where a mailbox lies `layout.rs` knows.
 //!
 //! One lock (`tree`) lets one change of the tree happen at a time; it is taken before any lock of a mailbox.
 
@@ -13,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use crate::config::Layout;
 use crate::fsio;
 use crate::mail::ids::Uid;
 use crate::mail::limits::MAILBOXES;
@@ -25,7 +28,7 @@ use super::context::blocking;
 use super::context::lock;
 use super::error::Result;
 use super::error::StoreError;
-use super::folder_name;
+use super::layout;
 use super::load;
 use super::load::read_small;
 use super::mailbox::Mailbox;
@@ -46,6 +49,7 @@ const TRASH: &str = "..facteur-removed-";
 pub struct AccountStore {
     context: Arc<Context>,
     root: PathBuf,
+    layout: Layout,
     tree: Mutex<()>,
     /// Whether [`AccountStore::prepare`] has done its work.
     prepared: AtomicBool,
@@ -67,10 +71,11 @@ pub struct Listed {
 
 impl AccountStore {
     /// The account whose Maildir is `root`; not there before [`AccountStore::ready`].
-    pub(super) fn new(context: Arc<Context>, root: &Path) -> Self {
+    pub(super) fn new(context: Arc<Context>, root: &Path, layout: Layout) -> Self {
         Self {
             context,
             root: root.to_owned(),
+            layout,
             tree: Mutex::default(),
             prepared: AtomicBool::new(false),
             validities: Arc::default(),
@@ -230,15 +235,15 @@ impl AccountStore {
     }
 
     fn mailbox_blocking(&self, name: &MailboxName) -> Result<Arc<Mailbox>> {
-        let folder = self.folder(name);
+        if !self.exists(name) {
+            return Err(StoreError::NoSuchMailbox);
+        }
+        let folder = self.folder(name)?;
         if name.is_inbox() {
             if !is_maildir(&folder) {
                 make_maildir(&folder)?;
             }
         } else {
-            if !self.exists(name) {
-                return Err(StoreError::NoSuchMailbox);
-            }
             // Another program may have made only a part.
             make_subfolders(&folder)?;
         }
@@ -259,19 +264,21 @@ impl AccountStore {
         if !self.exists(name) {
             return Err(StoreError::NoSuchMailbox);
         }
-        let folder = self.folder(name);
+        let folder = self.folder(name)?;
         if let Some(parsed) = read_small(&folder.join(uidlist::FILE))?.and_then(|bytes| uidlist::parse(&bytes)) {
             self.validities.removed(parsed.header.validity);
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let micros = self.context.clock.since_epoch().as_micros();
         let trash = self.root.join(format!("{TRASH}{micros}-{}-{number}", std::process::id()));
-        fsio::rename(&folder, &trash).map_err(StoreError::io("deleting a mailbox"))?;
+        let has_below = self.layout == Layout::Fs && self.folders()?.iter().any(|other| other.is_below(name));
+        let emptied = if has_below { empty(&folder, &trash) } else { fsio::rename(&folder, &trash) };
+        emptied.map_err(StoreError::io("deleting a mailbox"))?;
         if let Some(mailbox) = self.context.forget(&folder) {
             lock(&mailbox.place).gone = true;
             mailbox.wake();
         }
-        self.context.sync(&self.root)?;
+        self.sync_around(&folder)?;
         // The mailbox is gone; what is left of it goes now or at the next start.
         if let Err(error) = fsio::remove_dir_all(&trash) {
             tracing::warn!(folder = %trash.display(), %error, "a deleted mailbox stays for now");
@@ -304,10 +311,39 @@ impl AccountStore {
         if renames.iter().any(|(_, new)| self.exists(new)) {
             return Err(StoreError::AlreadyExists);
         }
+        if self.layout == Layout::Fs {
+            return self.rename_family(from, to, &renames);
+        }
         for (old, new) in &renames {
             self.rename_folder(old, new)?;
         }
         self.context.sync(&self.root)
+    }
+
+    /// Where mailboxes lie in one another one rename moves them all. Who changes one of them meanwhile has its `work`
+    /// alone and never waits for a second, so holding many is safe.
+    fn rename_family(&self, from: &MailboxName, to: &MailboxName, all: &[(MailboxName, MailboxName)]) -> Result<()> {
+        let (old_folder, new_folder) = (self.folder(from)?, self.folder(to)?);
+        let mut live = Vec::new();
+        for (old, new) in all {
+            let (old, folder) = (self.folder(old)?, self.folder(new)?);
+            live.extend(self.context.live(&old).map(|mailbox| (mailbox, old, new, folder)));
+        }
+        let work: Vec<_> = live.iter().map(|(mailbox, ..)| mailbox.work()).collect();
+        if let Some(parent) = new_folder.parent() {
+            fsio::create_dir_durably(parent).map_err(StoreError::io("renaming a mailbox"))?;
+        }
+        // An empty folder gives way to another, any other does not.
+        fsio::rename(&old_folder, &new_folder).map_err(|e| match e.kind() {
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => StoreError::AlreadyExists,
+            _ => StoreError::io("renaming a mailbox")(e),
+        })?;
+        for (mailbox, old, new, folder) in &live {
+            self.follow(mailbox, old, new, folder);
+        }
+        drop(work);
+        self.sync_around(&old_folder)?;
+        self.sync_around(&new_folder)
     }
 
     /// RFC 3501 §6.3.5: the messages move, the inbox stays, and so do the mailboxes below it.
@@ -325,57 +361,53 @@ impl AccountStore {
     }
 
     fn rename_folder(&self, old: &MailboxName, new: &MailboxName) -> Result<()> {
-        let (from, to) = (self.folder(old), self.folder(new));
+        let (from, to) = (self.folder(old)?, self.folder(new)?);
         let mailbox = self.context.live(&from);
         // Nothing is changed in the folder while its name changes.
         let work = mailbox.as_ref().map(|m| m.work());
         fsio::rename_new(&from, &to).map_err(StoreError::io("renaming a mailbox"))?;
         if let Some(mailbox) = &mailbox {
-            let mut place = lock(&mailbox.place);
-            (place.name, place.folder) = (new.clone(), to.clone());
-            drop(place);
-            self.context.forget(&from);
-            self.context.moved(&to, mailbox);
+            self.follow(mailbox, &from, new, &to);
         }
         drop(work);
         Ok(())
     }
 
-    /// The folder of a mailbox.
-    fn folder(&self, name: &MailboxName) -> PathBuf {
-        folder_name::encode(name).map_or_else(|| self.root.clone(), |folder| self.root.join(folder))
+    /// A mailbox that is in memory has moved.
+    fn follow(&self, mailbox: &Arc<Mailbox>, from: &Path, name: &MailboxName, to: &Path) {
+        let mut place = lock(&mailbox.place);
+        (place.name, place.folder) = (name.clone(), to.to_owned());
+        drop(place);
+        self.context.forget(from);
+        self.context.moved(to, mailbox);
+    }
+
+    /// The folder of a mailbox; [`StoreError::Cannot`] where it can have none.
+    fn folder(&self, name: &MailboxName) -> Result<PathBuf> {
+        layout::folder(self.layout, &self.root, name)
     }
 
     fn exists(&self, name: &MailboxName) -> bool {
-        name.is_inbox() || std::fs::symlink_metadata(self.folder(name)).is_ok_and(|m| m.is_dir())
+        name.is_inbox() || layout::exists(self.layout, &self.root, name)
     }
 
     /// The mailboxes that have a folder; the inbox is not among them.
     fn folders(&self) -> Result<Vec<MailboxName>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.root).map_err(StoreError::io("listing mailboxes"))? {
-            let entry = entry.map_err(StoreError::io("listing mailboxes"))?;
-            let folder = entry.file_name();
-            let Some(text) = folder.to_str() else {
-                tracing::warn!(folder = %folder.display(), "not a mailbox: its name is not text");
-                continue;
-            };
-            // A symbolic link is no folder.
-            if !text.starts_with('.') || text.starts_with("..") || !entry.file_type().is_ok_and(|t| t.is_dir()) {
-                continue;
-            }
-            match folder_name::decode(text) {
-                Some(name) => names.push(name),
-                None => tracing::warn!(folder = text, "not a mailbox: its name does not decode"),
-            }
-        }
-        names.sort();
-        Ok(names)
+        layout::mailboxes(self.layout, &self.root)
+    }
+
+    /// Makes the name of a folder durable, or its absence.
+    fn sync_around(&self, folder: &Path) -> Result<()> {
+        self.context.sync(folder.parent().unwrap_or(&self.root))
     }
 
     /// Makes the folder of a mailbox, durably.
     fn make_folder(&self, name: &MailboxName) -> Result<()> {
-        let folder = self.folder(name);
+        let folder = self.folder(name)?;
+        if self.layout == Layout::Fs {
+            // Folders on the way, and this one, may be there for what is below.
+            return make_maildir(&folder);
+        }
         fsio::create_one_dir(&folder).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => StoreError::AlreadyExists,
             _ => StoreError::io("making a mailbox")(e),
@@ -397,7 +429,7 @@ impl AccountStore {
 
     fn read_subscriptions(&self) -> Result<Subscriptions> {
         let bytes = read_small(&self.root.join(subscriptions::FILE))?;
-        Ok(Subscriptions::parse(&bytes.unwrap_or_default()))
+        Ok(Subscriptions::parse(self.layout, &bytes.unwrap_or_default()))
     }
 
     fn write_subscriptions(&self, subscriptions: &Subscriptions) -> Result<()> {
@@ -410,6 +442,15 @@ impl AccountStore {
         let mut subscriptions = self.read_subscriptions()?;
         if change(&mut subscriptions) { self.write_subscriptions(&subscriptions) } else { Ok(()) }
     }
+}
+
+/// Moves all that belongs to a mailbox out of its folder, in which others lie.
+fn empty(folder: &Path, trash: &Path) -> io::Result<()> {
+    fsio::create_one_dir(trash)?;
+    for name in layout::contents(folder)? {
+        fsio::rename(&folder.join(&name), &trash.join(&name))?;
+    }
+    fsio::sync_dir(folder)
 }
 
 fn is_maildir(folder: &Path) -> bool {

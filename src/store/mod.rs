@@ -1,4 +1,5 @@
-//! Mailboxes on disk: plain Maildir++ with Dovecot's own files, and nothing else.
+//! Mailboxes on disk: plain Maildir++ with Dovecot's own files, and nothing else. How a tree comes from Dovecot and goes
+//! back to it, [`crate::manual::adoption`] tells.
 //!
 //! # What is promised
 //!
@@ -22,12 +23,13 @@
 //! | `..facteur-removed-*` | cut while deleting a mailbox | removed when the account is opened |
 //! | `..facteur-unfinished` | cut while making a new account | the usual mailboxes are completed when the account is opened |
 //! | a folder without `cur`, `new` or `tmp` | cut while creating a mailbox | completed when it is opened |
+//! | a mailbox with others in it (layout fs) without `cur`, its lists still there | cut while deleting it | no mailbox; made again, it goes on with its UIDs |
 //! | some mailboxes under an old parent's name | cut while renaming a family | listed there; the rename can be repeated |
 //!
 //! # Locks, in the order in which they are taken
 //!
 //! The tree of an account (`AccountStore::tree`), then of one mailbox `work`, `folders`, `shown` (see `mailbox.rs`).
-//! Nobody holds the `work` of two mailboxes: COPY reads names from the source and locks the destination alone. The
+//! Nobody holds the `work` of two mailboxes, but for a rename of nested ones, which holds the tree as well: COPY reads names from the source and locks the destination alone. The
 //! maps of live mailboxes and of folder syncs are locked for moments, with nothing taken inside.
 
 mod account;
@@ -41,6 +43,7 @@ mod file_name;
 mod folder;
 mod folder_name;
 mod keywords;
+mod layout;
 mod load;
 mod mailbox;
 mod read;
@@ -57,6 +60,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::config::Layout;
 
 use context::Context;
 use context::lock;
@@ -79,6 +83,7 @@ pub use snapshot::Snapshot;
 #[derive(Debug)]
 pub struct Store {
     context: Arc<Context>,
+    layout: Layout,
     accounts: Mutex<HashMap<PathBuf, Arc<AccountStore>>>,
 }
 
@@ -86,7 +91,13 @@ impl Store {
     /// A store with nothing live yet. One per daemon: two would not see each other's changes at once.
     #[must_use]
     pub fn open(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { context: Arc::new(Context::new(clock)), accounts: Mutex::default() })
+        Self::open_with(clock, Layout::default())
+    }
+
+    /// As [`Store::open`], where the mailboxes of all accounts lie as `layout` says.
+    #[must_use]
+    pub fn open_with(clock: Clock, layout: Layout) -> Arc<Self> {
+        Arc::new(Self { context: Arc::new(Context::new(clock)), layout, accounts: Mutex::default() })
     }
 
     /// The mailboxes in a Maildir, which is made when missing, with the usual mailboxes if it has none.
@@ -160,7 +171,7 @@ impl Store {
     fn account_blocking(&self, maildir: &Path) -> Result<Arc<AccountStore>> {
         let account = {
             let mut accounts = lock(&self.accounts);
-            let made = || Arc::new(AccountStore::new(Arc::clone(&self.context), maildir));
+            let made = || Arc::new(AccountStore::new(Arc::clone(&self.context), maildir, self.layout));
             Arc::clone(accounts.entry(maildir.to_owned()).or_insert_with(made))
         };
         account.ready()?;

@@ -55,6 +55,7 @@ impl World {
             store: Store::open(clock.clone()),
             clock: clock.clone(),
             plaintext_login,
+            separator: Separator::default(),
             max_message_size: 100_000,
             spill_folder: folder.path().to_owned(),
         });

@@ -1,0 +1,1 @@
+//! A tree of mail that comes from Dovecot, and the way back.
