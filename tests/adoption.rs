@@ -329,6 +329,13 @@ fn look_at(imap: &mut Imap, name: &str) -> Contents {
     Contents { validity: number("[UIDVALIDITY "), next: number("[UIDNEXT "), messages }
 }
 
+/// The names above a name.
+fn above(name: &str) -> Vec<String> {
+    name.match_indices(['/', '.']).map(|(at, _)| name[..at].to_owned()).collect()
+}
+
+/// All that a client can see. Of an account whose mailboxes lie in one another Dovecot also lists empty folders, as
+/// what cannot be selected and has nothing below it; these are passed over.
 fn observe(program: &Program) -> Account {
     let mut imap = program.imap();
     let names: BTreeMap<String, bool> = imap
@@ -338,6 +345,8 @@ fn observe(program: &Program) -> Account {
         .filter(|line| line.starts_with(b"* LIST"))
         .map(|line| (name_of(line), !String::from_utf8_lossy(line).contains("\\Noselect")))
         .collect();
+    let parents: BTreeSet<String> = names.keys().flat_map(|name| above(name)).collect();
+    let names: BTreeMap<String, bool> = names.into_iter().filter(|(n, open)| *open || parents.contains(n)).collect();
     let subscribed = imap.ok("LSUB \"\" *").untagged;
     let subscribed = subscribed.iter().filter(|line| line.starts_with(b"* LSUB")).map(|line| name_of(line)).collect();
     let selectable = names.iter().filter(|(_, selectable)| **selectable).map(|(name, _)| name.clone());
@@ -446,4 +455,261 @@ fn a_tree_of_facteur_goes_to_dovecot_and_back() {
     if dovecot::is_there() {
         there_and_back(Kind::Facteur, Kind::Dovecot);
     }
+}
+
+/// One small account that the first program fills; `more` prepares it further.
+fn small(program: &Program, names: &[&str], subscribed: &[&str]) {
+    let mut imap = program.imap();
+    for (at, name) in names.iter().enumerate() {
+        if *name != "INBOX" {
+            imap.ok(&format!("CREATE {}", quoted(name)));
+        }
+        append_all(&mut imap, name, (0..4).map(|n| (flags(at, n + 5), message(at, n))));
+    }
+    for name in subscribed {
+        imap.ok(&format!("SUBSCRIBE {}", quoted(name)));
+    }
+    imap.ok("LOGOUT");
+}
+
+/// Removes every message but the first of the inbox.
+fn keep_first(imap: &mut Imap) {
+    imap.ok("SELECT INBOX");
+    imap.ok("STORE 2:* +FLAGS.SILENT (\\Deleted)");
+    imap.ok("EXPUNGE");
+}
+
+#[test]
+fn what_others_wrote_into_the_uid_list_outlives_its_rewriting() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let tree = dovecot::tree();
+    let maildir = dovecot::maildir(tree.path(), USER);
+    let settings = "pop3_save_uidl = yes\npop3_uidl_format = %f\n";
+    let program = Program::start_with(Kind::Dovecot, tree.path(), settings, "", "");
+    append_all(&mut program.imap(), "INBOX", (0..400).map(|n| (flags(0, n), message(0, n))));
+    let uidls = program.pop3().lines("UIDL");
+    program.stop();
+    // What a later Dovecot may write.
+    let list = maildir.join("dovecot-uidlist");
+    let text = std::fs::read_to_string(&list).expect("there");
+    let (head, rest) = text.split_once('\n').expect("a first line");
+    std::fs::write(&list, format!("{head} Xlater\n{}", rest.replacen(" P", " Qodd P", 1))).expect("written");
+    let before = foreign_fields(&maildir);
+    assert!(before.1.values().all(|fields| fields.iter().any(|f| f.starts_with('P'))), "{before:?}");
+
+    let program = Program::start(Kind::Facteur, tree.path());
+    assert_eq!(program.pop3().lines("UIDL"), uidls);
+    keep_first(&mut program.imap());
+    program.stop();
+    let after = foreign_fields(&maildir);
+    assert_eq!(std::fs::read_to_string(&list).expect("there").lines().count(), 2, "the list was written anew");
+    assert_eq!(after.0, before.0);
+    assert_eq!(after.1["1"], before.1["1"]);
+    assert!(after.1["1"].contains(&"Qodd".to_owned()), "{after:?}");
+
+    let program = Program::start_with(Kind::Dovecot, tree.path(), settings, "", "");
+    assert_eq!(program.pop3().lines("UIDL"), uidls[..1]);
+    program.stop();
+}
+
+/// With a slash between the parts of names a dot is a letter for us. Dovecot has no such names in Maildir++, and shows
+/// the letters that are on disk.
+#[test]
+fn odd_names_go_both_ways() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let tree = dovecot::tree();
+    let names = ["v1.2/notes...", "a\\b.c", "~home", "x\\2ey", "INBOX/.hidden"];
+    let program = Program::start(Kind::Facteur, tree.path());
+    small(&program, &names, &names);
+    let ours = observe(&program);
+    program.stop();
+    let program = Program::start(Kind::Dovecot, tree.path());
+    let as_dovecot = |name: &String| name.split('/').map(escape_dots).collect::<Vec<_>>().join("/");
+    let mut imap = program.imap();
+    let listed: BTreeSet<String> = imap.ok("LIST \"\" *").untagged.iter().map(|line| name_of(line)).collect();
+    assert_eq!(listed, ours.names.keys().map(as_dovecot).collect::<BTreeSet<_>>());
+    for (name, contents) in ours.boxes.iter().filter(|(name, _)| *name != "~home") {
+        assert_eq!(&look_at(&mut imap, &as_dovecot(name)), contents, "{name:?}");
+    }
+    // The one name that it lists and does not open.
+    assert!(imap.command("EXAMINE ~home").tagged.starts_with("NO"));
+    imap.ok("UNSUBSCRIBE \"x\\\\5c2ey\"");
+    imap.ok("LOGOUT");
+    program.stop();
+    let program = Program::start(Kind::Facteur, tree.path());
+    let again = observe(&program);
+    assert_eq!((&again.names, &again.boxes), (&ours.names, &ours.boxes));
+    assert!(again.subscribed.contains("v1.2/notes...") && !again.subscribed.contains("x\\2ey"), "{again:?}");
+    program.stop();
+}
+
+/// What LIST, LSUB and STATUS say, octet by octet but for their order.
+fn told(imap: &mut Imap) -> BTreeSet<String> {
+    let mut told = BTreeSet::new();
+    for command in ["LIST \"\" %", "LIST \"\" *.%", "LIST a. %", "LSUB \"\" *", "LIST \"\" \"\"", "NAMESPACE"] {
+        for line in imap.ok(command).texts() {
+            // Special uses and children are told by one of them only where not asked for; quotes are optional.
+            let line = line.replace("\\HasNoChildren", "").replace("\\HasChildren", "").replace('"', "");
+            let attributes = between(&line, "(", ")").trim().to_owned();
+            let rest = line.split_once(')').map_or("", |(_, rest)| rest).to_owned();
+            told.insert(format!("{command}: ({attributes}){rest}"));
+        }
+    }
+    told
+}
+
+#[test]
+fn with_dots_between_the_parts_of_names() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let tree = dovecot::tree();
+    let (settings, sections) = ("namespace inbox {\n  separator = .\n}\n", "[imap]\nseparator = \".\"\n");
+    let start = |kind| Program::start_with(kind, tree.path(), settings, "", sections);
+    let names = ["a.b.c", "a.b", "Entwürfe.alt", "INBOX.Sub", "v1\\2e2", "back\\slash"];
+    let program = start(Kind::Dovecot);
+    small(&program, &names, &["a.b.c", "INBOX.Sub", "v1\\2e2"]);
+    let seen = observe(&program);
+    let heard = told(&mut program.imap());
+    program.stop();
+    let program = start(Kind::Facteur);
+    same(&seen, &observe(&program), "with dots");
+    assert_eq!(told(&mut program.imap()), heard);
+    let mut imap = program.imap();
+    assert!(imap.command("CREATE a/b").tagged.starts_with("NO [CANNOT]"));
+    imap.ok("CREATE new.one");
+    imap.ok("RENAME a x.y");
+    imap.ok("DELETE \"back\\\\slash\"");
+    append_all(&mut imap, "x.y.b", std::iter::once((String::new(), message(1, 1))));
+    assert!(imap.ok("STATUS x.y.b (MESSAGES)").has("x.y.b\" (MESSAGES 5)"));
+    let seen = observe(&program);
+    assert!(seen.names.contains_key("x.y.b.c") && seen.names.contains_key("new.one"), "{:?}", seen.names);
+    program.stop();
+    let program = start(Kind::Dovecot);
+    same(&seen, &observe(&program), "back");
+    program.stop();
+}
+
+/// `LAYOUT=fs`: mailboxes lie in one another.
+#[test]
+fn a_nested_tree_goes_to_facteur_and_back() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let nested = |kind: Kind, tree: &Path| match kind {
+        Kind::Dovecot => {
+            dovecot::give(tree);
+            Program::Dovecot(Dovecot::start(&format!("{}:LAYOUT=fs", dovecot::location(tree)), ""))
+        }
+        Kind::Facteur => Program::start_with(kind, tree, "", "layout = \"fs\"\n", ""),
+    };
+    let names = ["INBOX", "a", "a/b.c/d", "a/.e", "..f", "R&D/日本語", "INBOX/Sub", "*/%", "p/q/r", "dovecot"];
+    for (first, second) in [(Kind::Dovecot, Kind::Facteur), (Kind::Facteur, Kind::Dovecot)] {
+        let tree = dovecot::tree();
+        let start = |kind| nested(kind, tree.path());
+        let program = start(first);
+        small(&program, &names, &[names[0], names[2], names[5]]);
+        assert!(program.imap().command("CREATE a/cur").tagged.starts_with("NO [CANNOT]"));
+        let seen = observe(&program);
+        program.stop();
+        let program = start(second);
+        same(&seen, &observe(&program), &format!("nested, opened by {second:?}"));
+        let mut imap = program.imap();
+        // A family, one of them in the way of nobody; a parent alone; what has a mailbox below it.
+        imap.ok(&format!("RENAME {} fresh/home", quoted(names[1])));
+        imap.ok(&format!("RENAME {} {}", quoted(names[8]), quoted(names[1])));
+        imap.ok("CREATE parent");
+        imap.ok("CREATE parent/child");
+        append_all(&mut imap, "parent/child", std::iter::once((String::new(), message(3, 3))));
+        imap.ok("DELETE parent");
+        append_all(&mut imap, "fresh/home/b.c/d", std::iter::once((String::new(), message(3, 4))));
+        imap.ok("LOGOUT");
+        if let Program::Facteur(server) = &program {
+            server.deliver("alice@example.test", "Subject: delivered\n\nx\n");
+        }
+        let seen = observe(&program);
+        assert_eq!((seen.names.get("parent"), seen.names.get("parent/child")), (Some(&false), Some(&true)));
+        assert_eq!(seen.boxes["fresh/home/b.c/d"].messages.len(), 5);
+        program.stop();
+        let program = start(first);
+        same(&seen, &observe(&program), &format!("nested, back at {first:?}"));
+        let mut imap = program.imap();
+        imap.ok("DELETE parent/child");
+        imap.ok("RENAME fresh/home/b.c later");
+        imap.ok("RENAME fresh back");
+        imap.ok("LOGOUT");
+        program.stop();
+    }
+}
+
+/// Dovecot's zlib plugin.
+#[test]
+fn compressed_messages_are_read() {
+    if !dovecot::is_there() {
+        return;
+    }
+    for method in ["gz", "zstd"] {
+        let tree = dovecot::tree();
+        let maildir = dovecot::maildir(tree.path(), USER);
+        let settings = format!("mail_plugins = zlib\nplugin {{\n  zlib_save = {method}\n}}\n");
+        let program = Program::start_with(Kind::Dovecot, tree.path(), &settings, "", "");
+        let mut imap = program.imap();
+        let mut messages: Vec<(String, Vec<u8>)> = (0..60).map(|n| (flags(1, n), message(1, n))).collect();
+        // One that is read in pieces.
+        messages
+            .push((String::new(), [b"Subject: large\r\n\r\n", &*b"many words, again\r\n".repeat(200_000)].concat()));
+        append_all(&mut imap, "INBOX", messages.into_iter());
+        imap.ok("CREATE Other");
+        imap.ok("SELECT INBOX");
+        let seen = observe(&program);
+        program.stop();
+        mark_compressed(&maildir.join("cur"));
+        let program = Program::start(Kind::Facteur, tree.path());
+        same(&seen, &observe(&program), method);
+        let mut imap = program.imap();
+        imap.ok("SELECT INBOX");
+        let text = imap.fetch_all("BODY.PEEK[]");
+        assert_eq!(text.last().map(|(_, large)| large.len()), Some(18 + 19 * 200_000));
+        assert!(imap.ok("SEARCH BODY \"line 3 \"").texts().join(" ").split(' ').count() > 20);
+        imap.ok("STORE 1:* +FLAGS.SILENT (\\Flagged new)");
+        imap.ok("COPY 1:* Other");
+        imap.ok("STORE 1:* FLAGS.SILENT ()");
+        imap.ok("MOVE 1:30 Other");
+        let mut pop3 = program.pop3();
+        assert_eq!(pop3.lines("RETR 31").len(), 2 + 200_000);
+        let seen = observe(&program);
+        assert_eq!(seen.boxes["Other"].messages.len(), 61 + 30);
+        program.stop();
+        for folder in [maildir.join("cur"), maildir.join(".Other/cur")] {
+            let names = std::fs::read_dir(folder).expect("there").map(|e| e.expect("read").file_name());
+            for name in names.map(|name| name.into_string().expect("ASCII")) {
+                let letters = name.split_once(":2,").expect("flags").1;
+                assert!(letters.contains('Z') && letters.chars().is_sorted(), "{name}");
+            }
+        }
+        let program = Program::start_with(Kind::Dovecot, tree.path(), &settings, "", "");
+        same(&seen, &observe(&program), &format!("{method}, back"));
+        program.stop();
+    }
+}
+
+/// Gives all files the letter that scripts give which compress old mail.
+fn mark_compressed(cur: &Path) {
+    let (mut all, mut compressed) = (0, 0);
+    for entry in std::fs::read_dir(cur).expect("there") {
+        let path = entry.expect("read").path();
+        let bytes = std::fs::read(&path).expect("a file");
+        all += 1;
+        compressed += usize::from(bytes.starts_with(b"\x1f\x8b") || bytes.starts_with(b"\x28\xb5\x2f\xfd"));
+        let name = path.file_name().and_then(|n| n.to_str()).expect("ASCII");
+        let (base, letters) = name.split_once(":2,").expect("flags");
+        let mut letters: Vec<char> = letters.chars().chain(['Z']).collect();
+        letters.sort_unstable();
+        std::fs::rename(&path, cur.join(format!("{base}:2,{}", String::from_iter(letters)))).expect("renamed");
+    }
+    assert_eq!((all, compressed), (61, 61));
 }

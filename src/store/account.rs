@@ -279,6 +279,9 @@ impl AccountStore {
             mailbox.wake();
         }
         self.sync_around(&folder)?;
+        if self.layout == Layout::Fs && !has_below {
+            self.prune(&folder);
+        }
         // The mailbox is gone; what is left of it goes now or at the next start.
         if let Err(error) = fsio::remove_dir_all(&trash) {
             tracing::warn!(folder = %trash.display(), %error, "a deleted mailbox stays for now");
@@ -342,8 +345,10 @@ impl AccountStore {
             self.follow(mailbox, old, new, folder);
         }
         drop(work);
+        self.sync_around(&new_folder)?;
         self.sync_around(&old_folder)?;
-        self.sync_around(&new_folder)
+        self.prune(&old_folder);
+        Ok(())
     }
 
     /// RFC 3501 §6.3.5: the messages move, the inbox stays, and so do the mailboxes below it.
@@ -399,6 +404,15 @@ impl AccountStore {
     /// Makes the name of a folder durable, or its absence.
     fn sync_around(&self, folder: &Path) -> Result<()> {
         self.context.sync(folder.parent().unwrap_or(&self.root))
+    }
+
+    /// Removes the folders on the way to one that is gone, as far as nothing is in them: Dovecot would list them.
+    fn prune(&self, folder: &Path) {
+        for above in folder.ancestors().skip(1).take_while(|above| *above != self.root) {
+            if fsio::remove_empty_dir(above).is_err() {
+                return;
+            }
+        }
     }
 
     /// Makes the folder of a mailbox, durably.

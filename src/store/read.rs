@@ -13,6 +13,7 @@ use super::compressed::MessageFile;
 use super::context::lock;
 use super::error::Result;
 use super::error::StoreError;
+use super::file_name;
 use super::mailbox::Mailbox;
 use super::snapshot::Message;
 use super::uidlist;
@@ -78,7 +79,17 @@ impl Mailbox {
     pub fn saved_uidls_blocking(&self) -> Result<HashMap<Uid, Box<str>>> {
         let mut work = self.work();
         self.look_if_new(&mut work)?;
-        Ok(work.fields.iter().filter_map(|(uid, f)| Some((*uid, uidlist::text_field(f, b'P')?.into()))).collect())
+        let saved = work.fields.iter().filter_map(|(uid, fields)| {
+            if let Some(text) = uidlist::text_field(fields, b'P') {
+                return Some((*uid, text.into()));
+            }
+            // Dovecot leaves out a UIDL that is the base of the file's name.
+            fields.split(|b| *b == b' ').find(|word| *word == b"P")?;
+            let (_, name) = self.files(&[*uid]).pop()?;
+            let base = std::str::from_utf8(file_name::base(&name)).ok()?;
+            base.bytes().all(|b| b.is_ascii_graphic()).then(|| (*uid, base.into()))
+        });
+        Ok(saved.collect())
     }
 
     /// Something about messages that is in memory for most of them, and otherwise found in their files.
@@ -137,5 +148,32 @@ fn count_wire_octets(file: &mut MessageFile) -> io::Result<u64> {
             Err(e) => return Err(e),
         };
         octets += n as u64 + line_feeds::alone(&buffer[..n], &mut previous);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::mail::mailbox::MailboxName;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn uidls_that_another_server_saved() {
+        let maildir = tempfile::tempdir().expect("temporary folder");
+        for sub in ["cur", "new", "tmp"] {
+            std::fs::create_dir(maildir.path().join(sub)).expect("made");
+        }
+        for name in ["1.a,S=2:2,S", "2.b:2,S", "3.c:2,", "4.\u{e4}:2,", "5.e:2,"] {
+            std::fs::write(maildir.path().join("cur").join(name), "\nx").expect("written");
+        }
+        let list = "3 V1 N9\n1 P :1.a,S=2\n2 W3 Pown G7 :2.b\n3 W3 :3.c\n4 P :4.\u{e4}\n5 P G7 :5.e\n";
+        std::fs::write(maildir.path().join(uidlist::FILE), list).expect("written");
+        let account = Store::open(Clock::system()).account(maildir.path()).await.expect("opened");
+        let inbox = account.mailbox(&MailboxName::inbox()).await.expect("there");
+        let saved = inbox.saved_uidls().await.expect("read");
+        let mut saved: Vec<(u32, &str)> = saved.iter().map(|(uid, text)| (uid.get(), &**text)).collect();
+        saved.sort_unstable();
+        assert_eq!(saved, [(1, "1.a,S=2"), (2, "own"), (5, "5.e")]);
     }
 }
