@@ -177,9 +177,9 @@ fn keywords(mailbox: usize) -> Vec<&'static str> {
 /// Flags of a message as APPEND gives them; some have none.
 fn flags(mailbox: usize, n: usize) -> String {
     let system = ["\\Seen", "\\Answered", "\\Flagged", "\\Draft", "\\Deleted"];
-    let mut flags: Vec<&str> = (0..5).filter(|bit| n % 37 >> bit & 1 == 1).map(|bit| system[bit]).collect();
+    let mut flags: Vec<&str> = (0..5).filter(|bit| ((n % 37) >> bit) & 1 == 1).map(|bit| system[bit]).collect();
     let words = keywords(mailbox);
-    flags.extend((0..words.len()).filter(|bit| n % 41 >> bit & 1 == 1).map(|bit| words[bit]));
+    flags.extend((0..words.len()).filter(|bit| ((n % 41) >> bit) & 1 == 1).map(|bit| words[bit]));
     if flags.is_empty() { String::new() } else { format!("({}) ", flags.join(" ")) }
 }
 

@@ -7,7 +7,8 @@
 //! server writes has `S=`, so nothing that a client stores here is ever taken for compressed by mistake.
 //!
 //! What comes out is read as a stream, and its end is an error after [`DECOMPRESSED_OCTETS`]: a small file that stands
-//! for a huge one costs time, no memory. This server compresses nothing itself.
+//! for a huge one costs time, no memory. A file that cannot be decompressed is a message that is not there: the others
+//! are served. This server compresses nothing itself.
 
 use std::fs::File;
 use std::io;
@@ -33,7 +34,7 @@ pub struct MessageFile(Source);
 enum Source {
     Plain(File),
     /// With the time of the file's last change.
-    Compressed(Bounded<Box<Decoder>>, i64),
+    Compressed(Bounded<Decoder>, i64),
 }
 
 /// How a file is compressed.
@@ -46,7 +47,7 @@ enum Method {
 }
 
 enum Decoder {
-    Gzip(MultiGzDecoder<BufReader<File>>),
+    Gzip(Box<MultiGzDecoder<BufReader<File>>>),
     Zstd(Frames<BufReader<File>>),
 }
 
@@ -76,7 +77,7 @@ impl MessageFile {
             return Ok(Self(Source::Plain(file)));
         }
         let left = DECOMPRESSED_OCTETS;
-        Ok(Self(Source::Compressed(Bounded { source: Box::new(Decoder::new(file, method)?), left }, metadata.mtime())))
+        Ok(Self(Source::Compressed(Bounded { source: Decoder::new(file, method)?, left }, metadata.mtime())))
     }
 
     /// When the file's bytes last changed, seconds since 1970: the date of arrival in a Maildir.
@@ -85,6 +86,15 @@ impl MessageFile {
             Source::Plain(file) => Ok(file.metadata()?.mtime()),
             Source::Compressed(_, modified) => Ok(*modified),
         }
+    }
+
+    /// Whether an error of reading says that this file is no message to us, now and later, rather than that the disk
+    /// fails.
+    pub(super) fn is_unreadable(error: &io::Error) -> bool {
+        use io::ErrorKind::FileTooLarge;
+        use io::ErrorKind::InvalidData;
+        use io::ErrorKind::Unsupported;
+        matches!(error.kind(), InvalidData | Unsupported | FileTooLarge) && error.raw_os_error().is_none()
     }
 
     /// Whether its octets are not those of the file.
@@ -147,7 +157,7 @@ impl Decoder {
     fn new(file: File, method: Method) -> io::Result<Self> {
         let source = BufReader::new(file);
         match method {
-            Method::Gzip => Ok(Self::Gzip(MultiGzDecoder::new(source))),
+            Method::Gzip => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(source)))),
             Method::Zstd => Ok(Self::Zstd(Frames::new(source))),
             Method::Other(name) => {
                 let words = format!("the message is compressed with {name}, which this server does not read");
@@ -168,10 +178,12 @@ impl std::fmt::Debug for Decoder {
 
 impl Read for Decoder {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
+        let read = match self {
             Self::Gzip(decoder) => decoder.read(buffer),
             Self::Zstd(frames) => frames.read(buffer),
-        }
+        };
+        // What is no word of the kernel is one about the octets.
+        read.map_err(|error| if error.raw_os_error().is_some() { error } else { broken(error) })
     }
 }
 
@@ -203,7 +215,7 @@ impl<R: BufRead> Read for Frames<R> {
                         return Ok(0);
                     }
                     let decoder = StreamingDecoder::new_with_max_window_size(source, ZSTD_WINDOW_OCTETS);
-                    *self = Self::Within(Box::new(decoder.map_err(broken)?));
+                    *self = Self::Within(Box::new(decoder.map_err(io::Error::other)?));
                 }
                 Self::Within(mut decoder) => match decoder.read(buffer)? {
                     0 => *self = Self::Between(decoder.into_inner()),
@@ -212,13 +224,13 @@ impl<R: BufRead> Read for Frames<R> {
                         return Ok(n);
                     }
                 },
-                Self::Broken => return Err(broken("broken before")),
+                Self::Broken => return Err(io::Error::other("it was so before")),
             }
         }
     }
 }
 
-fn broken(error: impl std::fmt::Display) -> io::Error {
+fn broken(error: io::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the compressed message is broken: {error}"))
 }
 
@@ -329,7 +341,8 @@ mod tests {
             let name = format!("1.a,S={},W={}:2,S", bytes.len(), bytes.len());
             assert_eq!(read(bytes, &name).expect("readable"), bytes);
             // Without a size the first octets decide.
-            assert!(read(bytes, "1.a:2,S").is_err(), "{bytes:?}");
+            let error = read(bytes, "1.a:2,S").expect_err("not readable");
+            assert!(MessageFile::is_unreadable(&error), "{bytes:?}: {error:?}");
         }
         assert_eq!(read(b"BZhello there", "1.a").expect("readable"), b"BZhello there");
         let words = read(b"BZh91AY&SYxyz", "1.a,S=100").expect_err("not readable").to_string();
@@ -354,7 +367,8 @@ mod tests {
     fn cut_files_are_errors_and_no_shorter_messages() {
         for whole in [gzip(MESSAGE), zstd(MESSAGE, 20)] {
             for cut in 4..whole.len() {
-                assert!(read(&whole[..cut], "1.a").is_err(), "cut at {cut}");
+                let error = read(&whole[..cut], "1.a").expect_err("cut");
+                assert!(MessageFile::is_unreadable(&error), "cut at {cut}: {error:?}");
             }
         }
     }

@@ -29,8 +29,20 @@ impl Mailbox {
     pub fn read_blocking(&self, uid: Uid) -> Result<Vec<u8>> {
         let mut file = self.open_message_blocking(uid)?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(StoreError::io("reading a message"))?;
+        file.read_to_end(&mut bytes).map_err(|error| self.unread(uid, error))?;
         Ok(bytes)
+    }
+
+    /// What it means that a message could not be read: one that is compressed in a way that we cannot undo is
+    /// [`StoreError::MessageGone`], so that it keeps nobody from the others, and the operator is told.
+    #[must_use]
+    pub fn unread(&self, uid: Uid, error: io::Error) -> StoreError {
+        if !MessageFile::is_unreadable(&error) {
+            return StoreError::io("reading a message")(error);
+        }
+        let folder = lock(&self.place).folder.clone();
+        tracing::error!(folder = %folder.display(), %uid, %error, "a message cannot be read and is left out");
+        StoreError::MessageGone
     }
 
     /// See [`Mailbox::open_message`]; for callers on a blocking thread.
@@ -42,7 +54,7 @@ impl Mailbox {
             let (message, name) = self.files(&[uid]).pop().ok_or(StoreError::MessageGone)?;
             let folder = self.folder().map_err(|_| StoreError::MessageGone)?;
             match fsio::open_regular(&file(&folder, &message, &name)) {
-                Ok(file) => return MessageFile::new(file, &name).map_err(StoreError::io("opening a message")),
+                Ok(file) => return MessageFile::new(file, &name).map_err(|error| self.unread(uid, error)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(StoreError::io("opening a message")(error)),
             }
@@ -116,8 +128,9 @@ impl Mailbox {
         }
         let mut learnt = Vec::with_capacity(missing.len());
         for uid in missing {
-            match self.open_message_blocking(uid) {
-                Ok(mut file) => learnt.push((uid, find(&mut file).map_err(StoreError::io("reading a message"))?)),
+            let found = self.open_message_blocking(uid);
+            match found.and_then(|mut file| find(&mut file).map_err(|error| self.unread(uid, error))) {
+                Ok(value) => learnt.push((uid, value)),
                 Err(StoreError::MessageGone) => {}
                 Err(error) => return Err(error),
             }
@@ -157,6 +170,27 @@ mod tests {
     use crate::clock::Clock;
     use crate::mail::mailbox::MailboxName;
     use crate::store::Store;
+
+    #[tokio::test]
+    async fn what_cannot_be_decompressed_keeps_nobody_from_the_rest() {
+        let maildir = tempfile::tempdir().expect("temporary folder");
+        for sub in ["cur", "new", "tmp"] {
+            std::fs::create_dir(maildir.path().join(sub)).expect("made");
+        }
+        for (name, bytes) in
+            [("1.a:2,S", &b"\x1f\x8b broken"[..]), ("2.b:2,S", b"BZh91AY&SY..."), ("3.c:2,S", b"x: y\n\n")]
+        {
+            std::fs::write(maildir.path().join("cur").join(name), bytes).expect("written");
+        }
+        let account = Store::open(Clock::system()).account(maildir.path()).await.expect("opened");
+        let inbox = account.mailbox(&MailboxName::inbox()).await.expect("there");
+        let uids: Vec<Uid> = inbox.snapshot().messages.iter().map(|m| m.uid).collect();
+        assert_eq!(inbox.sizes(&uids).await.expect("read"), [(uids[2], 8)]);
+        for uid in &uids[..2] {
+            assert!(matches!(inbox.read(*uid).await, Err(StoreError::MessageGone)));
+        }
+        assert_eq!(inbox.read(uids[2]).await.expect("read"), b"x: y\n\n");
+    }
 
     #[tokio::test]
     async fn uidls_that_another_server_saved() {
