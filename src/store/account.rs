@@ -511,4 +511,41 @@ mod tests {
         let account = Store::open(Clock::system()).account(&maildir).await.expect("opened");
         assert_eq!(account.list().await.expect("listed").len(), SpecialUse::ALL.len());
     }
+
+    #[tokio::test]
+    async fn nested_mailboxes_are_made_renamed_and_deleted() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let maildir = dir.path().join("alice");
+        let store = Store::open_with(Clock::system(), Layout::Fs);
+        let account = store.account(&maildir).await.expect("opened");
+        let name = |text: &str| MailboxName::parse(text).expect("valid");
+        for text in ["a/b/c", "a", "a.b", "x"] {
+            account.create(&name(text)).await.expect("made");
+        }
+        assert!(matches!(account.create(&name("a/b/c")).await, Err(StoreError::AlreadyExists)));
+        assert!(matches!(account.create(&name("a/cur")).await, Err(StoreError::Cannot(_))));
+        assert!(matches!(account.mailbox(&name("a/b")).await, Err(StoreError::NoSuchMailbox)));
+        assert!(maildir.join("a/b/c/cur").is_dir() && !maildir.join("a/maildirfolder").exists());
+        // Who has a mailbox open goes with it.
+        let open = account.mailbox(&name("a/b/c")).await.expect("there");
+        let text = crate::fsio::Content::from_bytes(b"Subject: x\n\n".to_vec());
+        open.append(text.clone(), crate::mail::flags::Flags::NONE, &[], None).await.expect("appended");
+        account.rename(&name("a"), &name("new/home")).await.expect_err("a part is reserved");
+        account.rename(&name("a"), &name("old/home")).await.expect("renamed");
+        assert_eq!(open.name(), name("old/home/b/c"));
+        open.append(text, crate::mail::flags::Flags::NONE, &[], None).await.expect("appended");
+        assert!(Arc::ptr_eq(&open, &account.mailbox(&name("old/home/b/c")).await.expect("there")));
+        assert_eq!(open.refresh().await.expect("read").messages.len(), 2);
+        assert!(matches!(account.rename(&name("x"), &name("old")).await, Err(StoreError::AlreadyExists)));
+        // What lies below stays, and goes last of all with its folders.
+        account.delete(&name("old/home")).await.expect("deleted");
+        assert!(matches!(account.delete(&name("old/home")).await, Err(StoreError::NoSuchMailbox)));
+        assert_eq!(open.refresh().await.expect("read").messages.len(), 2);
+        account.delete(&name("old/home/b/c")).await.expect("deleted");
+        assert!(!maildir.join("old").exists());
+        let listed = account.list().await.expect("listed");
+        let others: Vec<&str> = listed.iter().filter(|m| m.special_use.is_none()).map(|m| m.name.as_str()).collect();
+        assert_eq!(others, ["INBOX", "a.b", "x"]);
+        assert!(listed.iter().filter(|m| m.special_use.is_some()).all(|m| m.subscribed));
+    }
 }
