@@ -13,7 +13,8 @@
 //!    and `/` for `LAYOUT=fs`, and clients know their mailboxes by it.
 //! 2. Dovecot is stopped. Both at once on one tree would give the same UID to two messages.
 //! 3. The files are given to the user as whom Facteur runs: `chown -R facteur: /var/vmail`.
-//! 4. Facteur is started.
+//! 4. Facteur is started. Where a Maildir looks as if it had the other layout, the log says so, and nothing is made in
+//!    it.
 //!
 //! # And back
 //!

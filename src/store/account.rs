@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 use crate::config::Layout;
 use crate::fsio;
 use crate::mail::ids::Uid;
+use crate::mail::ids::UidValidity;
 use crate::mail::limits::MAILBOXES;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::mailbox::SpecialUse;
@@ -40,6 +41,9 @@ use super::uidlist;
 
 /// Lies in a Maildir while its usual mailboxes are made.
 const UNFINISHED: &str = "..facteur-unfinished";
+
+/// Where Dovecot keeps the last UIDVALIDITY of an account, in eight hexadecimal digits.
+const DOVECOT_VALIDITY: &str = "dovecot-uidvalidity";
 
 /// Folders to be removed are first given a name that begins so. Dovecot passes over names with two dots, too.
 const TRASH: &str = "..facteur-removed-";
@@ -99,6 +103,11 @@ impl AccountStore {
     fn prepare_locked(&self) -> Result<()> {
         make_maildir(&self.root)?;
         self.remove_trash();
+        self.go_on_with_validities()?;
+        if layout::seems_other(self.layout, &self.root)? {
+            tracing::warn!(maildir = %self.root.display(), "its mailboxes seem to lie otherwise than storage.layout says");
+            return Ok(());
+        }
         let unfinished = self.root.join(UNFINISHED);
         if !self.folders()?.is_empty() && !unfinished.exists() {
             return Ok(());
@@ -117,6 +126,17 @@ impl AccountStore {
         }
         self.write_subscriptions(&subscriptions)?;
         fsio::remove_if_there(&unfinished).map_err(StoreError::io("ending the start of an account"))
+    }
+
+    /// Dovecot keeps the last UIDVALIDITY that it gave out, which is ahead of the clock after it made many mailboxes at
+    /// once. One of the same name that is made now must have a larger one than that which is gone.
+    fn go_on_with_validities(&self) -> Result<()> {
+        let bytes = read_small(&self.root.join(DOVECOT_VALIDITY))?.unwrap_or_default();
+        let last = std::str::from_utf8(&bytes).ok().and_then(|text| u32::from_str_radix(text.trim(), 16).ok());
+        if let Some(validity) = last.and_then(UidValidity::new) {
+            self.validities.removed(validity);
+        }
+        Ok(())
     }
 
     /// All mailboxes, INBOX first, the others by name; a missing parent is there as not selectable.
@@ -510,6 +530,29 @@ mod tests {
         std::fs::remove_dir_all(maildir.join(".Junk")).expect("removed");
         let account = Store::open(Clock::system()).account(&maildir).await.expect("opened");
         assert_eq!(account.list().await.expect("listed").len(), SpecialUse::ALL.len());
+    }
+
+    #[tokio::test]
+    async fn validities_go_on_from_those_of_dovecot() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        std::fs::create_dir_all(dir.path().join(".Other/cur")).expect("made");
+        for (text, least) in [("ee6b2800", 0xee6b_2801), ("nonsense", 1), ("00000000", 1)] {
+            std::fs::write(dir.path().join(DOVECOT_VALIDITY), text).expect("written");
+            let account = Store::open(Clock::system()).account(dir.path()).await.expect("opened");
+            let name = MailboxName::parse(text).expect("valid");
+            account.create(&name).await.expect("made");
+            let validity = account.status(&name).await.expect("told").validity.get();
+            assert!(validity >= least && (least == 1) == (validity < 0xee6b_2800), "{text}: {validity}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_of_the_other_layout_is_left_as_it_is() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        std::fs::create_dir_all(dir.path().join("Sent/cur")).expect("made");
+        let account = Store::open(Clock::system()).account(dir.path()).await.expect("opened");
+        assert_eq!(account.list().await.expect("listed").len(), 1);
+        assert!(!dir.path().join(".Drafts").exists());
     }
 
     #[tokio::test]

@@ -130,6 +130,17 @@ fn folders_in(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whether a Maildir seems to be of the other layout: then no mailboxes shall be made in it.
+pub(super) fn seems_other(layout: Layout, root: &Path) -> Result<bool> {
+    let is_other = |folder: &String| match layout {
+        // Within a Maildir++ nothing else looks like a Maildir.
+        Layout::MaildirPlusPlus => !folder.starts_with('.') && root.join(folder).join("cur").is_dir(),
+        // Dovecot makes this file in Maildir++ alone.
+        Layout::Fs => folder.starts_with('.') && root.join(folder).join("maildirfolder").exists(),
+    };
+    Ok(folders_in(root)?.iter().filter(|folder| !SUBFOLDERS.contains(&folder.as_str())).any(is_other))
+}
+
 /// What lies in the folder of a mailbox and is not of the mailboxes below it: the names, `cur` first, so that the
 /// mailbox is none as soon as that is gone.
 pub(super) fn contents(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -239,6 +250,23 @@ mod tests {
             assert_eq!(exists(Layout::Fs, root.path(), &name(text)), there, "{text}");
         }
         assert_eq!(contents(&root.path().join("a")).expect("read"), [Path::new("cur")]);
+    }
+
+    #[test]
+    fn the_other_layout_is_noticed() {
+        for (path, other) in [
+            ("a/cur", Some(Layout::MaildirPlusPlus)),
+            (".a/maildirfolder", Some(Layout::Fs)),
+            (".a/cur", None),
+            ("cur/cur", None),
+            ("a/b", None),
+        ] {
+            let root = tempfile::tempdir().expect("temporary folder");
+            std::fs::create_dir_all(root.path().join(path)).expect("made");
+            for layout in [Layout::MaildirPlusPlus, Layout::Fs] {
+                assert_eq!(seems_other(layout, root.path()).expect("read"), other == Some(layout), "{path}");
+            }
+        }
     }
 
     #[test]
