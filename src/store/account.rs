@@ -571,7 +571,7 @@ mod tests {
         assert!(maildir.join("a/b/c/cur").is_dir() && !maildir.join("a/maildirfolder").exists());
         // Who has a mailbox open goes with it.
         let open = account.mailbox(&name("a/b/c")).await.expect("there");
-        let text = crate::fsio::Content::from_bytes(b"Subject: x\n\n".to_vec());
+        let text = fsio::Content::from_bytes(b"Subject: x\n\n".to_vec());
         open.append(text.clone(), crate::mail::flags::Flags::NONE, &[], None).await.expect("appended");
         account.rename(&name("a"), &name("new/home")).await.expect_err("a part is reserved");
         account.rename(&name("a"), &name("old/home")).await.expect("renamed");
