@@ -4,8 +4,8 @@
 //!
 //! - **Maildir++**: every mailbox is a folder `.A.B` of the Maildir; see `folder_name.rs`.
 //! - **fs**, Dovecot's `LAYOUT=fs`: the mailbox `A/B` is the folder `A/B`, each component in modified UTF-7 and otherwise
-//!   as it is. A folder is a mailbox if it has a `cur`; others only have mailboxes in them. `cur`, `new` and `tmp`
-//!   cannot be components.
+//!   as it is. A folder is a mailbox if it has a `cur`; others only have mailboxes in them. What lies in the folder of a
+//!   mailbox beside those below it, such as `cur` or `dovecot-uidlist`, cannot be a component.
 //!
 //! In both the inbox is the Maildir itself, and folders whose names begin with [`OURS`] are our own.
 
@@ -21,12 +21,18 @@ use crate::mail::utf7;
 use super::error::Result;
 use super::error::StoreError;
 use super::folder_name;
+use super::keywords;
+use super::subscriptions;
+use super::uidlist;
 
 /// How the names begin of what is no mailbox but a trace of our work.
 pub(super) const OURS: &str = "..facteur-";
 
 /// The parts of a Maildir.
 const SUBFOLDERS: [&str; 3] = ["cur", "new", "tmp"];
+
+/// The files of every mailbox that we write.
+const FILES: [&str; 2] = [uidlist::FILE, keywords::FILE];
 
 /// The folder of a mailbox. [`StoreError::Cannot`] where the layout has none for this name.
 pub(super) fn folder(layout: Layout, root: &Path, name: &MailboxName) -> Result<PathBuf> {
@@ -37,9 +43,11 @@ pub(super) fn folder(layout: Layout, root: &Path, name: &MailboxName) -> Result<
         Layout::Fs if name.is_inbox() => Ok(root.to_owned()),
         Layout::Fs => {
             let mut folder = root.to_owned();
-            for component in name.components() {
-                if SUBFOLDERS.contains(&component) || component.starts_with(OURS) {
-                    return Err(StoreError::Cannot("no part of a mailbox name may be cur, new or tmp here"));
+            for (depth, component) in name.components().enumerate() {
+                // Only the Maildir itself has subscriptions.
+                let taken = FILES.contains(&component) || (depth == 0 && component == subscriptions::FILE);
+                if taken || SUBFOLDERS.contains(&component) || component.starts_with(OURS) {
+                    return Err(StoreError::Cannot("a part of this name is that of a file of the Maildir"));
                 }
                 folder.push(utf7::encode(component));
             }
@@ -78,7 +86,10 @@ pub(super) fn mailboxes(layout: Layout, root: &Path) -> Result<Vec<MailboxName>>
                 }
             }
         }
-        Layout::Fs => find_nested(root, "", MAILBOX_DEPTH, &mut names)?,
+        Layout::Fs => {
+            find_nested(root, "", MAILBOX_DEPTH, &mut names)?;
+            names.retain(|name| folder(layout, root, name).is_ok());
+        }
     }
     names.sort();
     Ok(names)
@@ -213,7 +224,9 @@ mod tests {
             assert_eq!(folder(Layout::MaildirPlusPlus, root, &name(text)).expect("has one"), Path::new(plus));
             assert_eq!(folder(Layout::Fs, root, &name(text)).expect("has one"), Path::new(nested));
         }
-        for text in ["cur", "a/new", "tmp/x", "..facteur-x"] {
+        assert!(folder(Layout::Fs, root, &name("a/subscriptions")).is_ok());
+        for text in ["cur", "a/new", "tmp/x", "..facteur-x", "subscriptions/x", "a/dovecot-uidlist", "dovecot-keywords"]
+        {
             assert!(folder(Layout::MaildirPlusPlus, root, &name(text)).is_ok());
             assert!(folder(Layout::Fs, root, &name(text)).is_err(), "{text}");
         }
@@ -236,6 +249,7 @@ mod tests {
             "inbox/y/cur",
             "&bad/cur",
             "empty",
+            "subscriptions/cur",
             "..facteur-removed-1/cur",
             "R&-D/cur",
             "cur/x/cur",
