@@ -12,6 +12,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use facteur::clock::Clock;
+use facteur::config::Layout;
 use facteur::mail::flags::Flags;
 use facteur::mail::flags::SystemFlag;
 use facteur::mail::ids::Uid;
@@ -36,7 +37,7 @@ impl World {
         let root = tempfile::tempdir().expect("temporary folder");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let clock = Clock::by_hand(SystemTime::now());
-        let store = Store::with_state(clock.clone(), &root.path().join("state"));
+        let store = Store::open_with(clock.clone(), Layout::default(), Some(&root.path().join("state")));
         let world = Self { runtime, root, clock, store };
         drop(world.inbox());
         for n in 0..messages {
@@ -72,7 +73,7 @@ impl World {
         if properly {
             self.store.close();
         }
-        self.store = Store::with_state(self.clock.clone(), &self.root.path().join("state"));
+        self.store = Store::open_with(self.clock.clone(), Layout::default(), Some(&self.root.path().join("state")));
     }
 
     fn index(&self) -> PathBuf {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use facteur::clock::Clock;
+use facteur::config::Layout;
 use facteur::fsio::Content;
 use facteur::mail::flags::Flags;
 use facteur::mail::flags::SystemFlag;
@@ -104,7 +105,7 @@ impl World {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let root = tempfile::tempdir().expect("temporary folder");
-        let store = Store::with_state(Clock::system(), &root.path().join(STATE));
+        let store = Store::open_with(Clock::system(), Layout::default(), Some(&root.path().join(STATE)));
         let names = vec![MailboxName::inbox(), name("Work/Été.1"), name("Trash")];
         let account = runtime.block_on(async {
             let account = store.account(root.path()).await.expect("opened");
@@ -301,7 +302,7 @@ impl World {
                 }
             }
         }
-        self.store = Store::with_state(Clock::system(), &state);
+        self.store = Store::open_with(Clock::system(), Layout::default(), Some(&state));
         self.account = self.runtime.block_on(self.store.account(self.root.path())).expect("opened");
     }
 

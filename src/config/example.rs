@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::sections::Auth;
 use super::sections::Dns;
+use super::sections::Imap;
 use super::sections::Key;
 use super::sections::Limits;
 use super::sections::Listen;
@@ -51,6 +52,7 @@ pub fn example() -> String {
     section(&mut text, "tls", Tls::ABOUT, Tls::KEYS);
     section(&mut text, "smtp", Smtp::ABOUT, Smtp::KEYS);
     section(&mut text, "submission", Submission::ABOUT, Submission::KEYS);
+    section(&mut text, "imap", Imap::ABOUT, Imap::KEYS);
     section(&mut text, "relay", Relay::ABOUT, Relay::KEYS);
     section(&mut text, "outbound", Outbound::ABOUT, Outbound::KEYS);
     section(&mut text, "queue", Queue::ABOUT, Queue::KEYS);

@@ -22,6 +22,7 @@ pub use sections::AliasEntry;
 pub use sections::Auth;
 pub use sections::Dns;
 pub use sections::DomainEntry;
+pub use sections::Imap;
 pub use sections::Limits;
 pub use sections::Listen;
 pub use sections::Log;
@@ -34,6 +35,7 @@ pub use sections::Submission;
 pub use sections::Tls;
 pub use value::BareNewline;
 pub use value::ByteSize;
+pub use value::Layout;
 pub use value::Level;
 pub use value::ListenAddress;
 pub use value::OutboundTls;
@@ -66,6 +68,8 @@ pub struct Config {
     pub smtp: Smtp,
     /// `[submission]`.
     pub submission: Submission,
+    /// `[imap]`.
+    pub imap: Imap,
     /// `[relay]`.
     pub relay: Relay,
     /// `[outbound]`.

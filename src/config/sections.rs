@@ -14,6 +14,7 @@ use super::problem::Problems;
 use super::read::Table;
 use super::value::BareNewline;
 use super::value::ByteSize;
+use super::value::Layout;
 use super::value::Level;
 use super::value::ListenAddress;
 use super::value::OutboundTls;
@@ -24,6 +25,7 @@ use super::value::Value;
 use super::value::read;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
+use crate::mail::mailbox::Separator;
 use crate::mail::secret::Secret;
 
 /// A key as the example shows it.
@@ -105,6 +107,8 @@ section! {
         folder: one PathBuf = "\"/var/lib/facteur\"",
         /// The Maildir of an account; {domain} and {user} are filled in, and what is not absolute lies in the folder above.
         maildir: one String = "\"mail/{domain}/{user}\"",
+        /// How mailboxes lie in it: maildir++, or fs for trees of a Dovecot with LAYOUT=fs; takes a restart.
+        layout: one Layout = "\"maildir++\"",
     }
 }
 
@@ -139,6 +143,14 @@ section! {
     Submission {
         /// Show AUTH also as AUTH=, for clients from the last century.
         legacy_auth_line: one bool = "false",
+    }
+}
+
+section! {
+    /// Mailboxes by IMAP.
+    Imap {
+        /// What clients see between the parts of a mailbox name: / or .; keep what the server before this one had.
+        separator: one Separator = "\"/\"",
     }
 }
 
@@ -297,6 +309,7 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         tls: top.section("tls", Tls::read),
         smtp: top.section("smtp", Smtp::read),
         submission: top.section("submission", Submission::read),
+        imap: top.section("imap", Imap::read),
         relay: top.section("relay", Relay::read),
         outbound: top.section("outbound", Outbound::read),
         queue: top.section("queue", Queue::read),

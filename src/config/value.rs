@@ -11,6 +11,7 @@ use toml::de::DeValue;
 
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
+use crate::mail::mailbox::Separator;
 
 /// A value with its place in the file.
 #[derive(Debug, Clone)]
@@ -295,6 +296,30 @@ impl Value for BareNewline {
     const EXPECTED: &'static str = "\"reject\" or \"normalise\" was expected";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
         one_of(value, &[("reject", Self::Reject), ("normalise", Self::Normalise)])
+    }
+}
+
+/// How the mailboxes of an account lie in its Maildir.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// Side by side, the names of their parents in their own: `.a.b`.
+    #[default]
+    MaildirPlusPlus,
+    /// One in the other, as Dovecot's `LAYOUT=fs` has them: `a/b`.
+    Fs,
+}
+
+impl Value for Layout {
+    const EXPECTED: &'static str = "\"maildir++\" or \"fs\" was expected";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        one_of(value, &[("maildir++", Self::MaildirPlusPlus), ("fs", Self::Fs)])
+    }
+}
+
+impl Value for Separator {
+    const EXPECTED: &'static str = "\"/\" or \".\" was expected";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        one_of(value, &[("/", Self::Slash), (".", Self::Dot)])
     }
 }
 

@@ -110,6 +110,7 @@ impl Door {
             store: Arc::clone(&self.services.pop3.store),
             clock: self.services.smtp.clock.clone(),
             plaintext_login: config.auth.plaintext_login,
+            separator: config.imap.separator,
             max_message_size: config.smtp.max_message_size.octets(),
             spill_folder: config.storage.folder.join("state"),
         }

@@ -123,7 +123,8 @@ impl Server {
         };
         let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).map_err(machine("logins"))?;
         let authenticator = Arc::new(authenticator);
-        let store = Store::with_state(clock.clone(), &config.storage.folder.join("state"));
+        let state = config.storage.folder.join("state");
+        let store = Store::open_with(clock.clone(), config.storage.layout, Some(&state));
         let queue = Queue::open(&folder.join("queue"), &config, clock.clone()).map_err(machine("queue"))?;
         let dns = Dns::new(&config.dns).map_err(|text| StartError::Config(format!("dns.resolver: {text}")))?;
         let limiter = Limiter::new(config.limits.clone(), clock.clone());

@@ -53,6 +53,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     differs("listen", format!("{:?}", old.listen), format!("{:?}", new.listen));
     differs("storage.folder", format!("{:?}", old.storage.folder), format!("{:?}", new.storage.folder));
+    differs("storage.layout", format!("{:?}", old.storage.layout), format!("{:?}", new.storage.layout));
     differs("tls", format!("{:?}", old.tls), format!("{:?}", new.tls));
     differs("dns", format!("{:?}", old.dns), format!("{:?}", new.dns));
     differs("log", format!("{:?}", old.log), format!("{:?}", new.log));

@@ -297,6 +297,14 @@ pub fn create_dir_durably(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes a folder in which nothing is.
+///
+/// # Errors
+/// What the kernel says; [`io::ErrorKind::DirectoryNotEmpty`].
+pub fn remove_empty_dir(folder: &Path) -> io::Result<()> {
+    std::fs::remove_dir(folder)
+}
+
 /// Removes a folder and all in it.
 ///
 /// # Errors

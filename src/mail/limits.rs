@@ -149,8 +149,9 @@ pub const MIME_PARTS: usize = 10_000;
 /// Depth of a mailbox name.
 pub const MAILBOX_DEPTH: usize = 20;
 
-/// Octets of one component of a mailbox name, as it is on disk.
-pub const MAILBOX_COMPONENT_OCTETS: usize = 200;
+/// Octets of one component of a mailbox name, as it is on disk: with its dot what a file system takes as one name, so
+/// that every folder another server could make has a mailbox.
+pub const MAILBOX_COMPONENT_OCTETS: usize = 254;
 
 /// Mailboxes of one account.
 pub const MAILBOXES: usize = 10_000;
@@ -334,3 +335,9 @@ pub const CACHE_WINDOW_OCTETS: usize = 256 << 10;
 
 /// Records of no use that a cache may have beside as many as those of use.
 pub const CACHE_SPARE_RECORDS: usize = 1000;
+/// The most that is read out of a message file that another server compressed: no server took larger messages, and a
+/// file that stands for more was made to fill memory.
+pub const DECOMPRESSED_OCTETS: u64 = 256 << 20;
+
+/// The largest window of zstd, which is kept in memory while such a file is read: that of its highest level.
+pub const ZSTD_WINDOW_OCTETS: u64 = 128 << 20;

@@ -3,6 +3,7 @@
 //! A [`MailboxName`] can be handed to the store without fear: no component can leave the account's folder. How it is
 //! written on the wire is IMAP's business, and on disk the store's.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::mail::limits::MAILBOX_COMPONENT_OCTETS;
@@ -36,8 +37,99 @@ impl fmt::Display for MailboxNameError {
 
 impl std::error::Error for MailboxNameError {}
 
-/// What stands between the components of a name on the wire.
+/// What stands between the components of a [`MailboxName`], and on the wire by default.
 pub const SEPARATOR: char = '/';
+
+/// What stands between the components of a name on the wire.
+///
+/// With a dot, a dot within a component is written `\2e`, as it is in the names of Maildir++ folders: so Dovecot
+/// shows such a folder, too. A slash cannot be part of a component in either way of writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Separator {
+    /// `/`.
+    #[default]
+    Slash,
+    /// `.`, as clients of Courier and of older Dovecots know it.
+    Dot,
+}
+
+impl Separator {
+    /// The character.
+    #[must_use]
+    pub fn char(self) -> char {
+        match self {
+            Self::Slash => '/',
+            Self::Dot => '.',
+        }
+    }
+
+    /// Reads a decoded name from the wire.
+    ///
+    /// # Errors
+    /// As [`MailboxName::parse`]; with dots also [`MailboxNameError::Forbidden`] where a slash is in it.
+    pub fn parse(self, text: &str) -> Result<MailboxName, MailboxNameError> {
+        match self {
+            Self::Slash => MailboxName::parse(text),
+            Self::Dot if text.contains(SEPARATOR) => Err(MailboxNameError::Forbidden),
+            Self::Dot => {
+                let components: Vec<String> = text.split('.').map(unescape_dots).collect();
+                MailboxName::parse(&components.join("/"))
+            }
+        }
+    }
+
+    /// A name for the wire, not yet encoded. What is longer by its dots than it may be cannot be given back; such a
+    /// name would have been refused.
+    #[must_use]
+    pub fn text(self, name: &MailboxName) -> Cow<'_, str> {
+        match self {
+            Self::Slash => Cow::Borrowed(name.as_str()),
+            Self::Dot => {
+                let components: Vec<String> = name.components().map(escape_dots).collect();
+                Cow::Owned(components.join("."))
+            }
+        }
+    }
+}
+
+/// A component in a name whose separator is the dot: `.` becomes `\2e`, and a `\` that would be taken for the start of
+/// that becomes `\5c`. All other names stay as they are, which is how Dovecot reads and shows them.
+#[must_use]
+pub fn escape_dots(component: &str) -> String {
+    let mut escaped = String::with_capacity(component.len());
+    for (at, c) in component.char_indices() {
+        match c {
+            '.' => escaped.push_str("\\2e"),
+            '\\' if is_escape(&component[at + 1..]) => escaped.push_str("\\5c"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Undoes [`escape_dots`].
+#[must_use]
+pub fn unescape_dots(escaped: &str) -> String {
+    let mut plain = String::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some(at) = rest.find('\\') {
+        plain.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix("2e") {
+            plain.push('.');
+            rest = after;
+        } else {
+            plain.push('\\');
+            rest = rest.strip_prefix("5c").filter(|after| is_escape(after)).unwrap_or(rest);
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+fn is_escape(after: &str) -> bool {
+    after.starts_with("2e") || after.starts_with("5c")
+}
 
 impl MailboxName {
     /// The inbox, which always exists.
@@ -67,15 +159,14 @@ impl MailboxName {
             if component == "." || component == ".." || component.chars().any(char::is_control) {
                 return Err(MailboxNameError::Forbidden);
             }
-            // A dot takes three octets on disk; see the store's folder names.
-            let octets = utf7::encode(component).len() + 2 * component.matches(['.', '\\']).count();
+            let octets = escape_dots(&utf7::encode(component)).len();
             octets_on_disk += octets + 1;
             if octets > MAILBOX_COMPONENT_OCTETS {
                 return Err(MailboxNameError::TooLong);
             }
         }
-        // The whole is one folder name in Maildir++, and no file system takes more than 255 octets.
-        if octets_on_disk > 250 {
+        // The whole is one folder name in Maildir++, each component with a dot before it.
+        if octets_on_disk > MAILBOX_COMPONENT_OCTETS + 1 {
             return Err(MailboxNameError::TooLong);
         }
         let (first, rest) = name.split_at(name.find(SEPARATOR).unwrap_or(name.len()));
@@ -190,7 +281,61 @@ mod tests {
         }
         assert!(MailboxName::parse(&"a/".repeat(1000)).is_err());
         assert!(MailboxName::parse(&"a".repeat(10_000)).is_err());
-        assert!(MailboxName::parse(&"ü".repeat(90)).is_err());
+        assert!(MailboxName::parse(&"ü-".repeat(45)).is_err());
+    }
+
+    #[test]
+    fn dots_are_escaped_and_back() {
+        for (plain, escaped) in [
+            ("a.b", "a\\2eb"),
+            ("a\\b", "a\\b"),
+            ("a\\2eb", "a\\5c2eb"),
+            ("a\\5cb", "a\\5c5cb"),
+            ("\\.\\", "\\\\2e\\"),
+            ("\\\\2e", "\\\\5c2e"),
+            ("\\5c2e", "\\5c5c2e"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(escape_dots(plain), escaped);
+            assert_eq!(unescape_dots(escaped), plain);
+        }
+        // Every text of these letters comes back.
+        for n in 0..7_u32.pow(5) {
+            let text: String = (0..5).map(|d| b"\\.25ecx"[(n / 7_u32.pow(d) % 7) as usize] as char).collect();
+            assert_eq!(unescape_dots(&escape_dots(&text)), text);
+        }
+    }
+
+    #[test]
+    fn names_with_either_separator() {
+        let name = |t: &str| MailboxName::parse(t).expect("valid");
+        for (plain, slash, dot) in
+            [("a/b.c", "a/b.c", "a.b\\2ec"), ("INBOX/x", "INBOX/x", "INBOX.x"), ("a\\b", "a\\b", "a\\b")]
+        {
+            for (separator, text) in [(Separator::Slash, slash), (Separator::Dot, dot)] {
+                assert_eq!(separator.text(&name(plain)), text);
+                assert_eq!(separator.parse(text), Ok(name(plain)));
+            }
+        }
+        assert_eq!(Separator::Dot.parse("a."), Ok(name("a")));
+        for (bad, error) in [
+            ("a/b", MailboxNameError::Forbidden),
+            ("a..b", MailboxNameError::Empty),
+            (".a", MailboxNameError::Empty),
+            ("\\2e\\2e.a", MailboxNameError::Forbidden),
+            ("", MailboxNameError::Empty),
+        ] {
+            assert_eq!(Separator::Dot.parse(bad), Err(error), "{bad:?}");
+        }
+        assert!(Separator::Dot.parse("inbox").expect("valid").is_inbox());
+    }
+
+    #[test]
+    fn a_name_may_fill_its_folder() {
+        assert!(MailboxName::parse(&"x".repeat(254)).is_ok());
+        assert_eq!(MailboxName::parse(&"x".repeat(255)), Err(MailboxNameError::TooLong));
+        assert!(MailboxName::parse(&format!("{}/{}", "x".repeat(126), "y".repeat(127))).is_ok());
+        assert_eq!(MailboxName::parse(&"x.".repeat(64)), Err(MailboxNameError::TooLong));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Prose: how Facteur is built and why. No code; it lies here so that its links are checked with the code.
 
+pub mod adoption;
 pub mod durability;
 pub mod rfc;
 pub mod threats;

@@ -2,7 +2,6 @@
 //!
 //! Knows no syntax and no order of commands; the machine does.
 
-use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::net::IpAddr;
@@ -43,6 +42,7 @@ use crate::protocol::smtp::data::Outgoing;
 use crate::store::FlagChange;
 use crate::store::FlagOp;
 use crate::store::Mailbox;
+use crate::store::MessageFile;
 use crate::store::Snapshot;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -121,7 +121,9 @@ struct Outward {
 
 enum Source {
     Memory(io::Cursor<Vec<u8>>),
-    File(Arc<File>),
+    File(Box<MessageFile>),
+    /// While a piece of the file is read.
+    Away,
 }
 
 impl Answers<Pop3> for Conversation {
@@ -154,13 +156,19 @@ impl Answers<Pop3> for Conversation {
 impl Outward {
     /// Appends the next piece, ready for the wire; whether there may be more.
     async fn next_piece(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
-        let piece = match &mut self.source {
-            Source::Memory(cursor) => read_piece(cursor)?,
-            Source::File(file) => {
-                let file = Arc::clone(file);
-                let read = tokio::task::spawn_blocking(move || read_piece(&mut &*file));
-                read.await.map_err(io::Error::other)??
+        let piece = match std::mem::replace(&mut self.source, Source::Away) {
+            Source::Memory(mut cursor) => {
+                let piece = read_piece(&mut cursor)?;
+                self.source = Source::Memory(cursor);
+                piece
             }
+            Source::File(mut file) => {
+                let read = tokio::task::spawn_blocking(move || read_piece(&mut *file).map(|piece| (file, piece)));
+                let (file, piece) = read.await.map_err(io::Error::other)??;
+                self.source = Source::File(file);
+                piece
+            }
+            Source::Away => return Err(io::Error::other("a message whose reading failed")),
         };
         let passed = self.top.as_mut().map_or(piece.len(), |top| top.pass(&piece));
         self.outgoing.feed(&piece[..passed], out);
@@ -222,7 +230,7 @@ impl Conversation {
         let source = if size <= READ_AT_ONCE {
             opened.mailbox.read(handle.uid).await.map(|bytes| Source::Memory(io::Cursor::new(bytes)))
         } else {
-            opened.mailbox.open_message(handle.uid).await.map(|file| Source::File(Arc::new(file)))
+            opened.mailbox.open_message(handle.uid).await.map(|file| Source::File(Box::new(file)))
         };
         let source = source.map_err(|error| match error {
             StoreError::MessageGone => Refusal::Gone,

@@ -1,4 +1,6 @@
-//! The mailboxes of one account: a Maildir++ tree. List, create, delete, rename, subscribe.
+//! The mailboxes of one account: a tree of Maildirs. List, create, delete, rename, subscribe.
+//!
+//! Where a mailbox lies `layout.rs` knows.
 //!
 //! One lock (`tree`) lets one change of the tree happen at a time; it is taken before any lock of a mailbox.
 
@@ -13,8 +15,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use crate::config::Layout;
 use crate::fsio;
 use crate::mail::ids::Uid;
+use crate::mail::ids::UidValidity;
 use crate::mail::limits::MAILBOXES;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::mailbox::SpecialUse;
@@ -26,7 +30,7 @@ use super::context::lock;
 use super::derived;
 use super::error::Result;
 use super::error::StoreError;
-use super::folder_name;
+use super::layout;
 use super::load;
 use super::load::read_small;
 use super::mailbox::Mailbox;
@@ -39,6 +43,9 @@ use super::uidlist;
 /// Lies in a Maildir while its usual mailboxes are made.
 const UNFINISHED: &str = "..facteur-unfinished";
 
+/// Where Dovecot keeps the last UIDVALIDITY of an account, in eight hexadecimal digits.
+const DOVECOT_VALIDITY: &str = "dovecot-uidvalidity";
+
 /// Folders to be removed are first given a name that begins so. Dovecot passes over names with two dots, too.
 const TRASH: &str = "..facteur-removed-";
 
@@ -47,6 +54,7 @@ const TRASH: &str = "..facteur-removed-";
 pub struct AccountStore {
     context: Arc<Context>,
     root: PathBuf,
+    layout: Layout,
     tree: Mutex<()>,
     /// Whether [`AccountStore::prepare`] has done its work.
     prepared: AtomicBool,
@@ -68,10 +76,11 @@ pub struct Listed {
 
 impl AccountStore {
     /// The account whose Maildir is `root`; not there before [`AccountStore::ready`].
-    pub(super) fn new(context: Arc<Context>, root: &Path) -> Self {
+    pub(super) fn new(context: Arc<Context>, root: &Path, layout: Layout) -> Self {
         Self {
             context,
             root: root.to_owned(),
+            layout,
             tree: Mutex::default(),
             prepared: AtomicBool::new(false),
             validities: Arc::default(),
@@ -95,6 +104,11 @@ impl AccountStore {
     fn prepare_locked(&self) -> Result<()> {
         make_maildir(&self.root)?;
         self.remove_trash();
+        self.go_on_with_validities()?;
+        if layout::seems_other(self.layout, &self.root)? {
+            tracing::warn!(maildir = %self.root.display(), "its mailboxes seem to lie otherwise than storage.layout says");
+            return Ok(());
+        }
         let unfinished = self.root.join(UNFINISHED);
         if !self.folders()?.is_empty() && !unfinished.exists() {
             return Ok(());
@@ -113,6 +127,17 @@ impl AccountStore {
         }
         self.write_subscriptions(&subscriptions)?;
         fsio::remove_if_there(&unfinished).map_err(StoreError::io("ending the start of an account"))
+    }
+
+    /// Dovecot keeps the last UIDVALIDITY that it gave out, which is ahead of the clock after it made many mailboxes at
+    /// once. One of the same name that is made now must have a larger one than that which is gone.
+    fn go_on_with_validities(&self) -> Result<()> {
+        let bytes = read_small(&self.root.join(DOVECOT_VALIDITY))?.unwrap_or_default();
+        let last = std::str::from_utf8(&bytes).ok().and_then(|text| u32::from_str_radix(text.trim(), 16).ok());
+        if let Some(validity) = last.and_then(UidValidity::new) {
+            self.validities.removed(validity);
+        }
+        Ok(())
     }
 
     /// All mailboxes, INBOX first, the others by name; a missing parent is there as not selectable.
@@ -231,15 +256,15 @@ impl AccountStore {
     }
 
     fn mailbox_blocking(&self, name: &MailboxName) -> Result<Arc<Mailbox>> {
-        let folder = self.folder(name);
+        if !self.exists(name) {
+            return Err(StoreError::NoSuchMailbox);
+        }
+        let folder = self.folder(name)?;
         if name.is_inbox() {
             if !is_maildir(&folder) {
                 make_maildir(&folder)?;
             }
         } else {
-            if !self.exists(name) {
-                return Err(StoreError::NoSuchMailbox);
-            }
             // Another program may have made only a part.
             make_subfolders(&folder)?;
         }
@@ -260,7 +285,7 @@ impl AccountStore {
         if !self.exists(name) {
             return Err(StoreError::NoSuchMailbox);
         }
-        let folder = self.folder(name);
+        let folder = self.folder(name)?;
         let list = read_small(&folder.join(uidlist::FILE))?;
         if let Some(parsed) = list.as_deref().and_then(uidlist::parse) {
             self.validities.removed(parsed.header.validity);
@@ -268,13 +293,18 @@ impl AccountStore {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let micros = self.context.clock.since_epoch().as_micros();
         let trash = self.root.join(format!("{TRASH}{micros}-{}-{number}", std::process::id()));
-        fsio::rename(&folder, &trash).map_err(StoreError::io("deleting a mailbox"))?;
+        let has_below = self.layout == Layout::Fs && self.folders()?.iter().any(|other| other.is_below(name));
+        let emptied = if has_below { empty(&folder, &trash) } else { fsio::rename(&folder, &trash) };
+        emptied.map_err(StoreError::io("deleting a mailbox"))?;
         if let Some(mailbox) = self.context.forget(&folder) {
             lock(&mailbox.place).gone = true;
             mailbox.wake();
         }
         derived::removed(&self.context, &folder);
-        self.context.sync(&self.root)?;
+        self.sync_around(&folder)?;
+        if self.layout == Layout::Fs && !has_below {
+            self.prune(&folder);
+        }
         // The mailbox is gone; what is left of it goes now or at the next start.
         if let Err(error) = fsio::remove_dir_all(&trash) {
             tracing::warn!(folder = %trash.display(), %error, "a deleted mailbox stays for now");
@@ -307,10 +337,44 @@ impl AccountStore {
         if renames.iter().any(|(_, new)| self.exists(new)) {
             return Err(StoreError::AlreadyExists);
         }
+        if self.layout == Layout::Fs {
+            return self.rename_family(from, to, &renames);
+        }
         for (old, new) in &renames {
             self.rename_folder(old, new)?;
         }
         self.context.sync(&self.root)
+    }
+
+    /// Where mailboxes lie in one another one rename moves them all. Who changes one of them meanwhile has its `work`
+    /// alone and never waits for a second, so holding many is safe.
+    fn rename_family(&self, from: &MailboxName, to: &MailboxName, all: &[(MailboxName, MailboxName)]) -> Result<()> {
+        let (old_folder, new_folder) = (self.folder(from)?, self.folder(to)?);
+        let mut live = Vec::new();
+        for (old, new) in all {
+            let (old, folder) = (self.folder(old)?, self.folder(new)?);
+            live.extend(self.context.live(&old).map(|mailbox| (mailbox, old, new, folder)));
+        }
+        let work: Vec<_> = live.iter().map(|(mailbox, ..)| mailbox.work()).collect();
+        if let Some(parent) = new_folder.parent() {
+            fsio::create_dir_durably(parent).map_err(StoreError::io("renaming a mailbox"))?;
+        }
+        // An empty folder gives way to another, any other does not.
+        fsio::rename(&old_folder, &new_folder).map_err(|e| match e.kind() {
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => StoreError::AlreadyExists,
+            _ => StoreError::io("renaming a mailbox")(e),
+        })?;
+        for (old, new) in all {
+            derived::moved(&self.context, &self.folder(old)?, &self.folder(new)?);
+        }
+        for (mailbox, old, new, folder) in &live {
+            self.follow(mailbox, old, new, folder);
+        }
+        drop(work);
+        self.sync_around(&new_folder)?;
+        self.sync_around(&old_folder)?;
+        self.prune(&old_folder);
+        Ok(())
     }
 
     /// RFC 3501 §6.3.5: the messages move, the inbox stays, and so do the mailboxes below it.
@@ -328,58 +392,64 @@ impl AccountStore {
     }
 
     fn rename_folder(&self, old: &MailboxName, new: &MailboxName) -> Result<()> {
-        let (from, to) = (self.folder(old), self.folder(new));
+        let (from, to) = (self.folder(old)?, self.folder(new)?);
         let mailbox = self.context.live(&from);
         // Nothing is changed in the folder while its name changes.
         let work = mailbox.as_ref().map(|m| m.work());
         fsio::rename_new(&from, &to).map_err(StoreError::io("renaming a mailbox"))?;
         derived::moved(&self.context, &from, &to);
         if let Some(mailbox) = &mailbox {
-            let mut place = lock(&mailbox.place);
-            (place.name, place.folder) = (new.clone(), to.clone());
-            drop(place);
-            self.context.forget(&from);
-            self.context.moved(&to, mailbox);
+            self.follow(mailbox, &from, new, &to);
         }
         drop(work);
         Ok(())
     }
 
-    /// The folder of a mailbox.
-    fn folder(&self, name: &MailboxName) -> PathBuf {
-        folder_name::encode(name).map_or_else(|| self.root.clone(), |folder| self.root.join(folder))
+    /// A mailbox that is in memory has moved.
+    fn follow(&self, mailbox: &Arc<Mailbox>, from: &Path, name: &MailboxName, to: &Path) {
+        let mut place = lock(&mailbox.place);
+        (place.name, place.folder) = (name.clone(), to.to_owned());
+        drop(place);
+        mailbox.close_cache();
+        self.context.forget(from);
+        self.context.moved(to, mailbox);
+    }
+
+    /// The folder of a mailbox; [`StoreError::Cannot`] where it can have none.
+    fn folder(&self, name: &MailboxName) -> Result<PathBuf> {
+        layout::folder(self.layout, &self.root, name)
     }
 
     fn exists(&self, name: &MailboxName) -> bool {
-        name.is_inbox() || std::fs::symlink_metadata(self.folder(name)).is_ok_and(|m| m.is_dir())
+        name.is_inbox() || layout::exists(self.layout, &self.root, name)
     }
 
     /// The mailboxes that have a folder; the inbox is not among them.
     fn folders(&self) -> Result<Vec<MailboxName>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.root).map_err(StoreError::io("listing mailboxes"))? {
-            let entry = entry.map_err(StoreError::io("listing mailboxes"))?;
-            let folder = entry.file_name();
-            let Some(text) = folder.to_str() else {
-                tracing::warn!(folder = %folder.display(), "not a mailbox: its name is not text");
-                continue;
-            };
-            // A symbolic link is no folder.
-            if !text.starts_with('.') || text.starts_with("..") || !entry.file_type().is_ok_and(|t| t.is_dir()) {
-                continue;
-            }
-            match folder_name::decode(text) {
-                Some(name) => names.push(name),
-                None => tracing::warn!(folder = text, "not a mailbox: its name does not decode"),
+        layout::mailboxes(self.layout, &self.root)
+    }
+
+    /// Makes the name of a folder durable, or its absence.
+    fn sync_around(&self, folder: &Path) -> Result<()> {
+        self.context.sync(folder.parent().unwrap_or(&self.root))
+    }
+
+    /// Removes the folders on the way to one that is gone, as far as nothing is in them: Dovecot would list them.
+    fn prune(&self, folder: &Path) {
+        for above in folder.ancestors().skip(1).take_while(|above| *above != self.root) {
+            if fsio::remove_empty_dir(above).is_err() {
+                return;
             }
         }
-        names.sort();
-        Ok(names)
     }
 
     /// Makes the folder of a mailbox, durably.
     fn make_folder(&self, name: &MailboxName) -> Result<()> {
-        let folder = self.folder(name);
+        let folder = self.folder(name)?;
+        if self.layout == Layout::Fs {
+            // Folders on the way, and this one, may be there for what is below.
+            return make_maildir(&folder);
+        }
         fsio::create_one_dir(&folder).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => StoreError::AlreadyExists,
             _ => StoreError::io("making a mailbox")(e),
@@ -401,7 +471,7 @@ impl AccountStore {
 
     fn read_subscriptions(&self) -> Result<Subscriptions> {
         let bytes = read_small(&self.root.join(subscriptions::FILE))?;
-        Ok(Subscriptions::parse(&bytes.unwrap_or_default()))
+        Ok(Subscriptions::parse(self.layout, &bytes.unwrap_or_default()))
     }
 
     fn write_subscriptions(&self, subscriptions: &Subscriptions) -> Result<()> {
@@ -414,6 +484,15 @@ impl AccountStore {
         let mut subscriptions = self.read_subscriptions()?;
         if change(&mut subscriptions) { self.write_subscriptions(&subscriptions) } else { Ok(()) }
     }
+}
+
+/// Moves all that belongs to a mailbox out of its folder, in which others lie.
+fn empty(folder: &Path, trash: &Path) -> io::Result<()> {
+    fsio::create_one_dir(trash)?;
+    for name in layout::contents(folder)? {
+        fsio::rename(&folder.join(&name), &trash.join(&name))?;
+    }
+    fsio::sync_dir(folder)
 }
 
 fn is_maildir(folder: &Path) -> bool {
@@ -459,5 +538,65 @@ mod tests {
         std::fs::remove_dir_all(maildir.join(".Junk")).expect("removed");
         let account = Store::open(Clock::system()).account(&maildir).await.expect("opened");
         assert_eq!(account.list().await.expect("listed").len(), SpecialUse::ALL.len());
+    }
+
+    #[tokio::test]
+    async fn validities_go_on_from_those_of_dovecot() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        std::fs::create_dir_all(dir.path().join(".Other/cur")).expect("made");
+        for (text, least) in [("ee6b2800", 0xee6b_2801), ("nonsense", 1), ("00000000", 1)] {
+            std::fs::write(dir.path().join(DOVECOT_VALIDITY), text).expect("written");
+            let account = Store::open(Clock::system()).account(dir.path()).await.expect("opened");
+            let name = MailboxName::parse(text).expect("valid");
+            account.create(&name).await.expect("made");
+            let validity = account.status(&name).await.expect("told").validity.get();
+            assert!(validity >= least && (least == 1) == (validity < 0xee6b_2800), "{text}: {validity}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_of_the_other_layout_is_left_as_it_is() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        std::fs::create_dir_all(dir.path().join("Sent/cur")).expect("made");
+        let account = Store::open(Clock::system()).account(dir.path()).await.expect("opened");
+        assert_eq!(account.list().await.expect("listed").len(), 1);
+        assert!(!dir.path().join(".Drafts").exists());
+    }
+
+    #[tokio::test]
+    async fn nested_mailboxes_are_made_renamed_and_deleted() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let maildir = dir.path().join("alice");
+        let store = Store::open_with(Clock::system(), Layout::Fs, None);
+        let account = store.account(&maildir).await.expect("opened");
+        let name = |text: &str| MailboxName::parse(text).expect("valid");
+        for text in ["a/b/c", "a", "a.b", "x"] {
+            account.create(&name(text)).await.expect("made");
+        }
+        assert!(matches!(account.create(&name("a/b/c")).await, Err(StoreError::AlreadyExists)));
+        assert!(matches!(account.create(&name("a/cur")).await, Err(StoreError::Cannot(_))));
+        assert!(matches!(account.mailbox(&name("a/b")).await, Err(StoreError::NoSuchMailbox)));
+        assert!(maildir.join("a/b/c/cur").is_dir() && !maildir.join("a/maildirfolder").exists());
+        // Who has a mailbox open goes with it.
+        let open = account.mailbox(&name("a/b/c")).await.expect("there");
+        let text = fsio::Content::from_bytes(b"Subject: x\n\n".to_vec());
+        open.append(text.clone(), crate::mail::flags::Flags::NONE, &[], None).await.expect("appended");
+        account.rename(&name("a"), &name("new/home")).await.expect_err("a part is reserved");
+        account.rename(&name("a"), &name("old/home")).await.expect("renamed");
+        assert_eq!(open.name(), name("old/home/b/c"));
+        open.append(text, crate::mail::flags::Flags::NONE, &[], None).await.expect("appended");
+        assert!(Arc::ptr_eq(&open, &account.mailbox(&name("old/home/b/c")).await.expect("there")));
+        assert_eq!(open.refresh().await.expect("read").messages.len(), 2);
+        assert!(matches!(account.rename(&name("x"), &name("old")).await, Err(StoreError::AlreadyExists)));
+        // What lies below stays, and goes last of all with its folders.
+        account.delete(&name("old/home")).await.expect("deleted");
+        assert!(matches!(account.delete(&name("old/home")).await, Err(StoreError::NoSuchMailbox)));
+        assert_eq!(open.refresh().await.expect("read").messages.len(), 2);
+        account.delete(&name("old/home/b/c")).await.expect("deleted");
+        assert!(!maildir.join("old").exists());
+        let listed = account.list().await.expect("listed");
+        let others: Vec<&str> = listed.iter().filter(|m| m.special_use.is_none()).map(|m| m.name.as_str()).collect();
+        assert_eq!(others, ["INBOX", "a.b", "x"]);
+        assert!(listed.iter().filter(|m| m.special_use.is_some()).all(|m| m.subscribed));
     }
 }

@@ -285,6 +285,11 @@ impl Mailbox {
         Some(Cache { file: Arc::new(file), path: path.to_owned(), id, end, records })
     }
 
+    /// The file has another name now.
+    pub(super) fn close_cache(&self) {
+        *lock(&self.cache) = None;
+    }
+
     /// Whether records were added since the last index.
     pub(super) fn cache_has_grown(&self) -> bool {
         let cache = lock(&self.cache);

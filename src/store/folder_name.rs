@@ -1,9 +1,15 @@
 //! Names of mailboxes as folders of Maildir++: `.A.B`, in modified UTF-7 (RFC 3501 §5.1.3).
 //!
-//! A `.` or `\` within a component is written `\2e` and `\5c`, as Dovecot's listescape plugin does. Both ways are
-//! injective: a folder whose name is not what [`encode`] makes of its decoded name is no mailbox of ours.
+//! A `.` within a component is written `\2e`, see [`escape_dots`]; a Dovecot without its listescape plugin shows such a
+//! mailbox with these letters in its name, and all others as we do. Both ways are injective: a folder whose name is not
+//! what [`encode`] makes of its decoded name is no mailbox of ours.
+//!
+//! Two kinds of folders that Dovecot lists are none here, and it cannot open them either: names that are no modified
+//! UTF-7 in its one form, and names with an empty component. Neither are symbolic links, which Dovecot follows.
 
 use crate::mail::mailbox::MailboxName;
+use crate::mail::mailbox::escape_dots;
+use crate::mail::mailbox::unescape_dots;
 use crate::mail::utf7;
 
 /// The folder of a mailbox within the Maildir; `None` for the inbox, which is the Maildir itself.
@@ -32,24 +38,11 @@ pub(super) fn decode(folder: &str) -> Option<MailboxName> {
 
 /// One component on disk.
 fn escape(component: &str) -> String {
-    utf7::encode(component).replace('\\', "\\5c").replace('.', "\\2e")
+    escape_dots(&utf7::encode(component))
 }
 
 fn unescape(component: &str) -> Option<String> {
-    let mut plain = String::with_capacity(component.len());
-    let mut rest = component;
-    while let Some(at) = rest.find('\\') {
-        plain.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let (c, after) = match rest.strip_prefix("2e") {
-            Some(after) => ('.', after),
-            None => ('\\', rest.strip_prefix("5c")?),
-        };
-        plain.push(c);
-        rest = after;
-    }
-    plain.push_str(rest);
-    utf7::decode(&plain)
+    utf7::decode(&unescape_dots(component))
 }
 
 #[cfg(test)]
@@ -61,8 +54,10 @@ mod tests {
         for (name, folder) in [
             ("Sent", ".Sent"),
             ("A/B", ".A.B"),
-            ("a.b/c\\d", ".a\\2eb.c\\5cd"),
+            ("a.b/c\\d", ".a\\2eb.c\\d"),
             ("a\\2eb", ".a\\5c2eb"),
+            ("a\\2Eb", ".a\\2Eb"),
+            ("~x", ".~x"),
             ("Entwürfe", ".Entw&APw-rfe"),
             ("INBOX/Sub", ".INBOX.Sub"),
             ("R&D", ".R&-D"),
@@ -78,7 +73,7 @@ mod tests {
     #[test]
     fn folders_that_are_no_mailbox() {
         for folder in [
-            "Sent", ".", "..", "..x", ".a..b", ".a.", ".INBOX", ".inbox.x", ".&AC8-", ".a&AC8-b", ".\\2E", ".a\\b",
+            "Sent", ".", "..", "..x", ".a..b", ".a.", ".INBOX", ".inbox.x", ".&AC8-", ".a&AC8-b", ".R&D", ".&AGE-",
             ".é",
         ] {
             assert_eq!(decode(folder), None, "{folder}");

@@ -10,7 +10,6 @@
 //! its UID will never name another. After a panic while `work` is held the mailbox is read from disk again.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -35,6 +34,7 @@ use crate::mail::mailbox::MailboxName;
 
 use super::cache::Cache;
 use super::cache::CacheMark;
+use super::compressed::MessageFile;
 use super::context::Context;
 use super::context::Validities;
 use super::context::blocking;
@@ -280,7 +280,8 @@ impl Mailbox {
         blocking(move || this.append_blocking(&content, flags, &keywords, date)).await
     }
 
-    /// The bytes of a message as on disk: LF, or CRLF where the file has it.
+    /// The bytes of a message as on disk, decompressed where another server compressed them: LF, or CRLF where the
+    /// file has it.
     ///
     /// # Errors
     /// [`StoreError::MessageGone`]; what the file system says.
@@ -289,11 +290,11 @@ impl Mailbox {
         blocking(move || this.read_blocking(uid)).await
     }
 
-    /// The file of a message.
+    /// The file of a message, read as the message where another server compressed it.
     ///
     /// # Errors
     /// As [`Mailbox::read`].
-    pub async fn open_message(self: &Arc<Self>, uid: Uid) -> Result<File> {
+    pub async fn open_message(self: &Arc<Self>, uid: Uid) -> Result<MessageFile> {
         let this = Arc::clone(self);
         blocking(move || this.open_message_blocking(uid)).await
     }

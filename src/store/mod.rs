@@ -1,4 +1,5 @@
-//! Mailboxes on disk: plain Maildir++ with Dovecot's own files, and nothing else.
+//! Mailboxes on disk: plain Maildir++ with Dovecot's own files, and nothing else. How a tree comes from Dovecot and goes
+//! back to it, [`crate::manual::adoption`] tells.
 //!
 //! # What is promised
 //!
@@ -22,18 +23,20 @@
 //! | `..facteur-removed-*` | cut while deleting a mailbox | removed when the account is opened |
 //! | `..facteur-unfinished` | cut while making a new account | the usual mailboxes are completed when the account is opened |
 //! | a folder without `cur`, `new` or `tmp` | cut while creating a mailbox | completed when it is opened |
+//! | a mailbox with others in it (layout fs) without `cur`, its lists still there | cut while deleting it | no mailbox; made again, it goes on with its UIDs |
 //! | some mailboxes under an old parent's name | cut while renaming a family | listed there; the rename can be repeated |
 //!
 //! # Locks, in the order in which they are taken
 //!
 //! The tree of an account (`AccountStore::tree`), then of one mailbox `work`, `folders`, `shown` (see `mailbox.rs`).
-//! Nobody holds the `work` of two mailboxes: COPY reads names from the source and locks the destination alone. The
+//! Nobody holds the `work` of two mailboxes, but for a rename of nested ones, which holds the tree as well: COPY reads names from the source and locks the destination alone. The
 //! maps of live mailboxes and of folder syncs are locked for moments, with nothing taken inside.
 
 mod account;
 mod cache;
 mod change;
 mod commit;
+mod compressed;
 mod context;
 mod deliver;
 mod derived;
@@ -46,6 +49,7 @@ mod foreign;
 mod index;
 mod journal;
 mod keywords;
+mod layout;
 mod load;
 mod mailbox;
 mod read;
@@ -66,7 +70,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::config::Layout;
 use crate::mail::limits::INDEX_LOOK;
+use crate::mail::limits::MAILBOX_DEPTH;
 
 use context::Context;
 use context::lock;
@@ -78,6 +84,7 @@ pub use cache::CacheEntry;
 pub use cache::CacheKind;
 pub use cache::CacheReader;
 pub use cache::Cached;
+pub use compressed::MessageFile;
 pub use deliver::Delivery;
 pub use error::Result;
 pub use error::StoreError;
@@ -94,6 +101,7 @@ pub use table::Messages;
 #[derive(Debug)]
 pub struct Store {
     context: Arc<Context>,
+    layout: Layout,
     accounts: Mutex<HashMap<PathBuf, Arc<AccountStore>>>,
 }
 
@@ -101,15 +109,15 @@ impl Store {
     /// A store with nothing live yet. One per daemon: two would not see each other's changes at once.
     #[must_use]
     pub fn open(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { context: Arc::new(Context::new(clock, None)), accounts: Mutex::default() })
+        Self::open_with(clock, Layout::default(), None)
     }
 
-    /// As [`Store::open`], with a folder for what is derived from mailboxes, so that the next start need not read them
-    /// all again. It may be removed at any time.
+    /// As [`Store::open`], where the mailboxes of all accounts lie as `layout` says, with a folder for what is derived
+    /// from them, so that the next start need not read them all again. It may be removed at any time.
     #[must_use]
-    pub fn with_state(clock: Clock, state: &Path) -> Arc<Self> {
-        let context = Context::new(clock, Some(state.to_owned()));
-        Arc::new(Self { context: Arc::new(context), accounts: Mutex::default() })
+    pub fn open_with(clock: Clock, layout: Layout, state: Option<&Path>) -> Arc<Self> {
+        let context = Arc::new(Context::new(clock, state.map(Path::to_owned)));
+        Arc::new(Self { context, layout, accounts: Mutex::default() })
     }
 
     /// The mailboxes in a Maildir, which is made when missing, with the usual mailboxes if it has none.
@@ -136,11 +144,17 @@ impl Store {
         for mailbox in self.context.let_go_below(maildir) {
             mailbox.unload();
         }
-        derived::removed(&self.context, maildir);
+        self.forget_derived(maildir, 0);
+    }
+
+    /// Removes the derived files of the mailboxes at and below a folder.
+    fn forget_derived(&self, folder: &Path, depth: usize) {
+        derived::removed(&self.context, folder);
         // Who cannot list the folders cannot read the mailboxes either.
-        for entry in std::fs::read_dir(maildir).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                derived::removed(&self.context, &entry.path());
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let is_part = ["cur", "new", "tmp"].iter().any(|part| entry.file_name() == *part);
+            if depth <= MAILBOX_DEPTH && !is_part && entry.file_type().is_ok_and(|t| t.is_dir()) {
+                self.forget_derived(&entry.path(), depth + 1);
             }
         }
     }
@@ -219,7 +233,7 @@ impl Store {
     fn account_blocking(&self, maildir: &Path) -> Result<Arc<AccountStore>> {
         let account = {
             let mut accounts = lock(&self.accounts);
-            let made = || Arc::new(AccountStore::new(Arc::clone(&self.context), maildir));
+            let made = || Arc::new(AccountStore::new(Arc::clone(&self.context), maildir, self.layout));
             Arc::clone(accounts.entry(maildir.to_owned()).or_insert_with(made))
         };
         account.ready()?;

@@ -1,12 +1,14 @@
 //! `subscriptions`: the mailboxes that a client shows. Dovecot's format, version 2 written, the old plain list read.
 //!
 //! Version 2 is the line `V<TAB>2`, an empty line, then one mailbox a line, as its folder is named on disk with tabs
-//! for the dots. The old format has the name with dots and no heading. A name may outlive its mailbox (RFC 3501
+//! between its components. The old format has the name with dots, or slashes where mailboxes lie in one another, and no
+//! heading. A name may outlive its mailbox (RFC 3501
 //! §6.3.6). Lines that are no mailbox name of ours are kept.
 
+use crate::config::Layout;
 use crate::mail::mailbox::MailboxName;
 
-use super::folder_name;
+use super::layout;
 
 /// Name of the file in the Maildir.
 pub(super) const FILE: &str = "subscriptions";
@@ -14,34 +16,27 @@ pub(super) const FILE: &str = "subscriptions";
 /// What is subscribed, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Subscriptions {
+    layout: Layout,
     names: Vec<MailboxName>,
     foreign: Vec<String>,
 }
 
 impl Subscriptions {
     /// Reads either format.
-    pub(super) fn parse(bytes: &[u8]) -> Self {
+    pub(super) fn parse(layout: Layout, bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let (lines, tabs) = match text.strip_prefix("V\t2\n") {
             Some(rest) => (rest, true),
             None => (&*text, false),
         };
-        let mut subscriptions = Self::default();
+        let mut subscriptions = Self { layout, names: Vec::new(), foreign: Vec::new() };
         for line in lines.lines().filter(|line| !line.is_empty()) {
-            let dotted = if tabs { line.replace('\t', ".") } else { line.to_owned() };
-            let name = if line.eq_ignore_ascii_case("INBOX") {
-                Some(MailboxName::inbox())
-            } else if tabs && line.contains('.') {
-                None
-            } else {
-                folder_name::decode(&format!(".{dotted}"))
-            };
-            match name {
+            let tabbed = if tabs { line.to_owned() } else { line.replace(layout::old_separator(layout), "\t") };
+            match layout::subscribed(layout, &tabbed) {
                 Some(name) => {
                     subscriptions.add(&name);
                 }
-                None if tabs => subscriptions.foreign.push(line.to_owned()),
-                None => subscriptions.foreign.push(dotted.replace('.', "\t")),
+                None => subscriptions.foreign.push(tabbed),
             }
         }
         subscriptions
@@ -51,10 +46,7 @@ impl Subscriptions {
     pub(super) fn format(&self) -> Vec<u8> {
         let mut out = String::from("V\t2\n\n");
         for name in &self.names {
-            match folder_name::encode(name) {
-                Some(folder) => out.push_str(&folder[1..].replace('.', "\t")),
-                None => out.push_str("INBOX"),
-            }
+            out.push_str(&layout::subscription(self.layout, name));
             out.push('\n');
         }
         for line in &self.foreign {
@@ -94,12 +86,23 @@ mod tests {
     fn both_formats() {
         let new = b"V\t2\n\nINBOX\nA\\2eb\tC\nEntw&APw-rfe\n&bad\n";
         let old = b"INBOX\nA\\2eb.C\nEntw&APw-rfe\n&bad\nINBOX\n";
-        let subscriptions = Subscriptions::parse(new);
+        let parse = |bytes| Subscriptions::parse(Layout::MaildirPlusPlus, bytes);
+        let subscriptions = parse(new);
         let names: Vec<&str> = subscriptions.names().iter().map(MailboxName::as_str).collect();
         assert_eq!(names, ["INBOX", "A.b/C", "Entwürfe"]);
         assert_eq!(subscriptions.format(), new);
-        assert_eq!(Subscriptions::parse(old), subscriptions);
-        assert_eq!(Subscriptions::parse(b"").format(), b"V\t2\n\n");
+        assert_eq!(parse(old), subscriptions);
+        assert_eq!(parse(b"").format(), b"V\t2\n\n");
+    }
+
+    #[test]
+    fn nested_mailboxes() {
+        let new = b"V\t2\n\nINBOX\na.b\tC\n&bad\n";
+        let subscriptions = Subscriptions::parse(Layout::Fs, new);
+        let names: Vec<&str> = subscriptions.names().iter().map(MailboxName::as_str).collect();
+        assert_eq!(names, ["INBOX", "a.b/C"]);
+        assert_eq!(subscriptions.format(), new);
+        assert_eq!(Subscriptions::parse(Layout::Fs, b"INBOX\na.b/C\n&bad\n"), subscriptions);
     }
 
     #[test]

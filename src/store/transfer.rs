@@ -121,11 +121,14 @@ impl Mailbox {
                 let flags = message.flags.keywords().filter_map(|k| slots.get(&k)).fold(kept, |all, f| all.union(*f));
                 let mut copy = self.context.unique().into_bytes();
                 copy.extend_from_slice(file_name::fields(name));
-                if !flags.is_empty() {
-                    let flagged = file_name::with_flags(name, flags);
-                    copy.extend_from_slice(&flagged[file_name::base(&flagged).len()..]);
+                let flagged = file_name::with_flags(name, flags);
+                let info = &flagged[file_name::base(&flagged).len()..];
+                // Letters of other programs, such as `Z`, go with the message; names in `new/` have none.
+                let recent = flags.is_empty() && info == b":2,";
+                if !recent {
+                    copy.extend_from_slice(info);
                 }
-                Arrival { name: copy.into(), recent: flags.is_empty(), date: message.date() }
+                Arrival { name: copy.into(), recent, date: message.date() }
             })
             .collect();
         let folder = self.folder()?;

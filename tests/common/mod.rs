@@ -7,6 +7,7 @@
 
 pub(crate) mod client;
 pub(crate) mod dns;
+pub(crate) mod dovecot;
 pub(crate) mod imap;
 pub(crate) mod pop3;
 pub(crate) mod server;

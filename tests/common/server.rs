@@ -62,8 +62,8 @@ struct Recipe {
 enum Kind {
     /// `facteur try` with these arguments, the command line put behind the prefix.
     Try { prefix: Vec<String>, args: Vec<String> },
-    /// `facteur serve` with these sections behind the usual ones.
-    Serve(String),
+    /// `facteur serve` with these keys in `[storage]`, and these sections behind the usual ones.
+    Serve { storage: String, sections: String },
 }
 
 /// The binary under test.
@@ -107,7 +107,12 @@ impl Server {
 
     /// `facteur serve` with accounts alice and bob of example.test, loopback untrusted, and these further sections.
     pub(crate) fn serve(sections: &str) -> Self {
-        Self::start(Kind::Serve(sections.to_owned()))
+        Self::serve_stored("", sections)
+    }
+
+    /// As [`Server::serve`], with these keys in `[storage]`.
+    pub(crate) fn serve_stored(storage: &str, sections: &str) -> Self {
+        Self::start(Kind::Serve { storage: storage.to_owned(), sections: sections.to_owned() })
     }
 
     fn start(kind: Kind) -> Self {
@@ -132,7 +137,7 @@ impl Server {
         let nothing = Recipe {
             home: tempfile::tempdir().expect("a temporary folder"),
             base: 0,
-            kind: Kind::Serve(String::new()),
+            kind: Kind::Serve { storage: String::new(), sections: String::new() },
         };
         let recipe = std::mem::replace(&mut this.recipe, nothing);
         match launch(recipe) {
@@ -289,8 +294,8 @@ fn launch(recipe: Recipe) -> Result<Server, Box<Failed>> {
     let log = home.join("log");
     let mut command = match &recipe.kind {
         Kind::Try { prefix, args } => try_command(prefix, args, &recipe),
-        Kind::Serve(sections) => {
-            write_config(home, recipe.base, sections);
+        Kind::Serve { storage, sections } => {
+            write_config(home, recipe.base, storage, sections);
             let mut command = facteur();
             command.arg("serve").arg("--config").arg(home.join("facteur.toml"));
             command
@@ -310,7 +315,7 @@ fn launch(recipe: Recipe) -> Result<Server, Box<Failed>> {
             Kind::Try { .. } => {
                 read_env(&env_file).filter(|env| env.get("PIDS") == Some(&child.id().to_string())).map(Ok)
             }
-            Kind::Serve(_) => served_env(home, recipe.base).map(Ok),
+            Kind::Serve { .. } => served_env(home, recipe.base).map(Ok),
         }
     });
     match env {
@@ -378,7 +383,7 @@ pub(crate) fn password_hash() -> &'static str {
 }
 
 /// Writes the configuration for `serve`, readable by its owner alone.
-fn write_config(home: &Path, base: u16, sections: &str) {
+fn write_config(home: &Path, base: u16, storage: &str, sections: &str) {
     let hash = password_hash();
     let folder = home.join("data");
     let mut text = String::from("hostname = \"mail.example.test\"\n[[domain]]\nname = \"example.test\"\n");
@@ -389,7 +394,8 @@ fn write_config(home: &Path, base: u16, sections: &str) {
     for (_, key, usual) in PORTS {
         text += &format!("{key} = [\"127.0.0.1:{}\"]\n", base + usual);
     }
-    text += &format!("[storage]\nfolder = \"{}\"\n[relay]\ntrusted_networks = []\n{sections}", folder.display());
+    text += &format!("[storage]\nfolder = \"{}\"\n{storage}\n", folder.display());
+    text += &format!("[relay]\ntrusted_networks = []\n{sections}");
     write_private(&home.join("facteur.toml"), &text);
 }
 

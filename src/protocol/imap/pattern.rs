@@ -3,11 +3,14 @@
 //! Time is at most the product of both lengths, whatever the wildcards.
 
 use crate::mail::mailbox::MailboxName;
-use crate::mail::mailbox::SEPARATOR;
+use crate::mail::mailbox::Separator;
 
 /// A pattern, ready to be compared with many names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(Vec<Piece>);
+pub struct Pattern {
+    pieces: Vec<Piece>,
+    separator: Separator,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece {
@@ -17,9 +20,9 @@ enum Piece {
 }
 
 impl Pattern {
-    /// From decoded text.
+    /// From decoded text, for names with this separator.
     #[must_use]
-    pub fn new(text: &str) -> Self {
+    pub fn new(text: &str, separator: Separator) -> Self {
         let mut pieces: Vec<Piece> = Vec::new();
         for c in text.chars() {
             let piece = match c {
@@ -34,22 +37,22 @@ impl Pattern {
                 _ => pieces.push(piece),
             }
         }
-        Self(pieces)
+        Self { pieces, separator }
     }
 
     /// Whether `name` matches; `INBOX` in any case (RFC 3501 §5.1).
     #[must_use]
     pub fn matches(&self, name: &MailboxName) -> bool {
         let inbox = if name.components().next() == Some("INBOX") { 5 } else { 0 };
-        let text: Vec<char> = name.as_str().chars().collect();
-        let needed = self.0.iter().filter(|p| matches!(p, Piece::Char(_))).count();
+        let text: Vec<char> = self.separator.text(name).chars().collect();
+        let needed = self.pieces.iter().filter(|p| matches!(p, Piece::Char(_))).count();
         if needed > text.len() {
             return false;
         }
         // can[i]: the pieces so far match the first i characters.
         let mut can = vec![false; text.len() + 1];
         can[0] = true;
-        for piece in &self.0 {
+        for piece in &self.pieces {
             match piece {
                 Piece::Char(c) => {
                     for i in (0..text.len()).rev() {
@@ -60,7 +63,7 @@ impl Pattern {
                 }
                 Piece::Any | Piece::AnyInLevel => {
                     for i in 0..text.len() {
-                        let passes = *piece == Piece::Any || text[i] != SEPARATOR;
+                        let passes = *piece == Piece::Any || text[i] != self.separator.char();
                         can[i + 1] |= can[i] && passes;
                     }
                 }
@@ -72,7 +75,7 @@ impl Pattern {
     /// Whether it ends in `%`, so that parents of what is deeper are of interest.
     #[must_use]
     pub fn ends_in_level(&self) -> bool {
-        self.0.last() == Some(&Piece::AnyInLevel)
+        self.pieces.last() == Some(&Piece::AnyInLevel)
     }
 }
 
@@ -104,13 +107,29 @@ mod tests {
             ("%/%", "a/b", true),
         ] {
             let name = MailboxName::parse(name).expect("valid");
-            assert_eq!(Pattern::new(pattern).matches(&name), expected, "{pattern} {name}");
+            assert_eq!(Pattern::new(pattern, Separator::Slash).matches(&name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn patterns_with_dots() {
+        for (pattern, name, expected) in [
+            ("%", "a/b", false),
+            ("a.%", "a/b", true),
+            ("a/%", "a/b", false),
+            ("%.%", "a/b", true),
+            ("%", "a.b", true),
+            ("inbox.x", "INBOX/x", true),
+            ("*", "a/b.c/d", true),
+        ] {
+            let name = MailboxName::parse(name).expect("valid");
+            assert_eq!(Pattern::new(pattern, Separator::Dot).matches(&name), expected, "{pattern} {name}");
         }
     }
 
     #[test]
     fn wildcards_cost_no_exponential_time() {
         let name = MailboxName::parse(&"a".repeat(190)).expect("valid");
-        assert!(!Pattern::new(&format!("{}b", "*a%a".repeat(240))).matches(&name));
+        assert!(!Pattern::new(&format!("{}b", "*a%a".repeat(240)), Separator::Slash).matches(&name));
     }
 }

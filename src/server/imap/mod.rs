@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::directory::Authenticator;
 use crate::mail::ids::SessionId;
+use crate::mail::mailbox::Separator;
 use crate::net::Connection;
 use crate::store::Store;
 
@@ -34,6 +35,8 @@ pub struct Services {
     pub clock: Clock,
     /// Whether peers on this machine may log in without TLS.
     pub plaintext_login: bool,
+    /// What clients see between the parts of a mailbox name.
+    pub separator: Separator,
     /// Largest message that APPEND takes, in octets.
     pub max_message_size: u64,
     /// Where large messages wait, unnamed, while they come in.

@@ -37,8 +37,8 @@ use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::append::append_head;
 use crate::protocol::imap::syntax::command::Command;
 use crate::protocol::imap::syntax::command::Numbers;
-use crate::protocol::imap::syntax::command::parse;
 use crate::protocol::imap::syntax::command::parse_tag;
+use crate::protocol::imap::syntax::command::parse_with;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::view::Expunges;
 use crate::store::AccountStore;
@@ -166,7 +166,7 @@ impl Session {
         if self.user.is_none() {
             return self.literal_of_stranger(size, synchronising);
         }
-        if let Some((tag, arguments)) = append_head(self.wire.fragments.so_far()) {
+        if let Some((tag, arguments)) = append_head(self.wire.fragments.so_far(), self.services.separator) {
             return match arguments {
                 Ok(arguments) => Box::pin(command::append::run(self, &tag, arguments, size, synchronising)).await,
                 Err(error) => {
@@ -239,7 +239,7 @@ impl Session {
             // Some clients send one line end too many after a literal.
             return Ok(());
         }
-        let Some((tag, parsed)) = parse(bytes, nesting) else {
+        let Some((tag, parsed)) = parse_with(bytes, nesting, self.services.separator) else {
             let status = Status::bad("Tag expected");
             self.wire.out.untagged_status(&status);
             return self.count_bad(&status);

@@ -38,6 +38,10 @@ impl World {
     }
 
     async fn with(plaintext_login: bool) -> Self {
+        Self::with_separator(plaintext_login, Separator::default()).await
+    }
+
+    async fn with_separator(plaintext_login: bool, separator: Separator) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         let hash = hash_password(&Secret::new("secret".to_owned())).expect("hashed");
         let text = format!(
@@ -55,6 +59,7 @@ impl World {
             store: Store::open(clock.clone()),
             clock: clock.clone(),
             plaintext_login,
+            separator,
             max_message_size: 100_000,
             spill_folder: folder.path().to_owned(),
         });
@@ -393,6 +398,32 @@ async fn appends_are_checked_before_they_are_sent() {
     assert_eq!(file + new, 2);
     c.ok("SELECT INBOX").await;
     c.talk(&[("FETCH 1:2 BODY.PEEK[]", &["{5}\nabc\n)", "{5}\nx\nyz)"])]).await;
+}
+
+#[tokio::test]
+async fn mailboxes_with_dots_between_the_parts_of_their_names() {
+    let world = World::with_separator(true, Separator::Dot).await;
+    let mut c = world.alice().await;
+    c.talk(&[
+        ("LIST \"\" \"\"", &["* LIST (\\Noselect) \".\" \"\""]),
+        ("NAMESPACE", &["* NAMESPACE ((\"\" \".\")) NIL NIL"]),
+        ("CREATE Work.2019.", &["OK"]),
+        ("CREATE \"v1\\\\2e2\"", &["OK"]),
+        ("CREATE a/b", &["NO [CANNOT]"]),
+        ("CREATE a..b", &["NO [CANNOT]"]),
+        ("LIST \"\" W%", &["(\\Noselect \\HasChildren) \".\" \"Work\"", "!2019"]),
+        ("LIST Work. %", &["\".\" \"Work.2019\""]),
+        ("LIST \"\" v*", &["\".\" \"v1\\\\2e2\"", "!Work"]),
+        ("SUBSCRIBE Work.2019", &["OK"]),
+        ("LSUB \"\" *.%", &["* LSUB () \".\" \"Work.2019\""]),
+        ("RENAME Work Old.Work", &["OK"]),
+        ("STATUS Old.Work.2019 (MESSAGES)", &["* STATUS \"Old.Work.2019\" (MESSAGES 0)"]),
+        ("APPEND Old.Work.2019 {3+}\r\na\r\n", &["OK [APPENDUID "]),
+        ("SELECT Old.Work.2019", &["* 1 EXISTS"]),
+        ("COPY 1 inbox.Sub", &["NO [TRYCREATE]"]),
+    ])
+    .await;
+    assert!(world.maildir.join(".Old.Work.2019/cur").is_dir() && world.maildir.join(".v1\\2e2/cur").is_dir());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use crate::mail::limits::IMAP_NESTING;
 use crate::mail::mailbox::MailboxName;
+use crate::mail::mailbox::Separator;
 use crate::protocol::imap::syntax::command::parse_tag;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
@@ -25,10 +26,10 @@ pub struct AppendArguments {
 pub type AppendHead = (String, Parsed<AppendArguments>);
 
 /// Looks at a command up to the announcement of a literal: is it an APPEND, and is the literal its message? `None`
-/// where it is another command, or the literal is the mailbox name.
+/// where it is another command, or the literal is the mailbox name. Mailbox names have this separator.
 #[must_use]
-pub fn append_head(so_far: &[u8]) -> Option<AppendHead> {
-    let mut cursor = Cursor::new(so_far, IMAP_NESTING);
+pub fn append_head(so_far: &[u8], separator: Separator) -> Option<AppendHead> {
+    let mut cursor = Cursor::new(so_far, IMAP_NESTING).with_separator(separator);
     let tag = parse_tag(&mut cursor).ok()?;
     if !cursor.take(b' ') || !cursor.take_word("APPEND") || !cursor.take(b' ') || cursor.is_end() {
         return None;
@@ -78,7 +79,7 @@ mod tests {
             ("a APPEND INBOX \"nonsense\" ", Some(Err(false))),
             ("a APPEND ../x ", Some(Err(true))),
         ] {
-            let read = append_head(text.as_bytes());
+            let read = append_head(text.as_bytes(), Separator::Slash);
             match (read, expected) {
                 (None, None) => {}
                 (Some((tag, Ok(_))), Some(Ok(()))) => assert_eq!(tag, "a"),
@@ -86,7 +87,8 @@ mod tests {
                 (read, _) => panic!("{text}: {read:?}"),
             }
         }
-        let (_, arguments) = append_head(b"a APPEND x (\\Seen kw) \" 1-Jan-1970 00:00:01 +0000\" ").expect("APPEND");
+        let text = b"a APPEND x (\\Seen kw) \" 1-Jan-1970 00:00:01 +0000\" ";
+        let (_, arguments) = append_head(text, Separator::Slash).expect("APPEND");
         let arguments = arguments.expect("valid");
         assert_eq!((arguments.date, arguments.flags.keywords), (Some(1), vec!["kw".to_owned()]));
     }

@@ -3,6 +3,7 @@
 //! Knows nothing of states: whether a command may be given now is the session's business.
 
 use crate::mail::mailbox::MailboxName;
+use crate::mail::mailbox::Separator;
 use crate::mail::secret::Secret;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
@@ -112,7 +113,13 @@ pub type Request = (String, Parsed<Command>);
 /// Reads a whole command. `None` where not even a tag can be read.
 #[must_use]
 pub fn parse(bytes: &[u8], nesting: usize) -> Option<Request> {
-    let mut cursor = Cursor::new(bytes, nesting);
+    parse_with(bytes, nesting, Separator::default())
+}
+
+/// As [`parse`], where mailbox names have this separator.
+#[must_use]
+pub fn parse_with(bytes: &[u8], nesting: usize, separator: Separator) -> Option<Request> {
+    let mut cursor = Cursor::new(bytes, nesting).with_separator(separator);
     let tag = parse_tag(&mut cursor).ok()?;
     let command = command(&mut cursor).and_then(|command| cursor.end().map(|()| command));
     Some((tag, command))

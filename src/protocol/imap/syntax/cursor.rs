@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::mail::mailbox::Separator;
+
 /// Why a command cannot be read. The words are for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyntaxError {
@@ -37,13 +39,26 @@ pub struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
     nesting: usize,
+    separator: Separator,
 }
 
 impl<'a> Cursor<'a> {
     /// At the start of `bytes`; `nesting` parentheses may stand within each other.
     #[must_use]
     pub fn new(bytes: &'a [u8], nesting: usize) -> Self {
-        Self { bytes, at: 0, nesting }
+        Self { bytes, at: 0, nesting, separator: Separator::default() }
+    }
+
+    /// The same where names of mailboxes have this between their parts.
+    #[must_use]
+    pub fn with_separator(self, separator: Separator) -> Self {
+        Self { separator, ..self }
+    }
+
+    /// What stands between the parts of a mailbox name.
+    #[must_use]
+    pub fn separator(&self) -> Separator {
+        self.separator
     }
 
     /// How deep parentheses may go.

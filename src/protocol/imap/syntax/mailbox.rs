@@ -1,6 +1,7 @@
 //! Mailbox names on the wire (RFC 3501 §5.1, §9 `mailbox`), and the data items of STATUS (§6.3.10).
 
 use crate::mail::mailbox::MailboxName;
+use crate::mail::mailbox::Separator;
 use crate::mail::utf7;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
@@ -14,7 +15,7 @@ pub fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<MailboxName> {
     let octets = cursor.astring()?;
     let text = std::str::from_utf8(&octets).map_err(|_| SyntaxError::Name("mailbox name is not modified UTF-7"))?;
     let name = utf7::decode(text).ok_or(SyntaxError::Name("mailbox name is not modified UTF-7"))?;
-    MailboxName::parse(&name).map_err(|error| {
+    cursor.separator().parse(&name).map_err(|error| {
         use crate::mail::mailbox::MailboxNameError;
         SyntaxError::Name(match error {
             MailboxNameError::Empty => "empty mailbox name",
@@ -26,8 +27,8 @@ pub fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<MailboxName> {
 
 /// The name as it goes to a client.
 #[must_use]
-pub fn on_the_wire(name: &MailboxName) -> String {
-    utf7::encode(name.as_str())
+pub fn on_the_wire(name: &MailboxName, separator: Separator) -> String {
+    utf7::encode(&separator.text(name))
 }
 
 /// What STATUS tells.
@@ -96,13 +97,28 @@ mod tests {
             match (read, expected) {
                 (Ok(name), Ok(expected)) => {
                     assert_eq!(name.as_str(), expected);
-                    let wire = format!("\"{}\"", on_the_wire(&name));
+                    let wire = format!("\"{}\"", on_the_wire(&name, Separator::Slash));
                     assert_eq!(mailbox(&mut Cursor::new(wire.as_bytes(), 1)), Ok(name));
                 }
                 (Err(error), Err(is_name)) => assert_eq!(matches!(error, SyntaxError::Name(_)), is_name, "{text}"),
                 (read, _) => panic!("{text}: {read:?}"),
             }
         }
+    }
+
+    #[test]
+    fn names_with_dots() {
+        let read = |text: &str| mailbox(&mut Cursor::new(text.as_bytes(), 1).with_separator(Separator::Dot));
+        for (text, expected) in
+            [("inbox.Sub", "INBOX/Sub"), ("\"Entw&APw-rfe.a b\"", "Entwürfe/a b"), ("a\\2eb.c", "a.b/c")]
+        {
+            let quoted = if text.contains('\\') { format!("{{{}}}\r\n{text}", text.len()) } else { text.to_owned() };
+            let name = read(&quoted).expect("valid");
+            assert_eq!(name.as_str(), expected);
+            let wire = on_the_wire(&name, Separator::Dot);
+            assert_eq!(read(&format!("{{{}}}\r\n{wire}", wire.len())), Ok(name));
+        }
+        assert!(matches!(read("a/b"), Err(SyntaxError::Name(_))));
     }
 
     #[test]

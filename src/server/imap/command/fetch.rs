@@ -233,7 +233,7 @@ impl Job {
             Wanted::Whole => self.mailbox.read_blocking(uid),
             Wanted::Header => {
                 let file = self.mailbox.open_message_blocking(uid)?;
-                read_header(file).map_err(|source| StoreError::Io { doing: "reading a message", source })
+                read_header(file).map_err(|error| self.mailbox.unread(uid, error))
             }
         }
     }

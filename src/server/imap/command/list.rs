@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use super::status;
 use super::user;
 use crate::mail::mailbox::MailboxName;
+use crate::mail::mailbox::Separator;
 use crate::mail::mailbox::SpecialUse;
 use crate::protocol::imap::pattern::Pattern;
 use crate::protocol::imap::response::Output;
@@ -34,27 +35,28 @@ struct Known {
 }
 
 pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Result<Status, End> {
+    let separator = session.services.separator;
     let user = user!(session);
     if !arguments.extended && arguments.patterns == [Some(String::new())] {
         // RFC 3501 §6.3.8: a question about the separator and the root.
-        session.wire.out.untagged("LIST (\\Noselect) \"/\" \"\"");
+        session.wire.out.untagged(&format!("LIST (\\Noselect) \"{}\" \"\"", separator.char()));
         return Ok(Status::ok("Listed"));
     }
     let known = match all(user).await {
         Ok(known) => known,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    let patterns = patterns(arguments);
+    let patterns = patterns(arguments, separator);
     for (name, mailbox) in &known {
         // Many patterns over many names take a while: others get their turn.
         tokio::task::yield_now().await;
         if !chosen(arguments, mailbox) || !patterns.iter().any(|p| p.matches(name)) {
             continue;
         }
-        write(&mut session.wire.out, arguments, name, mailbox);
+        write(&mut session.wire.out, arguments, name, mailbox, separator);
         if !arguments.status.is_empty() && mailbox.selectable {
             // RFC 5819 §2: what cannot be told is left out. Thunderbird wants it right after its LIST.
-            let told = status::write(&mut session.wire.out, user, name, &arguments.status).await;
+            let told = status::write(&mut session.wire.out, user, name, &arguments.status, separator).await;
             if let Err(error) = told {
                 tracing::debug!(mailbox = %name, %error, "no status in list");
             }
@@ -65,8 +67,8 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
 }
 
 /// The patterns with the reference before them.
-pub(super) fn patterns(arguments: &ListArguments) -> Vec<Pattern> {
-    let with_reference = |p: &String| Pattern::new(&format!("{}{p}", arguments.reference));
+pub(super) fn patterns(arguments: &ListArguments, separator: Separator) -> Vec<Pattern> {
+    let with_reference = |p: &String| Pattern::new(&format!("{}{p}", arguments.reference), separator);
     arguments.patterns.iter().flatten().map(with_reference).collect()
 }
 
@@ -120,7 +122,7 @@ fn chosen(arguments: &ListArguments, mailbox: &Known) -> bool {
     mailbox.exists
 }
 
-fn write(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbox: &Known) {
+fn write(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbox: &Known, separator: Separator) {
     let mut attributes: Vec<&str> = Vec::new();
     if !mailbox.exists {
         attributes.push("\\NonExistent");
@@ -133,8 +135,8 @@ fn write(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbo
     }
     attributes.push(if mailbox.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
     attributes.extend(mailbox.special_use.map(SpecialUse::attribute));
-    out.raw(&format!("* LIST ({}) \"/\" ", attributes.join(" ")));
-    out.string(on_the_wire(name).as_bytes());
+    out.raw(&format!("* LIST ({}) \"{}\" ", attributes.join(" "), separator.char()));
+    out.string(on_the_wire(name, separator).as_bytes());
     if arguments.recursive_match && mailbox.subscribed_below {
         out.raw(" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
     }

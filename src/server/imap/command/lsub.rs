@@ -13,12 +13,13 @@ use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 
 pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Result<Status, End> {
+    let separator = session.services.separator;
     let user = user!(session);
     let subscriptions = match user.account.subscriptions().await {
         Ok(subscriptions) => subscriptions,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    let patterns = patterns(arguments);
+    let patterns = patterns(arguments, separator);
     // Whether the name itself is subscribed.
     let mut shown: BTreeMap<MailboxName, bool> = BTreeMap::new();
     for name in subscriptions {
@@ -36,8 +37,9 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
         }
     }
     for (name, subscribed) in shown {
-        session.wire.out.raw(if subscribed { "* LSUB () \"/\" " } else { "* LSUB (\\Noselect) \"/\" " });
-        session.wire.out.string(on_the_wire(&name).as_bytes());
+        let attributes = if subscribed { "" } else { "\\Noselect" };
+        session.wire.out.raw(&format!("* LSUB ({attributes}) \"{}\" ", separator.char()));
+        session.wire.out.string(on_the_wire(&name, separator).as_bytes());
         session.wire.out.raw("\r\n");
         session.wire.flush_if_full().await?;
     }

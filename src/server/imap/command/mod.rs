@@ -38,7 +38,8 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Noop | Command::Check => Ok(Status::ok("Done")),
         Command::Namespace => {
             // RFC 2342 §5: one personal namespace without a prefix.
-            session.wire.out.untagged("NAMESPACE ((\"\" \"/\")) NIL NIL");
+            let separator = session.services.separator.char();
+            session.wire.out.untagged(&format!("NAMESPACE ((\"\" \"{separator}\")) NIL NIL"));
             Ok(Status::ok("Namespace listed"))
         }
         Command::Id(_) => Ok(id::run(session)),

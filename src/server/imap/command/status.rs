@@ -2,6 +2,7 @@
 
 use super::user;
 use crate::mail::mailbox::MailboxName;
+use crate::mail::mailbox::Separator;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::mailbox::StatusItem;
@@ -13,8 +14,9 @@ use crate::server::imap::wire::End;
 use crate::store::StoreError;
 
 pub(super) async fn run(session: &mut Session, name: &MailboxName, items: &[StatusItem]) -> Result<Status, End> {
+    let separator = session.services.separator;
     let user = user!(session);
-    Ok(match write(&mut session.wire.out, user, name, items).await {
+    Ok(match write(&mut session.wire.out, user, name, items, separator).await {
         Ok(()) => Status::ok("Status told"),
         Err(error) => errors::of_store(&error),
     })
@@ -26,6 +28,7 @@ pub(super) async fn write(
     user: &User,
     name: &MailboxName,
     items: &[StatusItem],
+    separator: Separator,
 ) -> Result<(), StoreError> {
     let snapshot = user.account.status(name).await?;
     // What this session has claimed is recent for nobody else, but still for it.
@@ -45,7 +48,7 @@ pub(super) async fn write(
         })
         .collect();
     out.raw("* STATUS ");
-    out.string(on_the_wire(name).as_bytes());
+    out.string(on_the_wire(name, separator).as_bytes());
     out.raw(&format!(" ({})\r\n", told.join(" ")));
     Ok(())
 }
