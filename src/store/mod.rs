@@ -45,7 +45,7 @@ mod expunged;
 mod file_name;
 mod folder;
 mod folder_name;
-mod foreign;
+
 mod index;
 mod journal;
 mod keywords;
@@ -59,6 +59,7 @@ mod snapshot;
 mod special_use;
 mod subscriptions;
 mod table;
+mod touched;
 mod transfer;
 mod uidlist;
 mod watch;

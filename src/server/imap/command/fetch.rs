@@ -1,7 +1,8 @@
 //! FETCH and UID FETCH (RFC 3501 §6.4.5).
 //!
 //! Answers are made on blocking threads, a batch at a time, while the batch before is on its way to the client. Each
-//! file is read once per command, and only its head where the header is enough; what the store knows costs no file.
+//! file is read once per command, and only its head where the header is enough; what the store knows, or has kept from
+//! an earlier answer, costs no file.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ use crate::server::imap::errors;
 use crate::server::imap::selected::flag_names;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
+use crate::store::CacheEntry;
+use crate::store::CacheKind;
 use crate::store::FlagChange;
 use crate::store::FlagOp;
 use crate::store::Mailbox;
@@ -63,6 +66,8 @@ struct Job {
     items: Vec<FetchItem>,
     numbers: Numbers,
     wanted: Wanted,
+    /// The strings that answer all items which need a file; empty where those are not enough.
+    kept: Vec<CacheKind>,
     mailbox: Arc<Mailbox>,
     snapshot: Arc<Snapshot>,
     targets: Vec<(u32, Entry)>,
@@ -155,7 +160,8 @@ async fn prepare(
     };
     let wanted = items.iter().map(wanted).max().unwrap_or(Wanted::Nothing);
     let snapshot = mailbox.snapshot();
-    Ok(Ok(Job { items: items.to_vec(), numbers, wanted, mailbox, snapshot, targets: targets.to_vec(), newly_seen }))
+    let (items, targets, kept) = (items.to_vec(), targets.to_vec(), kept(items));
+    Ok(Ok(Job { items, numbers, wanted, kept, mailbox, snapshot, targets, newly_seen }))
 }
 
 /// Makes batches and sends them, one on its way while the next is made. Says whether messages were gone.
@@ -201,28 +207,74 @@ fn wanted(item: &FetchItem) -> Wanted {
     }
 }
 
+/// The strings that are kept for these items; empty where one needs more than strings.
+fn kept(items: &[FetchItem]) -> Vec<CacheKind> {
+    let mut kinds = Vec::new();
+    for item in items.iter().filter(|item| wanted(item) != Wanted::Nothing) {
+        let kind = match item {
+            FetchItem::Envelope => CacheKind::Envelope,
+            FetchItem::BodyStructure => CacheKind::BodyStructure,
+            FetchItem::Body => CacheKind::Body,
+            header if wanted(header) == Wanted::Header => CacheKind::Header,
+            _ => return Vec::new(),
+        };
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
+/// What is known of a message that is answered for.
+struct Material<'a> {
+    /// Its text, or its header where that is enough.
+    text: &'a [u8],
+    /// Strings that need no making.
+    strings: &'a dyn Fn(CacheKind) -> Option<&'a [u8]>,
+    /// Made when the first item needs it.
+    structure: Option<Structure>,
+}
+
 impl Job {
     /// Answers from target `at` on until the batch is full.
     fn run(&self, at: usize) -> Result<Batch, StoreError> {
         let mut out = Output::new();
         let mut batch = Batch { bytes: Vec::new(), next: at, told: Vec::new(), gone: false };
+        let mut reader = (!self.kept.is_empty()).then(|| self.mailbox.cache_reader());
+        let mut fresh: Vec<CacheEntry> = Vec::new();
         while batch.next < self.targets.len() && out.len() < IMAP_BATCH_OCTETS {
             let (number, entry) = self.targets[batch.next];
             let newly_seen = self.newly_seen[batch.next];
             batch.next += 1;
-            let message = self.snapshot.find(entry.uid).copied();
-            let text = match message.map(|m| self.read(m.uid)) {
-                Some(Ok(text)) => text,
-                None | Some(Err(StoreError::MessageGone)) => {
+            let Some(message) = self.snapshot.find(entry.uid).copied() else {
+                batch.gone = true;
+                continue;
+            };
+            let cached = reader.as_mut().and_then(|reader| reader.get(message.uid));
+            if let Some(cached) = cached.filter(|cached| self.kept.iter().all(|kind| cached.get(*kind).is_some())) {
+                let text = cached.get(CacheKind::Header).unwrap_or_default();
+                let strings = |kind| cached.get(kind);
+                let mut material = Material { text, strings: &strings, structure: None };
+                self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
+                continue;
+            }
+            let text = match self.read(message.uid) {
+                Ok(text) => text,
+                Err(StoreError::MessageGone) => {
                     batch.gone = true;
                     continue;
                 }
-                Some(Err(error)) => return Err(error),
+                Err(error) => return Err(error),
             };
-            if let Some(message) = message {
-                self.answer(&mut out, number, entry, &message, newly_seen, &text, &mut batch);
+            let made = self.make_strings(&text);
+            let strings = |wanted| made.iter().find(|(kind, _)| *kind == wanted).map(|(_, octets)| octets.as_slice());
+            let mut material = Material { text: &text, strings: &strings, structure: None };
+            self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
+            if reader.is_some() {
+                fresh.push((message.uid, made));
             }
         }
+        self.mailbox.remember(fresh);
         batch.bytes = out.take();
         Ok(batch)
     }
@@ -238,6 +290,25 @@ impl Job {
         }
     }
 
+    /// The strings that answer this job, from the text of a message.
+    fn make_strings(&self, text: &[u8]) -> Vec<(CacheKind, Vec<u8>)> {
+        let mut structure = None;
+        let make = |kind: &CacheKind| {
+            let mut out = Output::new();
+            match kind {
+                CacheKind::Header => out.append(text[..header_len(text)].to_vec()),
+                CacheKind::Envelope => push_envelope(&mut out, &HeaderEnvelope::read(&text[..header_len(text)])),
+                CacheKind::BodyStructure | CacheKind::Body => {
+                    let structure = structure.get_or_insert_with(|| Structure::scan(text));
+                    let with = *kind == CacheKind::BodyStructure;
+                    push_body(&mut out, structure, text, if with { Extensions::With } else { Extensions::Without });
+                }
+            }
+            (*kind, out.take())
+        };
+        self.kept.iter().map(make).collect()
+    }
+
     #[expect(clippy::too_many_arguments, reason = "one answer, written in one place")]
     fn answer(
         &self,
@@ -246,7 +317,7 @@ impl Job {
         entry: Entry,
         message: &Message,
         newly_seen: bool,
-        text: &[u8],
+        material: &mut Material<'_>,
         batch: &mut Batch,
     ) {
         out.raw(&format!("* {number} FETCH ("));
@@ -261,10 +332,9 @@ impl Job {
             separate(out);
             out.raw(&format!("UID {}", message.uid));
         }
-        let mut structure = None;
         for item in &self.items {
             separate(out);
-            self.push_item(out, item, entry, message, text, &mut structure);
+            self.push_item(out, item, entry, message, material);
         }
         let asked = self.items.contains(&FetchItem::Flags);
         if newly_seen && !asked {
@@ -283,9 +353,10 @@ impl Job {
         item: &FetchItem,
         entry: Entry,
         message: &Message,
-        text: &[u8],
-        structure: &mut Option<Structure>,
+        material: &mut Material<'_>,
     ) {
+        let Material { text, strings, structure } = material;
+        let text = *text;
         match item {
             FetchItem::Uid => out.raw(&format!("UID {}", message.uid)),
             FetchItem::Flags => {
@@ -297,12 +368,18 @@ impl Job {
             FetchItem::Size => out.raw(&format!("RFC822.SIZE {}", message.wire_size().unwrap_or(0))),
             FetchItem::Envelope => {
                 out.raw("ENVELOPE ");
-                push_envelope(out, &HeaderEnvelope::read(&text[..header_len(text)]));
+                match strings(CacheKind::Envelope) {
+                    Some(string) => out.append(string.to_vec()),
+                    None => push_envelope(out, &HeaderEnvelope::read(&text[..header_len(text)])),
+                }
             }
             FetchItem::Body | FetchItem::BodyStructure => {
-                let structure = structure.get_or_insert_with(|| Structure::scan(text));
                 let with = *item == FetchItem::BodyStructure;
                 out.raw(if with { "BODYSTRUCTURE " } else { "BODY " });
+                if let Some(string) = strings(if with { CacheKind::BodyStructure } else { CacheKind::Body }) {
+                    return out.append(string.to_vec());
+                }
+                let structure = structure.get_or_insert_with(|| Structure::scan(text));
                 push_body(out, structure, text, if with { Extensions::With } else { Extensions::Without });
             }
             FetchItem::Rfc822(what) => {
