@@ -283,3 +283,21 @@ pub const MAILDIR_LIST_OCTETS: u64 = 400 << 20;
 
 /// A delivery that syncs a folder waits so long for others that are writing their file for the same folder.
 pub const SYNC_PATIENCE: Duration = Duration::from_millis(2);
+
+/// Octets of a line that may separate two messages of an mbox: an address at its longest, and a date.
+pub const MBOX_FROM_OCTETS: usize = 1000;
+
+/// What a message may have in an mbox above the largest size of a message: fields of the file, and quoting.
+pub const MBOX_OVERHEAD_OCTETS: usize = 65_536;
+
+/// Octets of one line of JSON on the control socket: a path, a mailbox and some words.
+pub const CONTROL_LINE_OCTETS: u64 = 65_536;
+
+/// Mailbox commands that a running server works on at once: each holds a thread that deliveries need as well.
+pub const CONTROL_JOBS: usize = 4;
+
+/// How often the progress of a command is told.
+pub const CONTROL_PROGRESS: Duration = Duration::from_millis(100);
+
+/// Findings of one mailbox that are reported one by one; of the others only the count.
+pub const CHECK_FINDINGS: usize = 10_000;
