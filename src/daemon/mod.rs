@@ -23,8 +23,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::control;
+use crate::admin::control::Answer;
 use crate::admin::control::Reply;
 use crate::admin::control::Request;
+use crate::admin::mailbox::job;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::commit::Commit;
@@ -193,7 +195,7 @@ impl Server {
         if let Some(listener) = self.control.take() {
             let (queue, store) = (self.queue.clone(), Arc::clone(&self.store));
             let answer = move |request| answer(request, queue.clone(), Arc::clone(&store));
-            tokio::spawn(control::serve(listener, answer));
+            tokio::spawn(control::serve(listener, stop.clone(), answer));
         }
         let delivering = tokio::spawn({
             let (queue, transport) = (self.queue.clone(), Arc::clone(&self.outbound));
@@ -268,16 +270,18 @@ impl Server {
 }
 
 /// Answers a command.
-async fn answer(request: Request, queue: Queue, store: Arc<Store>) -> Reply {
+async fn answer(request: Request, queue: Queue, store: Arc<Store>) -> Answer {
+    let done = |text: String| Answer::Now(Reply { done: true, text });
     match request {
         Request::QueueFlush => {
             let count = queue.flush();
-            Reply { done: true, text: format!("{count} messages are tried now") }
+            done(format!("{count} messages are tried now"))
         }
         Request::Forget { maildir } => {
             store.forget(&maildir);
-            Reply { done: true, text: format!("{} is read again at its next use", maildir.display()) }
+            done(format!("{} is read again at its next use", maildir.display()))
         }
+        Request::Mailbox { job } => Answer::Work(Box::new(move |link| job::work(&store, &job, link))),
     }
 }
 

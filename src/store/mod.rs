@@ -32,6 +32,7 @@
 
 mod account;
 mod change;
+mod check;
 mod commit;
 mod context;
 mod deliver;
@@ -39,6 +40,7 @@ mod error;
 mod file_name;
 mod folder;
 mod folder_name;
+mod foreign;
 mod keywords;
 mod load;
 mod mailbox;
@@ -63,9 +65,16 @@ use deliver::Deliverer;
 
 pub use account::AccountStore;
 pub use account::Listed;
+pub use check::Finding;
+pub use check::Findings;
+pub use check::Severity;
 pub use deliver::Delivery;
 pub use error::Result;
 pub use error::StoreError;
+pub use foreign::ForeignMailbox;
+pub use foreign::ForeignMessage;
+pub use foreign::foreign_mailboxes;
+pub use foreign::foreign_messages;
 pub use mailbox::Mailbox;
 pub use snapshot::Copied;
 pub use snapshot::FlagChange;
