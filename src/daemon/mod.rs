@@ -193,8 +193,8 @@ impl Server {
             tokio::spawn(accept::accept(name, listener, self.door()));
         }
         if let Some(listener) = self.control.take() {
-            let (queue, store) = (self.queue.clone(), Arc::clone(&self.store));
-            let answer = move |request| answer(request, queue.clone(), Arc::clone(&store));
+            let (queue, store, config) = (self.queue.clone(), Arc::clone(&self.store), Arc::clone(&self.config));
+            let answer = move |request| answer(request, queue.clone(), Arc::clone(&store), config.load_full());
             tokio::spawn(control::serve(listener, stop.clone(), answer));
         }
         let delivering = tokio::spawn({
@@ -270,7 +270,7 @@ impl Server {
 }
 
 /// Answers a command.
-async fn answer(request: Request, queue: Queue, store: Arc<Store>) -> Answer {
+async fn answer(request: Request, queue: Queue, store: Arc<Store>, config: Arc<Config>) -> Answer {
     let done = |text: String| Answer::Now(Reply { done: true, text });
     match request {
         Request::QueueFlush => {
@@ -281,7 +281,10 @@ async fn answer(request: Request, queue: Queue, store: Arc<Store>) -> Answer {
             store.forget(&maildir);
             done(format!("{} is read again at its next use", maildir.display()))
         }
-        Request::Mailbox { job } => Answer::Work(Box::new(move |link| job::work(&store, &job, link))),
+        Request::Mailbox { job } => match job.at_home(&config) {
+            Some(job) => Answer::Work(Box::new(move |link| job::work(&store, &job, link))),
+            None => Answer::Now(Reply { done: false, text: "the running server has no such account".to_owned() }),
+        },
     }
 }
 

@@ -18,7 +18,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fsio;
-use crate::mail::flags::Flags;
 use crate::mail::flags::KeywordSlot;
 use crate::mail::limits::CHECK_FINDINGS;
 use crate::mail::limits::DEAD_UID_LINES;
@@ -530,4 +529,70 @@ fn rename_resized(folder: &Path, resized: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
 fn same_file(one: &Path, other: &Path) -> bool {
     let id = |path: &Path| std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino())).ok();
     id(one).is_some() && id(one) == id(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use std::time::SystemTime;
+
+    fn kinds(findings: &Findings) -> Vec<&'static str> {
+        let mut kinds: Vec<_> = findings.all.iter().map(|finding| finding.kind).collect();
+        kinds.sort_unstable();
+        kinds
+    }
+
+    #[tokio::test]
+    async fn leftovers_are_found_when_they_are_old_and_go_with_a_repair() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (maildir, clock) = (dir.path().join("alice"), Clock::by_hand(SystemTime::now()));
+        let store = Store::open(clock.clone());
+        let mailbox = store.account(&maildir).await.expect("made").mailbox(&MailboxName::inbox()).await.expect("there");
+        std::fs::write(maildir.join("tmp/1.left"), b"half").expect("written");
+        let look = || {
+            let step = |_, _| Ok::<(), StoreError>(());
+            store.check_mailbox_blocking(&maildir, &MailboxName::inbox(), step).expect("looked")
+        };
+        assert_eq!(kinds(&look()), [""; 0]);
+        clock.advance(TMP_LEFTOVER + Duration::from_secs(60));
+        let found = look();
+        assert_eq!(kinds(&found), ["leftover"]);
+        mailbox.repair_blocking(&found).expect("repaired");
+        assert_eq!(kinds(&look()), [""; 0]);
+        assert!(!maildir.join("tmp/1.left").exists());
+    }
+
+    #[test]
+    fn sizes_in_names() {
+        assert_eq!(with_sizes(b"1.a,S=1,x=y,W=2", (10, 20)), b"1.a,S=10,x=y,W=20");
+        assert_eq!(with_sizes(b"1.a,W=2", (10, 20)), b"1.a,W=20");
+        assert_eq!(size_field(b"1.a,S=7,W=8:2,S", b'S'), Some(7));
+        assert_eq!(size_field(b"1.a:2,S=7", b'S'), None);
+    }
+
+    #[test]
+    fn a_crash_while_names_are_repaired_leaves_every_uid_where_it_was() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let folder = dir.path();
+        for sub in ["cur", "new"] {
+            std::fs::create_dir(folder.join(sub)).expect("made");
+        }
+        std::fs::write(folder.join("cur/1.a,S=9:2,S"), b"abc").expect("written");
+        std::fs::write(folder.join("dovecot-uidlist"), b"3 V7 N5\n3 W3 :1.a,S=9\n4 :2.gone\n").expect("written");
+        let resized = [(b"1.a,S=9".to_vec(), b"1.a,S=3".to_vec())];
+        // As an earlier try left it.
+        fsio::link(&folder.join("cur/1.a,S=9:2,S"), &folder.join("cur/1.a,S=3:2,S")).expect("linked");
+        rename_resized(folder, &resized).expect("renamed");
+        let list = std::fs::read(folder.join("dovecot-uidlist")).expect("read");
+        assert_eq!(list, b"3 V7 N5\n3 W3 :1.a,S=3\n4 :2.gone\n");
+        let names: Vec<_> =
+            std::fs::read_dir(folder.join("cur")).expect("read").flatten().map(|e| e.file_name()).collect();
+        assert_eq!(names, ["1.a,S=3:2,S"]);
+        // A name that another message has is not taken.
+        std::fs::write(folder.join("cur/1.b,S=9"), b"abcd").expect("written");
+        std::fs::write(folder.join("cur/1.b,S=4"), b"efgh").expect("written");
+        assert!(rename_resized(folder, &[(b"1.b,S=9".to_vec(), b"1.b,S=4".to_vec())]).is_err());
+        assert_eq!(std::fs::read(folder.join("cur/1.b,S=9")).expect("there"), b"abcd");
+    }
 }

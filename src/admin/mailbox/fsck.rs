@@ -1,5 +1,6 @@
 //! `facteur mailbox fsck`.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -125,8 +126,8 @@ fn report(
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     let left = again.unwrap_or(found);
-    let is_left =
-        |finding: &Finding| left.all.iter().any(|other| (other.kind, &other.path) == (finding.kind, &finding.path));
+    let places: HashSet<(&str, &Path)> = left.all.iter().map(|finding| (finding.kind, &*finding.path)).collect();
+    let is_left = |finding: &Finding| places.contains(&(finding.kind, &*finding.path));
     let gone: Vec<&Finding> =
         if again.is_some() { found.all.iter().filter(|finding| !is_left(finding)).collect() } else { Vec::new() };
     let rows = gone.into_iter().map(|finding| (finding, true)).chain(left.all.iter().map(|finding| (finding, false)));

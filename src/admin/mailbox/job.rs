@@ -25,6 +25,7 @@ use crate::admin::commands::EX_NOINPUT;
 use crate::admin::commands::EX_TEMPFAIL;
 use crate::admin::control::Link;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::mail::limits::CONTROL_PROGRESS;
 use crate::mail::mailbox::MailboxName;
 use crate::store::AccountStore;
@@ -36,7 +37,9 @@ use crate::store::StoreError;
 pub struct Job {
     /// Its address, for what is said.
     pub account: String,
-    /// Its Maildir.
+    /// Its Maildir. Whoever does the work finds it in the configuration: a path that two write differently would be
+    /// two Maildirs to the store.
+    #[serde(skip)]
     pub maildir: PathBuf,
     /// What to do.
     pub task: Task,
@@ -72,6 +75,16 @@ pub enum Task {
         /// Its name.
         mailbox: Option<String>,
     },
+}
+
+impl Job {
+    /// The job with the Maildir that its account has by this configuration; `None` where there is no such account.
+    #[must_use]
+    pub fn at_home(mut self, config: &Config) -> Option<Self> {
+        let entry = config.accounts.iter().find(|entry| entry.address.value.to_string() == self.account)?;
+        self.maildir = config.storage.maildir_of(&entry.address.value);
+        Some(self)
+    }
 }
 
 impl Task {

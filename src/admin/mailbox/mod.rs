@@ -13,6 +13,7 @@ mod session;
 mod status;
 
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::de::DeserializeOwned;
@@ -110,8 +111,8 @@ fn one(file: &Path, typed: &str) -> Result<Accounts, ExitCode> {
 impl Accounts {
     /// Begins a job on an account.
     fn open(&self, account: &Address, task: &Task, json: bool) -> Result<Session, Failed> {
-        let maildir = self.config.storage.maildir_of(account);
-        let job = Job { account: account.to_string(), maildir, task: task.clone() };
+        let job = Job { account: account.to_string(), maildir: PathBuf::new(), task: task.clone() };
+        let job = job.at_home(&self.config).ok_or_else(|| Failed::new(EX_NOUSER, "no such account"))?;
         Session::open(&self.config.storage.folder, job, json)
     }
 }

@@ -147,7 +147,7 @@ fn do_it_here(folder: &Path, job: Job) -> Result<(Link, JoinHandle<()>, watch::S
         let begun = owner.map_or(Ok(()), become_owner).map_err(|error| {
             Failed::new(EX_NOPERM, format_args!("cannot work as the owner of {}: {error}", folder.display()))
         });
-        let locked = begun.and_then(|()| take_lock(&folder)).and_then(|lock| Ok((lock, runtime(owner)?)));
+        let locked = begun.and_then(|()| take_lock(&folder)).and_then(|lock| Ok((lock, runtime()?)));
         match locked {
             Err(error) => {
                 tell.send(Err(error)).ok();
@@ -171,18 +171,9 @@ fn open_store() -> std::sync::Arc<Store> {
     Store::open(Clock::system())
 }
 
-fn runtime(owner: Option<(Uid, Gid)>) -> Result<tokio::runtime::Runtime, Failed> {
-    let become_him = move || {
-        if let Some(owner) = owner
-            && let Err(error) = become_owner(owner)
-        {
-            // The first thread of the work has done the same before; going on as root would make root's files.
-            complain(format_args!("cannot work as the owner of the mail: {error}"));
-            std::process::exit(i32::from(EX_NOPERM));
-        }
-    };
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let built = builder.enable_all().on_thread_start(become_him).build();
+/// Its threads are begun by this one, and are whose this one is.
+fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
     built.map_err(|error| Failed::new(EX_UNAVAILABLE, error))
 }
 
