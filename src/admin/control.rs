@@ -302,6 +302,17 @@ impl Link {
         Ok(Some(serde_json::from_slice(&line)?))
     }
 
+    /// Whether the other side has said something that was not taken yet.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        use rustix::net::RecvFlags;
+        let peek = || {
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            rustix::net::recv(&self.input.get_ref().socket, &mut [0; 1][..], flags).is_ok_and(|(n, _)| n > 0)
+        };
+        !self.input.buffer().is_empty() || peek()
+    }
+
     /// Another handle on the same connection, to read from in another thread; this one is then only written to.
     ///
     /// # Errors

@@ -301,3 +301,12 @@ pub const CONTROL_PROGRESS: Duration = Duration::from_millis(100);
 
 /// Findings of one mailbox that are reported one by one; of the others only the count.
 pub const CHECK_FINDINGS: usize = 10_000;
+
+/// Messages of an import that become durable together: what comes while others are synced, up to this.
+pub const IMPORT_BATCH_MESSAGES: usize = 128;
+
+/// Octets of such messages.
+pub const IMPORT_BATCH_OCTETS: u64 = 16 << 20;
+
+/// Threads that write them: a file system syncs so many files for little more than one.
+pub const IMPORT_WRITERS: usize = 8;

@@ -31,6 +31,7 @@
 //! maps of live mailboxes and of folder syncs are locked for moments, with nothing taken inside.
 
 mod account;
+mod bulk;
 mod change;
 mod check;
 mod commit;
@@ -65,6 +66,7 @@ use deliver::Deliverer;
 
 pub use account::AccountStore;
 pub use account::Listed;
+pub use bulk::Addition;
 pub use check::Finding;
 pub use check::Findings;
 pub use check::Severity;

@@ -43,10 +43,13 @@ use crate::fsio;
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
 use crate::mail::flags::Flags;
+use crate::mail::limits::IMPORT_BATCH_MESSAGES;
+use crate::mail::limits::IMPORT_BATCH_OCTETS;
 use crate::mail::mailbox::MailboxName;
 use crate::message::mbox;
 use crate::message::mbox::Item;
 use crate::store::AccountStore;
+use crate::store::Addition;
 use crate::store::ForeignMessage;
 use crate::store::Mailbox;
 use crate::store::StoreError;
@@ -271,11 +274,17 @@ fn listen(session: &Session) -> Result<JoinHandle<Heard>, Failed> {
 
 /// Takes messages until the end is told.
 pub(super) fn work(worker: &mut Worker<'_>) -> Done {
-    let mut imported = 0;
-    let ended = receive_all(worker, &mut imported);
+    let mut batch = Batch::default();
+    let ended = match receive_all(worker, &mut batch) {
+        Err(Failure::Gone(error)) => Err(Failure::Gone(error)),
+        other => batch.add(worker).and(other),
+    };
+    let imported = batch.imported;
     if let Err(Failure::Gone(error)) = ended {
+        // What has come whole is kept, though nobody hears of it.
+        let kept = batch.add_silently();
         let account = &worker.job.account;
-        tracing::warn!(%account, imported, "an import was given up");
+        tracing::warn!(%account, imported = imported + kept, "an import was given up");
         return Err(Failure::Gone(error));
     }
     worker.row(&Summary { account: worker.job.account.clone(), imported, ..Summary::default() })?;
@@ -283,24 +292,70 @@ pub(super) fn work(worker: &mut Worker<'_>) -> Done {
     Ok((0, String::new()))
 }
 
-fn receive_all(worker: &mut Worker<'_>, imported: &mut u64) -> Result<(), Failure> {
+/// Messages that came while others were made durable, and now are made so together.
+#[derive(Default)]
+struct Batch {
+    target: Option<Arc<Mailbox>>,
+    waiting: Vec<(Addition, String)>,
+    octets: u64,
+    imported: u64,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= IMPORT_BATCH_MESSAGES || self.octets >= IMPORT_BATCH_OCTETS
+    }
+
+    /// Adds what waits: together, and where that fails one by one up to the one that is at fault.
+    fn add(&mut self, worker: &mut Worker<'_>) -> Result<(), Failure> {
+        self.octets = 0;
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some(mailbox) = self.target.clone().filter(|_| !waiting.is_empty()) else { return Ok(()) };
+        let (additions, from): (Vec<Addition>, Vec<String>) = waiting.into_iter().unzip();
+        if mailbox.append_all_blocking(&additions).is_ok() {
+            self.imported += additions.len() as u64;
+        } else {
+            for (addition, from) in additions.into_iter().zip(from) {
+                if let Some(text) = add_one(&mailbox, addition, &from)? {
+                    worker.tell(&Event::Warning { text })?;
+                }
+                self.imported += 1;
+            }
+        }
+        worker.progress(mailbox.name().as_str(), self.imported, 0)?;
+        Ok(())
+    }
+
+    /// As [`Batch::add`] where nobody listens; returns how many were added.
+    fn add_silently(&mut self) -> u64 {
+        let additions: Vec<Addition> = std::mem::take(&mut self.waiting).into_iter().map(|(a, _)| a).collect();
+        let added = self.target.as_ref().is_some_and(|mailbox| mailbox.append_all_blocking(&additions).is_ok());
+        if added { additions.len() as u64 } else { 0 }
+    }
+}
+
+fn receive_all(worker: &mut Worker<'_>, batch: &mut Batch) -> Result<(), Failure> {
     let account = worker.account()?;
-    let mut target: Option<Arc<Mailbox>> = None;
     loop {
+        if batch.is_full() || !worker.link.has_more() {
+            batch.add(worker)?;
+        }
         match worker.link.take::<Coming>()? {
             None => return Err(Failure::Gone(io::ErrorKind::UnexpectedEof.into())),
             Some(Coming::End) => return Ok(()),
-            Some(Coming::Mailbox { name }) => target = Some(open_or_make(&account, &name_of(&name)?)?),
+            Some(Coming::Mailbox { name }) => {
+                batch.add(worker)?;
+                batch.target = Some(open_or_make(&account, &name_of(&name)?)?);
+            }
             Some(Coming::Message(carried)) => {
-                let Some(mailbox) = &target else {
+                if batch.target.is_none() {
                     return Err(Failure::Told { code: EX_DATAERR, text: "a message for no mailbox".to_owned() });
-                };
-                let content = receive(worker, carried.octets)?;
-                if let Some(warning) = add(mailbox, &content, &carried)? {
-                    worker.tell(&Event::Warning { text: warning })?;
                 }
-                *imported += 1;
-                worker.progress(mailbox.name().as_str(), *imported, 0)?;
+                let content = receive(worker, carried.octets)?;
+                let (flags, _) = Flags::from_letters(&carried.flags);
+                let date = carried.date.and_then(system_time);
+                batch.octets += carried.octets;
+                batch.waiting.push((Addition { content, flags, keywords: carried.keywords, date }, carried.from));
             }
         }
     }
@@ -334,24 +389,21 @@ fn receive(worker: &mut Worker<'_>, octets: u64) -> Result<Content, Failure> {
 }
 
 /// Adds a message, durably. Keywords that the mailbox has no room for are left out; the warning says so.
-fn add(mailbox: &Arc<Mailbox>, content: &Content, carried: &Carried) -> Result<Option<String>, Failure> {
-    let (flags, _) = Flags::from_letters(&carried.flags);
-    let date = carried.date.and_then(system_time);
-    let mut keywords = carried.keywords.clone();
+fn add_one(mailbox: &Arc<Mailbox>, addition: Addition, from: &str) -> Result<Option<String>, Failure> {
+    let Addition { content, flags, keywords: wanted, date } = addition;
+    let mut keywords = &wanted[..];
     loop {
-        match mailbox.append_blocking(content, flags, &keywords, date) {
-            Ok(_) => break,
-            Err(StoreError::KeywordLimit) if !keywords.is_empty() => {
-                keywords.pop();
-            }
-            Err(error) => {
+        match (mailbox.append_blocking(&content, flags, keywords, date), keywords) {
+            (Ok(_), _) => break,
+            (Err(StoreError::KeywordLimit), [fewer @ .., _]) => keywords = fewer,
+            (Err(error), _) => {
                 let Failure::Told { code, text } = Failure::from(error) else { continue };
-                return Err(Failure::Told { code, text: format!("{}: {text}", carried.from) });
+                return Err(Failure::Told { code, text: format!("{from}: {text}") });
             }
         }
     }
-    let left_out = &carried.keywords[keywords.len()..];
-    let text = || format!("{}: no room for the keywords {}: left out", carried.from, left_out.join(" "));
+    let left_out = &wanted[keywords.len()..];
+    let text = || format!("{from}: no room for the keywords {}: left out", left_out.join(" "));
     Ok((!left_out.is_empty()).then(text))
 }
 
