@@ -278,6 +278,22 @@ fn a_session_keeps_its_mailbox_over_a_repair_and_a_reindex() {
 }
 
 #[test]
+fn one_mailbox_that_cannot_be_read_hides_no_other() {
+    let server = Server::serve("");
+    fill(&server);
+    let list = server.maildir("alice").join(".Sent/dovecot-uidlist");
+    std::fs::remove_file(&list).expect("there");
+    std::fs::create_dir(&list).expect("made");
+    let output = run(&server, &["list", ALICE], 74);
+    assert!(words(&output.stdout).contains("Work/2024"), "{output:?}");
+    assert!(words(&output.stderr).contains("Sent: failed reading a list of the Maildir"), "{output:?}");
+    let found = json(&server, &["fsck", ALICE, "--repair"], 1);
+    let left = found.iter().filter(|row| row["severity"] == "error");
+    assert_eq!(left.map(|row| row["mailbox"].as_str()).collect::<Vec<_>>(), [Some("Sent")]);
+    assert!(list.is_dir());
+}
+
+#[test]
 fn what_is_exported_comes_back_as_it_was() {
     let mut server = Server::serve("");
     fill(&server);
@@ -340,6 +356,14 @@ fn an_mbox_comes_from_a_pipe_and_what_does_not_fit_is_told() {
     let file = server.home().join("none.mbox");
     let name = file.to_str().expect("text");
     run(&server, &["import", "mbox", BOB, name], 66);
+    // More keywords than a mailbox can have: the message comes all the same.
+    let keywords: Vec<String> = (0..30).map(|n| format!("k{n}")).collect();
+    let text = format!("{from}X-Keywords: {}\nSubject: k\n\nx\n\n{from}Subject: l\n\nx\n", keywords.join(" "));
+    std::fs::write(&file, text).expect("written");
+    let output = run(&server, &["import", "mbox", BOB, name, "--mailbox", "Many"], 0);
+    assert!(words(&output.stdout).contains("2 messages imported, 0 passed over"), "{output:?}");
+    assert!(words(&output.stderr).contains("message 1: no room for the keywords k26 k27 k28 k29"), "{output:?}");
+    assert_eq!(json(&server, &["status", BOB, "--mailbox", "Many"], 0)[0]["keywords"][25], "k25");
     std::fs::write(&file, b"Subject: no mbox\n").expect("written");
     let output = run(&server, &["import", "mbox", BOB, name], 65);
     assert!(words(&output.stderr).contains("message 1: not an mbox"), "{output:?}");

@@ -22,6 +22,7 @@
 //! | `..facteur-removed-*` | cut while deleting a mailbox | removed when the account is opened |
 //! | `..facteur-unfinished` | cut while making a new account | the usual mailboxes are completed when the account is opened |
 //! | a folder without `cur`, `new` or `tmp` | cut while creating a mailbox | completed when it is opened |
+//! | one file under two names, one of them without a line | cut while a check gave it a name with its right size | the line keeps its UID; the other name becomes a copy with a UID of its own |
 //! | some mailboxes under an old parent's name | cut while renaming a family | listed there; the rename can be repeated |
 //!
 //! # Locks, in the order in which they are taken
