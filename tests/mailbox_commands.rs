@@ -165,7 +165,7 @@ fn plant(maildir: &Path) -> (BTreeSet<&'static str>, BTreeSet<&'static str>) {
     for file in ["cur/1.a", "cur/2.b:2,z", "new/3.c", "cur/bad\nname"] {
         std::fs::write(drafts.join(file), b"x\n").expect("written");
     }
-    let list = b"3 V77 N9\n5 :1.a\n4 :2.b\n6 :9.gone\n6 :8.gone\n7 :7.gone\n8 :7.gone\nnonsense\n9 :torn";
+    let list = b"3 V77 N9\n5 W9 Pold :1.a\n4 :2.b\n6 :9.gone\n6 :8.gone\n7 :7.gone\n8 :7.gone\nnonsense\n9 :torn";
     std::fs::write(drafts.join("dovecot-uidlist"), list).expect("written");
     std::os::unix::fs::symlink("/etc/hostname", drafts.join("cur/4.d")).expect("linked");
     std::fs::create_dir(drafts.join("cur/5.e")).expect("made");
@@ -226,6 +226,8 @@ fn fsck_finds_and_repairs(running: bool) {
     if !running {
         server = server.restart();
     }
+    let list = std::fs::read_to_string(maildir.join(".Drafts/dovecot-uidlist")).expect("there");
+    assert!(list.contains("\n4 :2.b\n5 Pold :1.a\n"), "{list}");
     // No message is lost, and no UID is another one.
     let after = json(&server, &["status", ALICE], 0).remove(0);
     for field in ["uid_validity", "uid_next", "messages"] {
@@ -237,6 +239,8 @@ fn fsck_finds_and_repairs(running: bool) {
     let uids: Vec<u32> = imap.fetch_all("BODY.PEEK[]").into_iter().map(|(uid, _)| uid).collect();
     assert_eq!(uids[..2], [4, 5]);
     assert_eq!(uids.len(), 3);
+    let sizes = imap.ok("UID FETCH 1:* (RFC822.SIZE)");
+    assert!(sizes.has("UID 5 RFC822.SIZE 3)"), "{sizes:?}");
     imap.ok("EXAMINE INBOX");
     let sizes = imap.ok("UID FETCH 1:* (RFC822.SIZE)");
     let bodies = imap.fetch_all("BODY.PEEK[]");

@@ -68,7 +68,7 @@ pub struct Finding {
 pub struct Findings {
     /// In the order in which they were found, [`CHECK_FINDINGS`] at most.
     pub all: Vec<Finding>,
-    /// Messages whose names tell wrong sizes, by the base of the name, with the right one.
+    /// Messages of which the name or the list tells wrong sizes, by the base of the name, with the right base.
     resized: Vec<(Vec<u8>, Vec<u8>)>,
     /// Files that their owner may not read.
     unreadable: Vec<PathBuf>,
@@ -109,6 +109,8 @@ impl Findings {
 struct Entry {
     sub: &'static str,
     name: Vec<u8>,
+    /// Octets on the wire by the UID list, where the name does not tell.
+    listed: Option<u64>,
 }
 
 /// The list and the names, as they were at one moment.
@@ -180,8 +182,9 @@ impl Store {
                 Err(_) => findings.error("missing-folder", &folder.join(sub), "missing"),
             }
         }
-        let still = self.look_at_names(&folder, &mut findings)?;
+        let mut still = self.look_at_names(&folder, &mut findings)?;
         check_list(&folder, &still, &mut findings);
+        still.add_listed_sizes();
         check_keywords(&folder, &still.entries, &mut findings);
         self.check_leftovers(&folder, &mut findings);
         let owner = std::fs::metadata(&folder).map(|found| found.uid()).ok();
@@ -227,7 +230,7 @@ impl Store {
                 } else if !kind.is_file() {
                     findings.warning("not-a-file", &path, "no regular file, so no message");
                 } else if file_name::is_message(&name) {
-                    entries.push(Entry { sub, name });
+                    entries.push(Entry { sub, name, listed: None });
                 } else {
                     findings.error("name", &path, "a message cannot have this name: it is not shown");
                 }
@@ -245,6 +248,18 @@ impl Store {
             if changed + TMP_LEFTOVER < now {
                 findings.warning("leftover", &entry.path(), "left by a delivery that never ended");
             }
+        }
+    }
+}
+
+impl Still {
+    /// Finds the sizes that only the list tells.
+    fn add_listed_sizes(&mut self) {
+        let Some(parsed) = self.list.take().and_then(|bytes| uidlist::parse(&bytes)) else { return };
+        let tells = |line: &uidlist::Line| Some((line.base.clone(), uidlist::field(&line.fields, b'W')?));
+        let sizes: HashMap<Box<[u8]>, u64> = parsed.lines.iter().filter_map(tells).collect();
+        for entry in self.entries.iter_mut().filter(|entry| size_field(&entry.name, b'W').is_none()) {
+            entry.listed = sizes.get(file_name::base(&entry.name)).copied();
         }
     }
 }
@@ -378,7 +393,7 @@ fn check_file(folder: &Path, entry: &Entry, owner: Option<u32>, findings: &mut F
         findings.warning("owner", &path, format!("belongs to user {}, unlike its mailbox", found.uid()));
     }
     let (disk, wire) = (size_field(&entry.name, b'S'), size_field(&entry.name, b'W'));
-    if disk.is_none() && wire.is_none() {
+    if disk.is_none() && wire.is_none() && entry.listed.is_none() {
         return;
     }
     let measured = match measure(file) {
@@ -393,7 +408,10 @@ fn check_file(folder: &Path, entry: &Entry, owner: Option<u32>, findings: &mut F
     if let Some(told) = wrong(wire, measured.1) {
         findings.error("wire-size", &path, format!("W={told} in its name, and it is {} on the wire", measured.1));
     }
-    if wrong(disk, measured.0).or(wrong(wire, measured.1)).is_some() {
+    if let Some(told) = wrong(entry.listed, measured.1) {
+        findings.error("wire-size", &path, format!("W{told} in the UID list, and it is {} on the wire", measured.1));
+    }
+    if wrong(disk, measured.0).or(wrong(wire, measured.1)).or(wrong(entry.listed, measured.1)).is_some() {
         let base = file_name::base(&entry.name);
         findings.resized.push((base.to_vec(), with_sizes(base, measured)));
     }
@@ -497,7 +515,7 @@ fn rename_resized(folder: &Path, resized: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
             let path = entry.map_err(io())?.path();
             let name = path.file_name().unwrap_or_default().as_bytes();
             let base = file_name::base(name);
-            let Some((old, new)) = new_bases.get_key_value(base) else { continue };
+            let Some((old, new)) = new_bases.get_key_value(base).filter(|(old, new)| old != new) else { continue };
             let to = file_in(folder, sub, &[new, &name[base.len()..]].concat());
             match fsio::link(&path, &to) {
                 Ok(()) => {}
@@ -516,14 +534,22 @@ fn rename_resized(folder: &Path, resized: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
     let mut bytes = Vec::new();
     uidlist::write_header(&mut bytes, &parsed.header);
     for line in &parsed.lines {
-        let base = if linked.contains(&*line.base) { new_bases.get(&*line.base).copied() } else { None };
-        uidlist::write_line(&mut bytes, line.uid, &line.fields, base.unwrap_or(&line.base));
+        match new_bases.get(&*line.base).filter(|new| linked.contains(&*line.base) || **new == &*line.base) {
+            Some(new) => uidlist::write_line(&mut bytes, line.uid, &without_sizes(&line.fields), new),
+            None => uidlist::write_line(&mut bytes, line.uid, &line.fields, &line.base),
+        }
     }
     fsio::replace(&path, &bytes).map_err(StoreError::io("writing the UID list"))?;
     for old in olds {
         fsio::remove_if_there(&old).map_err(io())?;
     }
     ["cur", "new"].into_iter().try_for_each(|sub| fsio::sync_dir(&folder.join(sub)).map_err(io()))
+}
+
+/// The fields of a line without the sizes that Dovecot keeps there, which are then found anew.
+fn without_sizes(fields: &[u8]) -> Vec<u8> {
+    let kept = fields.split(|octet| *octet == b' ').filter(|field| !matches!(field.first(), Some(b'S' | b'W') | None));
+    kept.collect::<Vec<_>>().join(&b' ')
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {
@@ -579,13 +605,14 @@ mod tests {
             std::fs::create_dir(folder.join(sub)).expect("made");
         }
         std::fs::write(folder.join("cur/1.a,S=9:2,S"), b"abc").expect("written");
-        std::fs::write(folder.join("dovecot-uidlist"), b"3 V7 N5\n3 W3 :1.a,S=9\n4 :2.gone\n").expect("written");
-        let resized = [(b"1.a,S=9".to_vec(), b"1.a,S=3".to_vec())];
+        std::fs::write(folder.join("dovecot-uidlist"), b"3 V7 N6\n3 W9 Pab :1.a,S=9\n4 W9 :2.gone\n5 W7 S3 :3.c\n")
+            .expect("written");
+        let resized = [(b"1.a,S=9".to_vec(), b"1.a,S=3".to_vec()), (b"3.c".to_vec(), b"3.c".to_vec())];
         // As an earlier try left it.
         fsio::link(&folder.join("cur/1.a,S=9:2,S"), &folder.join("cur/1.a,S=3:2,S")).expect("linked");
         rename_resized(folder, &resized).expect("renamed");
         let list = std::fs::read(folder.join("dovecot-uidlist")).expect("read");
-        assert_eq!(list, b"3 V7 N5\n3 W3 :1.a,S=3\n4 :2.gone\n");
+        assert_eq!(list, b"3 V7 N6\n3 Pab :1.a,S=3\n4 W9 :2.gone\n5 :3.c\n");
         let names: Vec<_> =
             std::fs::read_dir(folder.join("cur")).expect("read").flatten().map(|e| e.file_name()).collect();
         assert_eq!(names, ["1.a,S=3:2,S"]);
