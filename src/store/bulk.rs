@@ -143,7 +143,7 @@ mod tests {
         let mailbox = account.mailbox(&MailboxName::inbox()).await.expect("there");
         let addition = |n: u32| Addition {
             content: Content::from_bytes(format!("Subject: {n}\n\nx\n").into_bytes()),
-            flags: if n % 3 == 0 { Flags::NONE } else { Flags::NONE.with(SystemFlag::Seen) },
+            flags: if n.is_multiple_of(3) { Flags::NONE } else { Flags::NONE.with(SystemFlag::Seen) },
             keywords: if n == 7 { vec!["work".to_owned()] } else { Vec::new() },
             date: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n.into())),
         };
@@ -154,7 +154,7 @@ mod tests {
         let again = Store::open(Clock::system()).account(&maildir).await.expect("there");
         let read = again.mailbox(&MailboxName::inbox()).await.expect("read").snapshot();
         for (n, (one, other)) in (1..).zip(shown.messages.iter().zip(read.messages.iter())) {
-            assert_eq!((one.uid.get(), one.flags, one.recent), (n, other.flags, n % 3 == 0));
+            assert_eq!((one.uid.get(), one.flags, one.recent), (n, other.flags, n.is_multiple_of(3)));
             assert_eq!((one.uid, one.wire_size), (other.uid, other.wire_size));
             assert_eq!(one.date, Some(n.into()));
             let bytes = mailbox.read_blocking(one.uid).expect("there");

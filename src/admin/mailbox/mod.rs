@@ -1,7 +1,7 @@
 //! `facteur mailbox …`: look at mailboxes, check and repair them, bring mail in and out.
 //!
 //! Each command is a file: what the person sees, and next to it the work, which is done by the running server or, where
-//! none runs, by the command itself ([`session`] decides). [`job`] has what the two say to each other.
+//! none runs, by the command itself (`session.rs` decides). [`job`] has what the two say to each other.
 
 mod export;
 mod fsck;
