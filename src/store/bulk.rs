@@ -153,7 +153,7 @@ mod tests {
         let shown = mailbox.snapshot();
         let again = Store::open(Clock::system()).account(&maildir).await.expect("there");
         let read = again.mailbox(&MailboxName::inbox()).await.expect("read").snapshot();
-        for (n, (one, other)) in (1..).zip(shown.messages.iter().zip(read.messages.iter())) {
+        for (n, (one, other)) in (1u32..).zip(shown.messages.iter().zip(read.messages.iter())) {
             assert_eq!((one.uid.get(), one.flags, one.recent), (n, other.flags, n.is_multiple_of(3)));
             assert_eq!((one.uid, one.wire_size), (other.uid, other.wire_size));
             assert_eq!(one.date, Some(n.into()));
