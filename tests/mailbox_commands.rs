@@ -502,3 +502,41 @@ fn root_makes_the_owners_files() {
     }
     assert_eq!(messages(&server, BOB, "INBOX"), 1);
 }
+
+/// A connection to the control socket on which an export of all of bob's mail has begun, of which nothing more is read.
+fn begun_export(server: &Server) -> (std::os::unix::net::UnixStream, String) {
+    use std::io::BufRead;
+    use std::os::unix::net::UnixStream;
+    let mut stream = UnixStream::connect(server.home().join("data/state/control.sock")).expect("it listens");
+    let request = serde_json::json!({"do": "mailbox", "job": {"account": BOB, "task": {"export": {"mailbox": null}}}});
+    writeln!(stream, "{request}").expect("sent");
+    let mut line = Vec::new();
+    // Octet by octet: what follows stays in the socket.
+    std::io::BufReader::with_capacity(1, &stream).read_until(b'\n', &mut line).expect("answered");
+    (stream, words(&line))
+}
+
+#[test]
+fn who_does_not_listen_holds_up_nothing() {
+    let mut server = Server::serve("");
+    let message = format!("From a@b Thu Feb 13 15:31:30 2020\nSubject: x\n\n{}\n\n", "x\n".repeat(30_000));
+    let file = server.home().join("large.mbox");
+    std::fs::write(&file, message.repeat(40)).expect("written");
+    run(&server, &["import", "mbox", BOB, file.to_str().expect("text")], 0);
+    // As many as may be at work; each sticks as soon as the socket is full.
+    let stuck: Vec<_> = (0..4).map(|_| begun_export(&server)).collect();
+    for (_, answer) in &stuck {
+        assert_eq!(answer, "{\"is\":\"ready\"}\n");
+    }
+    assert!(begun_export(&server).1.contains("too many commands"));
+    run(&server, &["list", ALICE], 75);
+    drop(stuck);
+    wait_for("the end of all four", || (server.log().matches("nobody listens").count() == 4).then_some(()));
+    assert_eq!(messages(&server, BOB, "INBOX"), 40);
+    let mut stuck = begun_export(&server).0;
+    // The server stops although one sticks.
+    assert!(server.terminate().success());
+    let mut rest = Vec::new();
+    std::io::Read::read_to_end(&mut stuck, &mut rest).expect("closed");
+    assert!(rest.len() > 30_000 && rest.len() < 40 * 60_000, "{}", rest.len());
+}

@@ -561,6 +561,7 @@ fn same_file(one: &Path, other: &Path) -> bool {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use proptest::prelude::*;
     use std::time::SystemTime;
 
     fn kinds(findings: &Findings) -> Vec<&'static str> {
@@ -621,5 +622,34 @@ mod tests {
         std::fs::write(folder.join("cur/1.b,S=4"), b"efgh").expect("written");
         assert!(rename_resized(folder, &[(b"1.b,S=9".to_vec(), b"1.b,S=4".to_vec())]).is_err());
         assert_eq!(std::fs::read(folder.join("cur/1.b,S=9")).expect("there"), b"abcd");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// An error that loading does not mend would come back after every repair; one that it mends unseen would be
+        /// told by nobody.
+        #[test]
+        fn what_is_told_of_a_list_is_what_loading_mends(
+            lines in prop::collection::vec(
+                prop::sample::select(vec![
+                    "1 :a", "2 :b", "3 W3 :c", "4 :a", "2 :d", "0 :e", "x", "", "5 W1", "6 :.x", "7 :a:2,S", "8 x :g :h",
+                    "9 :\0", " :i", "4294967295 :j", "4294967296 :k", "10 :l\r",
+                ]),
+                0..6,
+            ),
+            torn in any::<bool>(),
+        ) {
+            let mut text = format!("3 V7 N1\n{}", lines.join("\n"));
+            if !torn {
+                text.push('\n');
+            }
+            let mended = uidlist::parse(text.as_bytes()).expect("a header").mended;
+            let still = Still { list: Some(text.clone().into_bytes()), entries: Vec::new() };
+            let mut findings = Findings::default();
+            check_list(Path::new("x"), &still, &mut findings);
+            let told = findings.all.iter().any(|finding| finding.severity == Severity::Error);
+            prop_assert_eq!(told, mended, "{:?}: {:?}", text, findings);
+        }
     }
 }
