@@ -8,10 +8,10 @@ use clap::Parser;
 use facteur::admin::cli::Cli;
 use facteur::admin::cli::Command;
 use facteur::admin::cli::ConfigCommand;
-use facteur::admin::cli::MailboxCommand;
 use facteur::admin::cli::QueueCommand;
 use facteur::admin::commands;
 use facteur::admin::control::Request;
+use facteur::admin::mailbox;
 use facteur::admin::try_out::TryOut;
 use facteur::daemon;
 
@@ -30,9 +30,7 @@ fn main() -> ExitCode {
         Command::Queue(QueueCommand::List { config, json }) => commands::queue_list(&config.config, json),
         Command::Queue(QueueCommand::Flush(file)) => commands::request(&file.config, &Request::QueueFlush),
         Command::Config(ConfigCommand::Defaults) => commands::config_defaults(),
-        Command::Mailbox(MailboxCommand::Forget { config, maildir }) => {
-            commands::request(&config.config, &Request::Forget { maildir })
-        }
+        Command::Mailbox(command) => mailbox::run(&command),
     }
 }
 

@@ -86,6 +86,71 @@ pub enum ConfigCommand {
 /// The commands below `mailbox`.
 #[derive(Debug, Subcommand)]
 pub enum MailboxCommand {
+    /// List the mailboxes of an account.
+    #[command(after_help = "Example: facteur mailbox list alice@example.com")]
+    List {
+        /// Whose.
+        #[command(flatten)]
+        accounts: AccountChoice,
+        /// One JSON object per mailbox, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show all about one mailbox.
+    #[command(after_help = "Example: facteur mailbox status alice@example.com --mailbox Sent")]
+    Status {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The address of the account, or its user part where only one domain has it.
+        account: String,
+        /// The mailbox.
+        #[arg(long, value_name = "NAME", default_value = "INBOX")]
+        mailbox: String,
+        /// A JSON object, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look for what is wrong with mailboxes; with --repair, repair what can be repaired safely.
+    ///
+    /// Looking changes nothing. Repairing never deletes a message and never changes a UID that is known. The exit code
+    /// is 0 where no errors are left, 1 where there are.
+    #[command(
+        after_help = "Example: facteur mailbox fsck --all\n         facteur mailbox fsck alice@example.com --repair"
+    )]
+    Fsck {
+        /// Whose.
+        #[command(flatten)]
+        accounts: AccountChoice,
+        /// Only this mailbox.
+        #[arg(long, value_name = "NAME")]
+        mailbox: Option<String>,
+        /// Repair what can be repaired safely.
+        #[arg(long)]
+        repair: bool,
+        /// One JSON object per finding, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Drop all that was derived from mailboxes, and make it anew.
+    #[command(after_help = "Example: facteur mailbox reindex alice@example.com")]
+    Reindex {
+        /// Whose.
+        #[command(flatten)]
+        accounts: AccountChoice,
+        /// Only this mailbox.
+        #[arg(long, value_name = "NAME")]
+        mailbox: Option<String>,
+        /// One JSON object per mailbox, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring mail in.
+    #[command(subcommand)]
+    Import(ImportCommand),
+    /// Bring mail out.
+    #[command(subcommand)]
+    Export(ExportCommand),
     /// Make the running server forget what it has derived from a Maildir, and read it again at next use.
     #[command(after_help = "Example: facteur mailbox forget /var/lib/facteur/mail/example.com/alice")]
     Forget {
@@ -95,6 +160,93 @@ pub enum MailboxCommand {
         /// The Maildir of an account.
         maildir: PathBuf,
     },
+}
+
+/// The commands below `mailbox import`.
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// Bring in a Maildir with its subfolders: messages, flags, keywords and dates.
+    ///
+    /// Nothing is changed there. What is in the account stays; a second import brings a second copy.
+    #[command(after_help = "Example: facteur mailbox import maildir alice@example.com /home/alice/Maildir")]
+    Maildir {
+        /// Whereto.
+        #[command(flatten)]
+        into: ImportInto,
+        /// The Maildir.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Bring in an mbox file; - is standard input.
+    #[command(
+        after_help = "Example: facteur mailbox import mbox alice@example.com old.mbox --mailbox Archive\n         \
+        zcat old.mbox.gz | facteur mailbox import mbox alice@example.com -"
+    )]
+    Mbox {
+        /// Whereto.
+        #[command(flatten)]
+        into: ImportInto,
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Where imported mail goes.
+#[derive(Debug, Args)]
+pub struct ImportInto {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// The address of the account, or its user part where only one domain has it.
+    pub account: String,
+    /// The mailbox, which is made when missing; INBOX by default. Subfolders go below it.
+    #[arg(long, value_name = "NAME")]
+    pub mailbox: Option<String>,
+    /// The summary as a JSON object, for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The commands below `mailbox export`.
+#[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Write a mailbox to an mbox file, or each mailbox to a file in a folder.
+    ///
+    /// The form is mboxrd, with flags and keywords in Status, X-Status and X-Keywords.
+    #[command(after_help = "Example: facteur mailbox export mbox alice@example.com /backup/alice\n         \
+        facteur mailbox export mbox alice@example.com --mailbox Sent - | gzip > sent.mbox.gz")]
+    Mbox {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The address of the account, or its user part where only one domain has it.
+        account: String,
+        /// Where to write: with --mailbox a file or - for standard output, without it a folder.
+        to: PathBuf,
+        /// Only this mailbox.
+        #[arg(long, value_name = "NAME")]
+        mailbox: Option<String>,
+        /// Replace files that are there.
+        #[arg(long)]
+        force: bool,
+        /// The summary as a JSON object, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// One account, or all.
+#[derive(Debug, Args)]
+pub struct AccountChoice {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// The address of the account, or its user part where only one domain has it.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub account: Option<String>,
+    /// All accounts of the configuration.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// How to try it out.

@@ -31,6 +31,27 @@ pub const EX_UNAVAILABLE: u8 = 69;
 /// `EX_DATAERR` of sysexits: what was typed in is wrong.
 pub const EX_DATAERR: u8 = 65;
 
+/// `EX_USAGE` of sysexits: the command cannot be meant so.
+pub const EX_USAGE: u8 = 64;
+
+/// `EX_NOINPUT` of sysexits: what was to be read is not there.
+pub const EX_NOINPUT: u8 = 66;
+
+/// `EX_NOUSER` of sysexits: there is no such account.
+pub const EX_NOUSER: u8 = 67;
+
+/// `EX_CANTCREAT` of sysexits: what was to be written cannot be made.
+pub const EX_CANTCREAT: u8 = 73;
+
+/// `EX_IOERR` of sysexits: reading or writing failed.
+pub const EX_IOERR: u8 = 74;
+
+/// `EX_TEMPFAIL` of sysexits: the same may succeed later.
+pub const EX_TEMPFAIL: u8 = 75;
+
+/// `EX_NOPERM` of sysexits: this user may not do that.
+pub const EX_NOPERM: u8 = 77;
+
 /// Says what went wrong, on standard error.
 pub fn complain(text: impl std::fmt::Display) {
     let mut stderr = io::stderr().lock();

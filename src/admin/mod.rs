@@ -5,4 +5,5 @@
 pub mod cli;
 pub mod commands;
 pub mod control;
+pub mod mailbox;
 pub mod try_out;

@@ -23,8 +23,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::control;
+use crate::admin::control::Answer;
 use crate::admin::control::Reply;
 use crate::admin::control::Request;
+use crate::admin::mailbox::job;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::commit::Commit;
@@ -192,9 +194,9 @@ impl Server {
             tokio::spawn(accept::accept(name, listener, self.door()));
         }
         if let Some(listener) = self.control.take() {
-            let (queue, store) = (self.queue.clone(), Arc::clone(&self.store));
-            let answer = move |request| answer(request, queue.clone(), Arc::clone(&store));
-            tokio::spawn(control::serve(listener, answer));
+            let (queue, store, config) = (self.queue.clone(), Arc::clone(&self.store), Arc::clone(&self.config));
+            let answer = move |request| answer(request, queue.clone(), Arc::clone(&store), config.load_full());
+            tokio::spawn(control::serve(listener, stop.clone(), answer));
         }
         tokio::spawn(Arc::clone(&self.store).tend());
         let delivering = tokio::spawn({
@@ -274,16 +276,21 @@ impl Server {
 }
 
 /// Answers a command.
-async fn answer(request: Request, queue: Queue, store: Arc<Store>) -> Reply {
+async fn answer(request: Request, queue: Queue, store: Arc<Store>, config: Arc<Config>) -> Answer {
+    let done = |text: String| Answer::Now(Reply { done: true, text });
     match request {
         Request::QueueFlush => {
             let count = queue.flush();
-            Reply { done: true, text: format!("{count} messages are tried now") }
+            done(format!("{count} messages are tried now"))
         }
         Request::Forget { maildir } => {
             store.forget(&maildir);
-            Reply { done: true, text: format!("{} is read again at its next use", maildir.display()) }
+            done(format!("{} is read again at its next use", maildir.display()))
         }
+        Request::Mailbox { job } => match job.at_home(&config) {
+            Some(job) => Answer::Work(Box::new(move |link| job::work(&store, &job, link))),
+            None => Answer::Now(Reply { done: false, text: "the running server has no such account".to_owned() }),
+        },
     }
 }
 

@@ -341,3 +341,29 @@ pub const DECOMPRESSED_OCTETS: u64 = 256 << 20;
 
 /// The largest window of zstd, which is kept in memory while such a file is read: that of its highest level.
 pub const ZSTD_WINDOW_OCTETS: u64 = 128 << 20;
+/// Octets of a line that may separate two messages of an mbox: an address at its longest, and a date.
+pub const MBOX_FROM_OCTETS: usize = 1000;
+
+/// What a message may have in an mbox above the largest size of a message: fields of the file, and quoting.
+pub const MBOX_OVERHEAD_OCTETS: usize = 65_536;
+
+/// Octets of one line of JSON on the control socket: a path, a mailbox and some words.
+pub const CONTROL_LINE_OCTETS: u64 = 65_536;
+
+/// Mailbox commands that a running server works on at once: each holds a thread that deliveries need as well.
+pub const CONTROL_JOBS: usize = 4;
+
+/// How often the progress of a command is told.
+pub const CONTROL_PROGRESS: Duration = Duration::from_millis(100);
+
+/// Findings of one mailbox that are reported one by one; of the others only the count.
+pub const CHECK_FINDINGS: usize = 10_000;
+
+/// Messages of an import that become durable together: what comes while others are synced, up to this.
+pub const IMPORT_BATCH_MESSAGES: usize = 128;
+
+/// Octets of such messages.
+pub const IMPORT_BATCH_OCTETS: u64 = 16 << 20;
+
+/// Threads that write them: a file system syncs so many files for little more than one.
+pub const IMPORT_WRITERS: usize = 8;

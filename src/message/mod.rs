@@ -9,6 +9,7 @@ pub mod decode;
 pub mod envelope;
 pub mod fields;
 pub mod header;
+pub mod mbox;
 pub mod mime;
 pub mod parameters;
 mod quoted;

@@ -24,6 +24,7 @@
 //! | `..facteur-unfinished` | cut while making a new account | the usual mailboxes are completed when the account is opened |
 //! | a folder without `cur`, `new` or `tmp` | cut while creating a mailbox | completed when it is opened |
 //! | a mailbox with others in it (layout fs) without `cur`, its lists still there | cut while deleting it | no mailbox; made again, it goes on with its UIDs |
+//! | one file under two names, one of them without a line | cut while a check gave it a name with its right size | the line keeps its UID; the other name becomes a copy with a UID of its own |
 //! | some mailboxes under an old parent's name | cut while renaming a family | listed there; the rename can be repeated |
 //!
 //! # Locks, in the order in which they are taken
@@ -33,8 +34,10 @@
 //! maps of live mailboxes and of folder syncs are locked for moments, with nothing taken inside.
 
 mod account;
+mod bulk;
 mod cache;
 mod change;
+mod check;
 mod commit;
 mod compressed;
 mod context;
@@ -45,7 +48,7 @@ mod expunged;
 mod file_name;
 mod folder;
 mod folder_name;
-
+mod foreign;
 mod index;
 mod journal;
 mod keywords;
@@ -81,15 +84,23 @@ use deliver::Deliverer;
 
 pub use account::AccountStore;
 pub use account::Listed;
+pub use bulk::Addition;
 pub use cache::CacheEntry;
 pub use cache::CacheKind;
 pub use cache::CacheReader;
 pub use cache::Cached;
+pub use check::Finding;
+pub use check::Findings;
+pub use check::Severity;
 pub use compressed::MessageFile;
 pub use deliver::Delivery;
 pub use error::Result;
 pub use error::StoreError;
 pub use expunged::Vanished;
+pub use foreign::ForeignMailbox;
+pub use foreign::ForeignMessage;
+pub use foreign::foreign_mailboxes;
+pub use foreign::foreign_messages;
 pub use mailbox::Mailbox;
 pub use snapshot::Copied;
 pub use snapshot::FlagChange;
