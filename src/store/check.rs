@@ -344,7 +344,7 @@ fn check_lines(path: &Path, bytes: &[u8], findings: &mut Findings) {
             bad += 1;
             continue;
         };
-        let name = memchr::memmem::find(line, b" :").map(|at| &line[at + 2..]).unwrap_or_default();
+        let name = memchr::memmem::find(line, b" :").map(|at| file_name::base(&line[at + 2..])).unwrap_or_default();
         if !uids.insert(uid) {
             findings.error("uid-twice", path, format!("line {}: UID {uid} comes twice", n + 1));
         } else if uid <= last {
@@ -511,6 +511,8 @@ impl Mailbox {
         self.load(&mut work)?;
         if !findings.resized.is_empty() {
             let renamed = rename_resized(&folder, &findings.resized);
+            // What was remembered of sizes is what was wrong.
+            self.forget_derived(&mut work);
             self.load(&mut work)?;
             renamed?;
         }

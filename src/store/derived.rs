@@ -216,6 +216,17 @@ impl Mailbox {
         }
     }
 
+    /// The next load believes nothing but the Maildir.
+    pub(super) fn forget_derived(&self, work: &mut Work) {
+        work.list = None;
+        self.close_cache();
+        *super::context::lock(&self.cache_mark) = Default::default();
+        work.derived = Derived::default();
+        if let Ok(folder) = self.folder() {
+            removed(&self.context, &folder);
+        }
+    }
+
     /// Writes the index if it is time to: there is none, the journal is long, or all has been quiet.
     pub(super) fn tend(&self) {
         // Whoever works now changes something: later.

@@ -64,9 +64,7 @@ impl Mailbox {
 
     /// Reads everything from disk at the next look, and believes nothing that was derived from it before.
     pub(super) fn unload(&self) {
-        let mut work = self.work();
-        work.list = None;
-        work.derived = super::derived::Derived::default();
+        self.forget_derived(&mut self.work());
     }
 
     /// Brings what is shown up to date with the disk.
