@@ -79,6 +79,9 @@ pub struct Reply {
     pub text: String,
 }
 
+/// A command waits so long for its turn before it is told to come later.
+const PLACE_WAIT: Duration = Duration::from_secs(1);
+
 /// A client that says nothing for so long is let go.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -155,9 +158,12 @@ where
     let mut stream = stream.into_inner().into_inner();
     let reply = match answer {
         Answer::Now(reply) => reply,
-        Answer::Work(work) => match Arc::clone(jobs).try_acquire_owned() {
-            Err(_) => Reply { done: false, text: "too many commands are at work already; try again later".to_owned() },
-            Ok(permit) => {
+        // One that has just ended may still hold its place.
+        Answer::Work(work) => match tokio::time::timeout(PLACE_WAIT, Arc::clone(jobs).acquire_owned()).await {
+            Err(_) | Ok(Err(_)) => {
+                Reply { done: false, text: "too many commands are at work already; try again later".to_owned() }
+            }
+            Ok(Ok(permit)) => {
                 let stream = stream.into_std()?;
                 stream.set_nonblocking(false)?;
                 let link = Link::new(stream, Some(stop))?;
