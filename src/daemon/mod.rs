@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::delivery::commit::Commit;
 use crate::delivery::commit::StoreAndQueue;
 use crate::delivery::outbound::Outbound;
+use crate::delivery::quota_warning;
 use crate::directory::Authenticator;
 use crate::directory::Directory;
 use crate::dns::Dns;
@@ -124,6 +125,7 @@ impl Server {
         let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).map_err(machine("logins"))?;
         let authenticator = Arc::new(authenticator);
         let store = Store::with_state(clock.clone(), &config.storage.folder.join("state"));
+        store.set_quotas(directory.load().quotas());
         let queue = Queue::open(&folder.join("queue"), &config, clock.clone()).map_err(machine("queue"))?;
         let dns = Dns::new(&config.dns).map_err(|text| StartError::Config(format!("dns.resolver: {text}")))?;
         let limiter = Limiter::new(config.limits.clone(), clock.clone());
@@ -146,6 +148,7 @@ impl Server {
                 directory: Arc::clone(&directory),
                 authenticator: Arc::clone(&authenticator),
                 commit: Arc::clone(&commit),
+                store: Arc::clone(&store),
                 clock: clock.clone(),
                 zone: jiff::tz::TimeZone::system(),
             }),
@@ -196,6 +199,8 @@ impl Server {
             tokio::spawn(control::serve(listener, answer));
         }
         tokio::spawn(Arc::clone(&self.store).tend());
+        let (config, directory) = (Arc::clone(&self.config), Arc::clone(&self.directory));
+        tokio::spawn(quota_warning::send(Arc::clone(&self.store), directory, config, self.services.smtp.clock.clone()));
         let delivering = tokio::spawn({
             let (queue, transport) = (self.queue.clone(), Arc::clone(&self.outbound));
             async move { queue.run(transport, stop).await }

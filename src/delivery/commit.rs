@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::room::Room;
 use crate::directory::Account;
 use crate::directory::Destination;
 use crate::fsio::Content;
@@ -44,6 +45,8 @@ pub struct Accepted {
     pub content: Content,
     /// When it came.
     pub received: SystemTime,
+    /// What was taken for it at RCPT in the inboxes here.
+    pub room: Room,
 }
 
 /// Why a message could not be made durable. Whoever sent it keeps it.
@@ -51,6 +54,10 @@ pub struct Accepted {
 pub enum CommitError {
     /// There is no room on a disk.
     Full(io::Error),
+    /// The account holds as much as it may.
+    OverQuota,
+    /// The account may not hold so much.
+    LargerThanQuota,
     /// Something else went wrong; the text is for the log.
     Trouble(String),
 }
@@ -59,6 +66,8 @@ impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(error) => write!(f, "no room: {error}"),
+            Self::OverQuota => write!(f, "{}", StoreError::OverQuota),
+            Self::LargerThanQuota => write!(f, "{}", StoreError::LargerThanQuota),
             Self::Trouble(text) => f.write_str(text),
         }
     }
@@ -128,8 +137,15 @@ impl StoreAndQueue {
             match outcome {
                 Ok(()) => tracing::info!(id = %message.id, to = %account.address(), "delivered"),
                 Err(error) => {
-                    tracing::error!(id = %message.id, to = %account.address(), error = %chain(&error), "not delivered");
-                    failure.get_or_insert(error);
+                    if error.is_quota() {
+                        tracing::info!(id = %message.id, to = %account.address(), %error, "not delivered");
+                    } else {
+                        tracing::error!(id = %message.id, to = %account.address(), error = %chain(&error), "not delivered");
+                    }
+                    // Where one of them may pass, so may the answer for all.
+                    if failure.as_ref().is_none_or(|first| matches!(first, StoreError::LargerThanQuota)) {
+                        failure = Some(error);
+                    }
                     onward.push(account.address().clone());
                 }
             }
@@ -169,7 +185,7 @@ impl StoreAndQueue {
             received: message.received,
             again: false,
         };
-        self.store.deliver(delivery).await
+        self.store.deliver_reserved(delivery, message.room.reservations()).await
     }
 }
 
@@ -197,6 +213,8 @@ fn destinations(recipients: &[Admitted]) -> (Vec<Arc<Account>>, Vec<Address>) {
 fn from_store(error: StoreError) -> CommitError {
     match error {
         StoreError::Full(source) => CommitError::Full(source),
+        StoreError::OverQuota => CommitError::OverQuota,
+        StoreError::LargerThanQuota => CommitError::LargerThanQuota,
         other => CommitError::Trouble(chain(&other)),
     }
 }
@@ -291,6 +309,7 @@ mod tests {
                 trace: b"Received: here\n".to_vec(),
                 content: Content::from_bytes(b"Subject: x\n\nbody\n".to_vec()),
                 received: SystemTime::UNIX_EPOCH,
+                room: Room::default(),
             };
             self.commit.commit(message).await
         }

@@ -325,3 +325,14 @@ pub const WATCH_EVENT_OCTETS: usize = 16 + 4096;
 /// Between two readings of inotify events by the task that waits for them: nobody notices, and a storm of changes is read
 /// 200 times a second at most.
 pub const WATCH_PAUSE: Duration = Duration::from_millis(5);
+
+/// What an account holds is counted anew when the last count is so old and somebody asks: other programs may have
+/// changed it.
+pub const QUOTA_RECOUNT: Duration = Duration::from_secs(15 * 60);
+
+/// Before something is refused for lack of room, or after another program was seen at work, the count may be only so
+/// old. A mailbox that is full and under fire is thus read this often at most.
+pub const QUOTA_RECOUNT_PAUSE: Duration = Duration::from_secs(10);
+
+/// Warnings of full mailboxes that wait to be delivered; they go out at once, so only a flood fills this.
+pub const QUOTA_WARNINGS_WAITING: usize = 256;

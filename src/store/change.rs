@@ -10,6 +10,7 @@ use crate::mail::flags::Flags;
 use crate::mail::ids::Uid;
 use crate::mail::limits::FLAG_SYNC;
 use crate::mail::limits::RENAMES_AT_ONCE;
+use crate::mail::quota::Usage;
 
 use super::context::lock;
 use super::error::Result;
@@ -21,6 +22,7 @@ use super::journal::Records;
 use super::keywords;
 use super::mailbox::Mailbox;
 use super::mailbox::Work;
+use super::quota;
 use super::snapshot::FlagChange;
 use super::snapshot::FlagOp;
 use super::snapshot::Message;
@@ -51,6 +53,7 @@ impl Mailbox {
         if recent.is_empty() {
             return Ok(recent);
         }
+        let _changing = self.quota.changing();
         let (claimed, error) = self.change_files(&mut work, &recent, |folder, message, name| {
             let renamed = file_name::with_flags(name, message.flags);
             fsio::rename(&file(folder, message, name), &file_in(folder, "cur", &renamed))?;
@@ -76,6 +79,7 @@ impl Mailbox {
             FlagOp::Remove => work.keywords.known(&change.keywords),
             FlagOp::Add | FlagOp::Replace => self.keyword_flags(&mut work, &change.keywords)?,
         });
+        let changing = self.quota.changing();
         let (changed, error) = self.change_files(&mut work, uids, |folder, message, name| {
             let flags = change.op.apply(message.flags, given);
             if flags == message.flags {
@@ -85,6 +89,7 @@ impl Mailbox {
             fsio::rename(&file(folder, message, name), &file_in(folder, "cur", &renamed))?;
             Ok(Done::Renamed(renamed))
         })?;
+        drop(changing);
         drop(work);
         if !changed.is_empty() {
             self.sync_flags_soon();
@@ -103,11 +108,17 @@ impl Mailbox {
         let mut work = self.work();
         self.look_if_new(&mut work)?;
         let mut touched = [false; 2];
-        let (expunged, error) = self.change_files(&mut work, uids, |folder, message, name| {
+        let (changing, mut freed) = (self.quota.changing(), Usage::default());
+        let done = self.change_files(&mut work, uids, |folder, message, name| {
+            let size = quota::of_file(name, || file(folder, message, name));
             fsio::remove(&file(folder, message, name))?;
+            freed = freed.plus(size);
             touched[usize::from(message.is_recent())] = true;
             Ok(Done::Removed)
-        })?;
+        });
+        changing.freed(freed);
+        drop(changing);
+        let (expunged, error) = done?;
         let folder = self.folder()?;
         for (sub, touched) in ["cur", "new"].into_iter().zip(touched) {
             if touched {

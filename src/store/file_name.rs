@@ -57,6 +57,11 @@ pub(super) fn wire_size(name: &[u8]) -> Option<u64> {
     field(name, b'W')
 }
 
+/// `,S=`: octets on disk.
+pub(super) fn disk_size(name: &[u8]) -> Option<u64> {
+    field(name, b'S')
+}
+
 fn field(name: &[u8], key: u8) -> Option<u64> {
     base(name)
         .split(|b| *b == b',')

@@ -42,6 +42,7 @@ use super::expunged::Vanished;
 use super::folder::Folders;
 use super::folder::Stamp;
 use super::keywords::Keywords;
+use super::quota::Quota;
 use super::snapshot::Copied;
 use super::snapshot::FlagChange;
 use super::snapshot::Snapshot;
@@ -53,6 +54,7 @@ use super::uidlist::Header;
 pub struct Mailbox {
     pub(super) context: Arc<Context>,
     pub(super) validities: Arc<Validities>,
+    pub(super) quota: Arc<Quota>,
     pub(super) place: Mutex<Place>,
     work: Mutex<Work>,
     pub(super) folders: Mutex<Folders>,
@@ -112,10 +114,17 @@ pub(super) struct Shown {
 
 impl Mailbox {
     /// A mailbox that was not read yet.
-    pub(super) fn new(context: Arc<Context>, validities: Arc<Validities>, name: MailboxName, folder: PathBuf) -> Self {
+    pub(super) fn new(
+        context: Arc<Context>,
+        validities: Arc<Validities>,
+        quota: Arc<Quota>,
+        name: MailboxName,
+        folder: PathBuf,
+    ) -> Self {
         Self {
             context,
             validities,
+            quota,
             place: Mutex::new(Place { name, folder, gone: false }),
             work: Mutex::new(Work {
                 list: None,
@@ -213,31 +222,25 @@ impl Mailbox {
     /// Copies messages with flags and dates: all or none. UIDs that are not there are passed over. Durable.
     ///
     /// # Errors
-    /// What the file system says; [`StoreError::KeywordLimit`] of the destination.
+    /// What the file system says; [`StoreError::KeywordLimit`] of the destination; [`StoreError::OverQuota`].
     pub async fn copy(self: &Arc<Self>, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
         let (this, uids, to) = (Arc::clone(self), uids.to_vec(), Arc::clone(to));
         blocking(move || this.copy_blocking(&uids, &to)).await
     }
 
-    /// Copies, then removes what was copied. Durable.
+    /// Copies, then removes what was copied. Durable. Within one account never stopped by its quota.
     ///
     /// # Errors
     /// As [`Mailbox::copy`]; if only the removal fails, messages are in both mailboxes.
     pub async fn move_to(self: &Arc<Self>, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
         let (this, uids, to) = (Arc::clone(self), uids.to_vec(), Arc::clone(to));
-        blocking(move || {
-            let copied = this.copy_blocking(&uids, &to)?;
-            let moved: Vec<Uid> = copied.pairs.iter().map(|(old, _)| *old).collect();
-            this.expunge_blocking(&moved)?;
-            Ok(copied)
-        })
-        .await
+        blocking(move || this.move_blocking(&uids, &to)).await
     }
 
     /// Adds a message; `date` is its INTERNALDATE, now by default. Durable.
     ///
     /// # Errors
-    /// What the file system says; [`StoreError::KeywordLimit`].
+    /// What the file system says; [`StoreError::KeywordLimit`]; [`StoreError::OverQuota`].
     pub async fn append(
         self: &Arc<Self>,
         content: Content,
