@@ -184,9 +184,9 @@ mod tests {
              [quota]\nstorage = \"2MiB\"\nwarn = [80, 0]\n[smtp]\nmax_message_size = \"3MiB\"\n"
         ));
         let starts = [
-            "mail.toml:7:17: account.quota_storage: ",
-            "mail.toml:9:11: quota.storage: ",
-            "mail.toml:10:8: quota.warn: ",
+            "mail.toml:6:17: account.quota_storage: ",
+            "mail.toml:8:11: quota.storage: ",
+            "mail.toml:9:8: quota.warn: ",
         ];
         assert_eq!(found.len(), starts.len(), "{found:?}");
         for (line, start) in found.iter().zip(starts) {

@@ -79,7 +79,7 @@ fn size(octets: u64) -> String {
         0x10_0000..0x4000_0000 => ("MiB", 20),
         _ => ("GiB", 30),
     };
-    let tenths = u128::from(octets) * 10 >> shift;
+    let tenths = (u128::from(octets) * 10) >> shift;
     format!("{}.{}\u{a0}{unit}", tenths / 10, tenths % 10)
 }
 

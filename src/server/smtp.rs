@@ -170,11 +170,13 @@ impl Answers<Server> for Conversation {
                 self.body = Some(Ok(ContentWriter::new(self.spool().to_owned())));
                 Ok(())
             }
+            Question::Reset => {
+                self.forget_transaction();
+                Ok(())
+            }
             Question::End(complete) => return self.end(*complete).await,
             Question::Abandon(envelope, reply) => {
-                self.body = None;
-                self.recipients.clear();
-                self.room = Room::default();
+                self.forget_transaction();
                 let from = envelope.sender.to_string();
                 tracing::info!(session = %self.session, ?from, %reply, "message refused");
                 Ok(())
@@ -202,10 +204,15 @@ impl Conversation {
         &self.config.storage.folder
     }
 
-    fn mail(&mut self, mail: &Mail, authenticated: bool) -> Result<(), Reply> {
+    fn forget_transaction(&mut self) {
         self.recipients.clear();
-        (self.room, self.declared) = (Room::default(), mail.size.unwrap_or(0));
+        self.room = Room::default();
         self.body = None;
+    }
+
+    fn mail(&mut self, mail: &Mail, authenticated: bool) -> Result<(), Reply> {
+        self.forget_transaction();
+        self.declared = mail.size.unwrap_or(0);
         if !authenticated {
             self.user = None;
         }

@@ -419,3 +419,6 @@ fn of_folder(folder: &Path) -> Usage {
     }
     usage
 }
+
+#[cfg(test)]
+mod tests;
