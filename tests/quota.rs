@@ -200,3 +200,14 @@ fn a_restart_counts_what_is_there() {
     assert_eq!(ask(&mut greeted(&server), ALICE, 10).text(), "452 4.2.2 mailbox full");
     assert_eq!(server.messages("alice", "INBOX").len(), 5);
 }
+
+#[test]
+fn what_would_never_fit_is_refused_for_good() {
+    let server = Server::serve("[smtp]\nmax_message_size = \"10KiB\"\n[quota]\nstorage = \"10KiB\"\n");
+    // Just the largest size on the wire, and what we write on top of it is too much.
+    let lines = format!("Subject: x\n\n{}", format!("{}\n", "y".repeat(927)).repeat(11));
+    let reply = greeted(&server).send_message(STRANGER, &[ALICE], &lines);
+    assert_eq!(reply.text(), "552 5.2.2 message larger than the mailbox may become");
+    assert!(server.messages("alice", "INBOX").is_empty());
+    server.deliver(ALICE, &message(8000));
+}
