@@ -144,7 +144,13 @@ fn accounts_have_limits_of_their_own_which_a_reload_changes() {
         server.deliver(ALICE, small);
     }
     server.deliver("carol@example.test", small);
-    let code = || ask(&mut greeted(&server), "carol@example.test", 100).code;
+    let code = || {
+        let mut smtp = greeted(&server);
+        let reply = ask(&mut smtp, "carol@example.test", 100);
+        // What was reserved is given back when this is answered.
+        assert_eq!(smtp.command("RSET").code, 250);
+        reply.code
+    };
     assert_eq!(code(), 452);
     let mut imap = server.imap("carol");
     let appended = imap.append("Drafts", "", small.as_bytes());

@@ -185,7 +185,7 @@ impl StoreAndQueue {
             received: message.received,
             again: false,
         };
-        self.store.deliver_reserved(delivery, message.room.reservations()).await
+        message.room.deliver(&self.store, delivery).await
     }
 }
 
@@ -249,6 +249,7 @@ mod tests {
     use crate::directory::Directory;
     use crate::intake::permit;
     use crate::mail::mailbox::MailboxName;
+    use crate::mail::quota::QuotaLimits;
 
     #[derive(Default)]
     struct Taken {
@@ -295,13 +296,17 @@ mod tests {
 
     impl World {
         async fn commit(&self, recipients: &[&str]) -> Result<(), CommitError> {
+            self.commit_as("id-1", recipients, Room::default()).await
+        }
+
+        async fn commit_as(&self, id: &str, recipients: &[&str], room: Room) -> Result<(), CommitError> {
             let admit = |text: &&str| {
                 let address = Address::parse(text).expect("valid");
                 let resolution = self.directory.resolve(&address);
                 permit::admit(address, resolution, None).expect("ours")
             };
             let message = Accepted {
-                id: QueueId::parse("id-1").expect("valid"),
+                id: QueueId::parse(id).expect("valid"),
                 sender: ReversePath::Null,
                 body: BodyKind::SevenBit,
                 recipients: recipients.iter().map(admit).collect(),
@@ -309,7 +314,7 @@ mod tests {
                 trace: b"Received: here\n".to_vec(),
                 content: Content::from_bytes(b"Subject: x\n\nbody\n".to_vec()),
                 received: SystemTime::UNIX_EPOCH,
-                room: Room::default(),
+                room,
             };
             self.commit.commit(message).await
         }
@@ -360,6 +365,21 @@ mod tests {
         let alone = world.commit(&["bob@example.com"]).await;
         assert!(matches!(alone, Err(CommitError::Trouble(_))), "the sender keeps it: {alone:?}");
         assert_eq!(world.queued().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_account_waits_in_the_queue_or_stays_with_the_sender_and_gets_notices() {
+        let world = world(false);
+        let one = QuotaLimits { octets: 0, messages: 1, warn: [].into() };
+        world.store.set_quotas([(world.maildir("bob"), one)].into());
+        world.commit(&["bob@example.com"]).await.expect("there is room");
+        let alone = world.commit_as("id-2", &["bob@example.com"], Room::default()).await;
+        assert!(matches!(alone, Err(CommitError::OverQuota)), "{alone:?}");
+        assert!(world.queued().is_empty());
+        world.commit_as("id-3", &["alice@example.com", "bob@example.com"], Room::default()).await.expect("committed");
+        assert_eq!((world.inbox("alice").await.len(), world.queued()), (1, vec!["bob@example.com".to_owned()]));
+        world.commit_as("id-4", &["bob@example.com"], Room::past_quota()).await.expect("a notice");
+        assert_eq!(world.inbox("bob").await.len(), 2);
     }
 
     #[tokio::test]

@@ -202,7 +202,7 @@ impl Outbound {
             trace: Vec::new(),
             content: Content::from_bytes(notice.bytes),
             received: self.clock.wall(),
-            room: Room::default(),
+            room: Room::past_quota(),
         };
         self.commit.commit(message).await.map_err(|error| error.to_string())
     }

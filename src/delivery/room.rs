@@ -5,15 +5,26 @@ use std::sync::Arc;
 use crate::directory::Destination;
 use crate::intake::permit::Admitted;
 use crate::protocol::smtp::reply::Reply;
+use crate::store::Delivery;
 use crate::store::Reservation;
 use crate::store::Store;
 use crate::store::StoreError;
 
 /// What one transaction has taken. Dropped with all its copies, it gives back what was not used.
 #[derive(Debug, Clone, Default)]
-pub struct Room(Vec<Arc<Reservation>>);
+pub struct Room {
+    taken: Vec<Arc<Reservation>>,
+    past_quota: bool,
+}
 
 impl Room {
+    /// For a notice of our own. It is small, there is one for a message that its owner sent, and without it he would
+    /// not learn that his mail was lost; and the queue would keep it, and try, for as long as his mailbox is full.
+    #[must_use]
+    pub(super) fn past_quota() -> Self {
+        Self { taken: Vec::new(), past_quota: true }
+    }
+
     /// Takes room for one more recipient; `octets` is the declared size, 0 for none. An address that leads to several
     /// places is taken where one of them has room: the others get the message from the queue, when they have.
     ///
@@ -21,20 +32,20 @@ impl Room {
     /// The reply that says why not.
     pub async fn take(&mut self, store: &Store, recipient: &Admitted, octets: u64) -> Result<(), Reply> {
         let mut refused = None;
-        let mut taken = false;
+        let mut fits = false;
         for destination in recipient.destinations() {
             let Destination::Account(account) = destination else {
-                taken = true;
+                fits = true;
                 continue;
             };
-            if self.0.iter().any(|room| room.is_in(account.maildir())) {
-                taken = true;
+            if self.taken.iter().any(|room| room.is_in(account.maildir())) {
+                fits = true;
                 continue;
             }
             match store.reserve(account.maildir(), octets).await {
                 Ok(room) => {
-                    self.0.push(Arc::new(room));
-                    taken = true;
+                    self.taken.push(Arc::new(room));
+                    fits = true;
                 }
                 Err(StoreError::LargerThanQuota) => {
                     refused.get_or_insert_with(Reply::larger_than_mailbox);
@@ -47,13 +58,17 @@ impl Room {
             }
         }
         match refused {
-            Some(reply) if !taken => Err(reply),
+            Some(reply) if !fits => Err(reply),
             Some(_) | None => Ok(()),
         }
     }
 
-    /// For the store.
-    pub(super) fn reservations(&self) -> Vec<Arc<Reservation>> {
-        self.0.clone()
+    /// Delivers into it. One outcome per Maildir, in order.
+    pub(super) async fn deliver(&self, store: &Arc<Store>, delivery: Delivery) -> Vec<Result<(), StoreError>> {
+        if self.past_quota {
+            store.deliver_exempt(delivery).await
+        } else {
+            store.deliver_reserved(delivery, self.taken.clone()).await
+        }
     }
 }

@@ -358,12 +358,17 @@ impl Mailbox {
     pub(super) fn rescan(&self, work: &mut Work) -> Result<()> {
         let folder = self.folder()?;
         let mut scans = 1;
-        let waiting = lock(&self.folders).arrivals.len();
+        let (known, waiting) = (self.len(), lock(&self.folders).arrivals.len());
         loop {
             let found = self.scan(&folder).map_err(missing_is_no_mailbox)?;
             let complete = lock(&self.folders).cur_is_unchanged(&folder);
-            match self.merge(work, &found, waiting, complete || scans >= SCANS) {
-                Some(new) => return self.publish_these(work, new),
+            match self.merge(work, &found, complete || scans >= SCANS) {
+                Some(new) => {
+                    if self.len() < known || new.len() > waiting {
+                        self.quota.doubt();
+                    }
+                    return self.publish_these(work, new);
+                }
                 None => scans += 1,
             }
         }
@@ -371,7 +376,7 @@ impl Mailbox {
 
     /// Takes over what a scan found; returns the files without a UID. `None` where messages are missing and the scan
     /// may not have been complete.
-    fn merge(&self, work: &mut Work, found: &Found, waiting: usize, complete: bool) -> Option<Vec<Arrival>> {
+    fn merge(&self, work: &mut Work, found: &Found, complete: bool) -> Option<Vec<Arrival>> {
         let shown = self.shown();
         let modseq = self.next_modseq(&shown);
         // No two messages have one file.
@@ -379,9 +384,6 @@ impl Mailbox {
         drop(shown);
         if !rebuilt.gone.is_empty() && !complete {
             return None;
-        }
-        if !rebuilt.gone.is_empty() || rebuilt.arrivals.len() > waiting {
-            self.quota.doubt();
         }
         for uid in &rebuilt.gone {
             work.fields.remove(uid);

@@ -3,7 +3,8 @@
 //! Three locks, always taken in this order, none ever held across an `await`:
 //!
 //! 1. `work`: one change at a time; held during file work, on blocking threads only;
-//! 2. `folders`: the folders' time stamps and the deliveries without a UID; held for a few renames;
+//! 2. `folders`: the folders' time stamps and the deliveries without a UID; held for a few renames; before it, by who
+//!    changes files, the shared lock of the account's quota (see `quota.rs`);
 //! 3. `shown`: what is in memory; held for moments.
 //!
 //! Only who holds `work` changes what is shown. A message is shown when its line in the UID list is on disk, so that
