@@ -588,13 +588,15 @@ fn the_end_of_the_server_is_told() {
 }
 
 /// Replies of SMTP that no dialog can bring about in a moment, with where they are tested.
-const REPLIES_ELSEWHERE: [(&str, &str); 8] = [
+const REPLIES_ELSEWHERE: [(&str, &str); 10] = [
     ("421 4.4.2 timeout", "protocol/smtp/server/tests.rs: minutes go by"),
     ("421 4.4.2 data too slow", "protocol/smtp/server/tests.rs: minutes go by"),
     ("421 4.4.2 no message in time", "protocol/smtp/server/tests.rs: minutes go by"),
     ("421 4.3.2 shutting down", "above: a server of its own"),
     ("421 4.7.0 too many failed logins, try again later", "directory/login.rs: --unlimited lifts that limit"),
     ("454 4.7.0 authentication is busy, try again later", "directory/login.rs: a hundred logins at once"),
+    ("452 4.2.2 mailbox full", "tests/quota.rs: accounts with limits"),
+    ("552 5.2.2 message larger than the mailbox may become", "tests/quota.rs: accounts with limits"),
     ("452 4.3.1 insufficient system storage", "server/smtp.rs and tests/full_disk.rs"),
     ("451 4.3.0 local error, try again later", "server/smtp.rs: the disk fails"),
 ];

@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     relay(config, problems);
     listeners(config, problems);
     storage(config, problems);
+    quota(config, problems);
     tls(config, problems);
     who_may_read(config, problems);
 }
@@ -157,6 +158,24 @@ fn storage(config: &Config, problems: &mut Problems) {
     }
     if config.queue.retry_max < config.queue.retry_min {
         problems.add_near("queue.retry_min", "queue.retry_max", "must be at least as long as retry_min");
+    }
+}
+
+/// A message that may come must fit into an empty mailbox.
+fn quota(config: &Config, problems: &mut Problems) {
+    let largest = config.smtp.max_message_size.octets();
+    let too_small = |quota: u64| quota != 0 && quota < largest;
+    let what = format!("must be 0 for no limit, or at least smtp.max_message_size, which is {largest} octets");
+    if too_small(config.quota.storage.octets()) {
+        problems.add_to("quota.storage", what.as_str());
+    }
+    for own in config.accounts.iter().filter_map(|account| account.quota_storage.as_ref()) {
+        if too_small(own.value.octets()) {
+            problems.add(own.at.start, "account.quota_storage", what.as_str());
+        }
+    }
+    if config.quota.warn.iter().any(|percent| !(1..=100).contains(percent)) {
+        problems.add_to("quota.warn", "write percentages from 1 to 100, for example [80, 95]");
     }
 }
 

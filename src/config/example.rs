@@ -11,6 +11,7 @@ use super::sections::Listen;
 use super::sections::Log;
 use super::sections::Outbound;
 use super::sections::Queue;
+use super::sections::Quota;
 use super::sections::Relay;
 use super::sections::Smtp;
 use super::sections::Storage;
@@ -37,6 +38,9 @@ address = "alice@example.com"
 aliases = []
 # More addresses that this account may send as.
 send_as = []
+# How much it may hold, where that is not what [quota] says.
+#quota_storage = "1GiB"
+#quota_messages = 0
 
 # Addresses that stand for others, here or elsewhere.
 [aliases]
@@ -56,6 +60,7 @@ pub fn example() -> String {
     section(&mut text, "relay", Relay::ABOUT, Relay::KEYS);
     section(&mut text, "outbound", Outbound::ABOUT, Outbound::KEYS);
     section(&mut text, "queue", Queue::ABOUT, Queue::KEYS);
+    section(&mut text, "quota", Quota::ABOUT, Quota::KEYS);
     section(&mut text, "dns", Dns::ABOUT, Dns::KEYS);
     section(&mut text, "auth", Auth::ABOUT, Auth::KEYS);
     section(&mut text, "limits", Limits::ABOUT, Limits::KEYS);

@@ -28,6 +28,7 @@ pub use sections::Listen;
 pub use sections::Log;
 pub use sections::Outbound;
 pub use sections::Queue;
+pub use sections::Quota;
 pub use sections::Relay;
 pub use sections::Smtp;
 pub use sections::Storage;
@@ -76,6 +77,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// `[queue]`.
     pub queue: Queue,
+    /// `[quota]`.
+    pub quota: Quota,
     /// `[dns]`.
     pub dns: Dns,
     /// `[auth]`.
@@ -176,6 +179,28 @@ mod tests {
             assert!(found[0].starts_with("mail.toml:5:20: relay.trusted_networks: "), "{found:?}");
             assert!(found[0].contains("open relay"), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_quota_holds_any_message_that_may_come() {
+        let found = complaints(&format!(
+            "{SMALL}[[account]]\naddress = \"a@example.com\"\nquota_storage = \"1MiB\"\n\
+             [quota]\nstorage = \"2MiB\"\nwarn = [80, 0]\n[smtp]\nmax_message_size = \"3MiB\"\n"
+        ));
+        let starts = [
+            "mail.toml:6:17: account.quota_storage: ",
+            "mail.toml:8:11: quota.storage: ",
+            "mail.toml:9:8: quota.warn: ",
+        ];
+        assert_eq!(found.len(), starts.len(), "{found:?}");
+        for (line, start) in found.iter().zip(starts) {
+            assert!(line.starts_with(start), "{found:?}");
+        }
+        let own = "[[account]]\naddress = \"a@example.com\"\nquota_storage = 0\nquota_messages = 7\n";
+        let text = format!("{SMALL}{own}[quota]\nstorage = \"50MiB\"\n");
+        let config = parse(Path::new("mail.toml"), &text).expect("valid");
+        let limits = config.quota.limits_of(&config.accounts[0]);
+        assert_eq!((limits.octets, limits.messages, &*limits.warn), (0, 7, &[80, 95][..]));
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::value::read;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
 use crate::mail::mailbox::Separator;
+use crate::mail::quota::QuotaLimits;
 use crate::mail::secret::Secret;
 
 /// A key as the example shows it.
@@ -193,6 +194,18 @@ section! {
 }
 
 section! {
+    /// How much an account may hold in all its mailboxes, unless the account says otherwise; 0 for no limit.
+    Quota {
+        /// Octets, at least smtp.max_message_size.
+        storage: one ByteSize = "\"0\"",
+        /// Messages.
+        messages: one u32 = "0",
+        /// At how many percent of either the owner is told by mail; an empty list for never.
+        warn: list u32 = "[80, 95]",
+    }
+}
+
+section! {
     /// Name look-ups.
     Dns {
         /// Who answers them: system, off, or an address such as 127.0.0.1:53.
@@ -260,6 +273,10 @@ pub struct AccountEntry {
     pub aliases: Vec<Span<Address>>,
     /// More addresses that this account may send as.
     pub send_as: Vec<Span<Address>>,
+    /// How many octets it may hold, 0 for no limit; where missing, what `[quota]` says.
+    pub quota_storage: Option<Span<ByteSize>>,
+    /// How many messages, in the same way.
+    pub quota_messages: Option<Span<u32>>,
 }
 
 /// An address that stands for others.
@@ -313,6 +330,7 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         relay: top.section("relay", Relay::read),
         outbound: top.section("outbound", Outbound::read),
         queue: top.section("queue", Queue::read),
+        quota: top.section("quota", Quota::read),
         dns: top.section("dns", Dns::read),
         auth: top.section("auth", Auth::read),
         limits: top.section("limits", Limits::read),
@@ -333,8 +351,10 @@ fn read_account(mut table: Table<'_, '_>) -> Option<AccountEntry> {
     let password = table.value("password");
     let aliases = table.list("aliases").unwrap_or_default();
     let send_as = table.list("send_as").unwrap_or_default();
+    let quota_storage = table.value("quota_storage");
+    let quota_messages = table.value("quota_messages");
     table.finish();
-    address.map(|address| AccountEntry { address, password, aliases, send_as })
+    address.map(|address| AccountEntry { address, password, aliases, send_as, quota_storage, quota_messages })
 }
 
 impl Listen {
@@ -354,6 +374,19 @@ impl Listen {
         ]
         .into_iter()
         .flatten()
+    }
+}
+
+impl Quota {
+    /// What an account may hold.
+    #[must_use]
+    pub fn limits_of(&self, account: &AccountEntry) -> QuotaLimits {
+        let warn = self.warn.iter().filter_map(|percent| u8::try_from(*percent).ok());
+        QuotaLimits {
+            octets: account.quota_storage.as_ref().map_or(self.storage, |own| own.value).octets(),
+            messages: account.quota_messages.as_ref().map_or(self.messages, |own| own.value).into(),
+            warn: warn.collect(),
+        }
     }
 }
 

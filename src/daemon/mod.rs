@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::delivery::commit::Commit;
 use crate::delivery::commit::StoreAndQueue;
 use crate::delivery::outbound::Outbound;
+use crate::delivery::quota_warning;
 use crate::directory::Authenticator;
 use crate::directory::Directory;
 use crate::dns::Dns;
@@ -127,6 +128,7 @@ impl Server {
         let authenticator = Arc::new(authenticator);
         let state = config.storage.folder.join("state");
         let store = Store::open_with(clock.clone(), config.storage.layout, Some(&state));
+        store.set_quotas(directory.load().quotas());
         let queue = Queue::open(&folder.join("queue"), &config, clock.clone()).map_err(machine("queue"))?;
         let dns = Dns::new(&config.dns).map_err(|text| StartError::Config(format!("dns.resolver: {text}")))?;
         let limiter = Limiter::new(config.limits.clone(), clock.clone());
@@ -149,6 +151,7 @@ impl Server {
                 directory: Arc::clone(&directory),
                 authenticator: Arc::clone(&authenticator),
                 commit: Arc::clone(&commit),
+                store: Arc::clone(&store),
                 clock: clock.clone(),
                 zone: jiff::tz::TimeZone::system(),
             }),
@@ -199,6 +202,8 @@ impl Server {
             tokio::spawn(control::serve(listener, stop.clone(), answer));
         }
         tokio::spawn(Arc::clone(&self.store).tend());
+        let (config, directory) = (Arc::clone(&self.config), Arc::clone(&self.directory));
+        tokio::spawn(quota_warning::send(Arc::clone(&self.store), directory, config, self.services.smtp.clock.clone()));
         let delivering = tokio::spawn({
             let (queue, transport) = (self.queue.clone(), Arc::clone(&self.outbound));
             async move { queue.run(transport, stop).await }

@@ -18,7 +18,9 @@ impl Server {
                 for key in needs_restart(&old, &new) {
                     tracing::warn!(key, "changed; this key takes effect at the next start");
                 }
-                self.directory.store(Arc::new(Directory::new(&new)));
+                let directory = Directory::new(&new);
+                self.store.set_quotas(directory.quotas());
+                self.directory.store(Arc::new(directory));
                 self.limiter.set(new.limits.clone());
                 self.queue.set_policy(Policy::new(&new.queue));
                 self.config.store(Arc::new(new));

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::room::Room;
 use crate::directory::Account;
 use crate::directory::Destination;
 use crate::fsio::Content;
@@ -44,6 +45,8 @@ pub struct Accepted {
     pub content: Content,
     /// When it came.
     pub received: SystemTime,
+    /// What was taken for it at RCPT in the inboxes here.
+    pub room: Room,
 }
 
 /// Why a message could not be made durable. Whoever sent it keeps it.
@@ -51,6 +54,10 @@ pub struct Accepted {
 pub enum CommitError {
     /// There is no room on a disk.
     Full(io::Error),
+    /// The account holds as much as it may.
+    OverQuota,
+    /// The account may not hold so much.
+    LargerThanQuota,
     /// Something else went wrong; the text is for the log.
     Trouble(String),
 }
@@ -59,6 +66,8 @@ impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(error) => write!(f, "no room: {error}"),
+            Self::OverQuota => write!(f, "{}", StoreError::OverQuota),
+            Self::LargerThanQuota => write!(f, "{}", StoreError::LargerThanQuota),
             Self::Trouble(text) => f.write_str(text),
         }
     }
@@ -128,8 +137,15 @@ impl StoreAndQueue {
             match outcome {
                 Ok(()) => tracing::info!(id = %message.id, to = %account.address(), "delivered"),
                 Err(error) => {
-                    tracing::error!(id = %message.id, to = %account.address(), error = %chain(&error), "not delivered");
-                    failure.get_or_insert(error);
+                    if error.is_quota() {
+                        tracing::info!(id = %message.id, to = %account.address(), %error, "not delivered");
+                    } else {
+                        tracing::error!(id = %message.id, to = %account.address(), error = %chain(&error), "not delivered");
+                    }
+                    // Where one of them may pass, so may the answer for all.
+                    if failure.as_ref().is_none_or(|first| matches!(first, StoreError::LargerThanQuota)) {
+                        failure = Some(error);
+                    }
                     onward.push(account.address().clone());
                 }
             }
@@ -169,7 +185,7 @@ impl StoreAndQueue {
             received: message.received,
             again: false,
         };
-        self.store.deliver(delivery).await
+        message.room.deliver(&self.store, delivery).await
     }
 }
 
@@ -197,6 +213,8 @@ fn destinations(recipients: &[Admitted]) -> (Vec<Arc<Account>>, Vec<Address>) {
 fn from_store(error: StoreError) -> CommitError {
     match error {
         StoreError::Full(source) => CommitError::Full(source),
+        StoreError::OverQuota => CommitError::OverQuota,
+        StoreError::LargerThanQuota => CommitError::LargerThanQuota,
         other => CommitError::Trouble(chain(&other)),
     }
 }
@@ -231,6 +249,7 @@ mod tests {
     use crate::directory::Directory;
     use crate::intake::permit;
     use crate::mail::mailbox::MailboxName;
+    use crate::mail::quota::QuotaLimits;
 
     #[derive(Default)]
     struct Taken {
@@ -277,13 +296,17 @@ mod tests {
 
     impl World {
         async fn commit(&self, recipients: &[&str]) -> Result<(), CommitError> {
+            self.commit_as("id-1", recipients, Room::default()).await
+        }
+
+        async fn commit_as(&self, id: &str, recipients: &[&str], room: Room) -> Result<(), CommitError> {
             let admit = |text: &&str| {
                 let address = Address::parse(text).expect("valid");
                 let resolution = self.directory.resolve(&address);
                 permit::admit(address, resolution, None).expect("ours")
             };
             let message = Accepted {
-                id: QueueId::parse("id-1").expect("valid"),
+                id: QueueId::parse(id).expect("valid"),
                 sender: ReversePath::Null,
                 body: BodyKind::SevenBit,
                 recipients: recipients.iter().map(admit).collect(),
@@ -291,6 +314,7 @@ mod tests {
                 trace: b"Received: here\n".to_vec(),
                 content: Content::from_bytes(b"Subject: x\n\nbody\n".to_vec()),
                 received: SystemTime::UNIX_EPOCH,
+                room,
             };
             self.commit.commit(message).await
         }
@@ -341,6 +365,21 @@ mod tests {
         let alone = world.commit(&["bob@example.com"]).await;
         assert!(matches!(alone, Err(CommitError::Trouble(_))), "the sender keeps it: {alone:?}");
         assert_eq!(world.queued().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_account_waits_in_the_queue_or_stays_with_the_sender_and_gets_notices() {
+        let world = world(false);
+        let one = QuotaLimits { octets: 0, messages: 1, warn: [].into() };
+        world.store.set_quotas([(world.maildir("bob"), one)].into());
+        world.commit(&["bob@example.com"]).await.expect("there is room");
+        let alone = world.commit_as("id-2", &["bob@example.com"], Room::default()).await;
+        assert!(matches!(alone, Err(CommitError::OverQuota)), "{alone:?}");
+        assert!(world.queued().is_empty());
+        world.commit_as("id-3", &["alice@example.com", "bob@example.com"], Room::default()).await.expect("committed");
+        assert_eq!((world.inbox("alice").await.len(), world.queued()), (1, vec!["bob@example.com".to_owned()]));
+        world.commit_as("id-4", &["bob@example.com"], Room::past_quota()).await.expect("a notice");
+        assert_eq!(world.inbox("bob").await.len(), 2);
     }
 
     #[tokio::test]

@@ -2,5 +2,7 @@
 
 pub mod commit;
 pub mod outbound;
+pub mod quota_warning;
 mod remote;
+pub mod room;
 mod route;

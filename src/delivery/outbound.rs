@@ -9,6 +9,7 @@ use super::commit::Commit;
 use super::remote;
 use super::remote::Ended;
 use super::remote::Terms;
+use super::room::Room;
 use super::route;
 use super::route::Hop;
 use super::route::deferred;
@@ -38,6 +39,7 @@ use crate::queue::Pending;
 use crate::queue::Transport;
 use crate::store::Delivery;
 use crate::store::Store;
+use crate::store::StoreError;
 use crate::tls;
 
 /// The way out of the queue.
@@ -173,6 +175,8 @@ impl Outbound {
         for ((recipient, _), done) in ready.into_iter().zip(self.store.deliver(delivery).await) {
             let outcome = match done {
                 Ok(()) => Outcome::Delivered { by: "mailbox".to_owned() },
+                Err(error @ StoreError::OverQuota) => deferred("4.2.2", &error.to_string()),
+                Err(error @ StoreError::LargerThanQuota) => failed("5.2.2", &error.to_string()),
                 Err(error) => deferred("4.2.0", &error.to_string()),
             };
             outcomes.push((recipient, outcome));
@@ -198,6 +202,7 @@ impl Outbound {
             trace: Vec::new(),
             content: Content::from_bytes(notice.bytes),
             received: self.clock.wall(),
+            room: Room::past_quota(),
         };
         self.commit.commit(message).await.map_err(|error| error.to_string())
     }

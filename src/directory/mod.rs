@@ -23,6 +23,7 @@ use crate::mail::address::Address;
 use crate::mail::address::Domain;
 use crate::mail::limits::ALIAS_DEPTH;
 use crate::mail::limits::ALIAS_RESULTS;
+use crate::mail::quota::QuotaLimits;
 use crate::mail::secret::Secret;
 
 /// Somebody with a mailbox.
@@ -32,6 +33,7 @@ pub struct Account {
     maildir: PathBuf,
     password: Option<Secret<String>>,
     send_as: HashSet<String>,
+    quota: QuotaLimits,
 }
 
 impl Account {
@@ -45,6 +47,12 @@ impl Account {
     #[must_use]
     pub fn maildir(&self) -> &Path {
         &self.maildir
+    }
+
+    /// How much it may hold.
+    #[must_use]
+    pub fn quota(&self) -> &QuotaLimits {
+        &self.quota
     }
 }
 
@@ -101,6 +109,7 @@ impl Directory {
                 maildir: config.storage.maildir_of(&address),
                 password: entry.password.as_ref().map(|p| p.value.clone()),
                 send_as: entry.send_as.iter().map(|a| a.value.key()).collect(),
+                quota: config.quota.limits_of(entry),
                 address,
             });
             first_account.get_or_insert_with(|| Arc::clone(&account));
@@ -144,6 +153,27 @@ impl Directory {
         let mut found = Expansion::default();
         self.expand(address, 0, &mut found);
         if found.destinations.is_empty() { Resolution::Unknown } else { Resolution::Local(found.destinations) }
+    }
+
+    /// The limits of all accounts that have any, by Maildir.
+    #[must_use]
+    pub fn quotas(&self) -> HashMap<PathBuf, QuotaLimits> {
+        let limited = self.accounts().filter(|account| account.quota.is_limited());
+        limited.map(|account| (account.maildir.clone(), account.quota.clone())).collect()
+    }
+
+    /// The account whose mail lies there. Looks through all of them.
+    #[must_use]
+    pub fn account_in(&self, maildir: &Path) -> Option<&Arc<Account>> {
+        self.accounts().find(|account| account.maildir == maildir)
+    }
+
+    /// All accounts, those with aliases several times.
+    fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.names.values().filter_map(|entry| match entry {
+            Entry::Account(account) => Some(account),
+            Entry::Alias(_) => None,
+        })
     }
 
     /// Whether a user may send under this address: it is delivered to him, or he may send as it.

@@ -367,3 +367,13 @@ pub const IMPORT_BATCH_OCTETS: u64 = 16 << 20;
 
 /// Threads that write them: a file system syncs so many files for little more than one.
 pub const IMPORT_WRITERS: usize = 8;
+/// What an account holds is counted anew when the last count is so old and somebody asks: other programs may have
+/// changed it.
+pub const QUOTA_RECOUNT: Duration = Duration::from_secs(15 * 60);
+
+/// Before something is refused for lack of room, or after another program was seen at work, the count may be only so
+/// old. A mailbox that is full and under fire is thus read this often at most.
+pub const QUOTA_RECOUNT_PAUSE: Duration = Duration::from_secs(10);
+
+/// Warnings of full mailboxes that wait to be delivered; they go out at once, so only a flood fills this.
+pub const QUOTA_WARNINGS_WAITING: usize = 256;

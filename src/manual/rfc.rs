@@ -15,12 +15,14 @@
 //! | 3464, 6522 | notices of failure | `queue/bounce.rs` |
 //! | 3501 | IMAP4rev1 | `protocol/imap/`, `server/imap/` |
 //! | 3691 | UNSELECT | `server/imap/command/` |
+//! | 3834 | Auto-Submitted of what we write ourselves | `queue/bounce.rs`, `delivery/quota_warning.rs` |
 //! | 4315 | UIDPLUS | `server/imap/command/` |
 //! | 4616, 4954, 4959, 5034 | PLAIN and LOGIN, in SMTP, IMAP and POP3 | `protocol/sasl/` |
 //! | 5161 | ENABLE | `server/imap/command/enable.rs` |
 //! | 5258, 5819 | LIST with options and STATUS | `server/imap/command/list.rs` |
 //! | 5321 | SMTP | `protocol/smtp/`, `delivery/` |
 //! | 5322 | messages | `message/` |
+//! | 5530 | response codes | `server/imap/errors.rs` |
 //! | 6152 | 8BITMIME | `protocol/smtp/` |
 //! | 6154 | special-use mailboxes | `store/`, `server/imap/command/list.rs` |
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
@@ -29,3 +31,4 @@
 //! | 7505 | null MX | `dns/`, `delivery/route.rs` |
 //! | 7888 | LITERAL+ and LITERAL- | `protocol/imap/fragment.rs` |
 //! | 8314 | implicit TLS | `daemon/accept.rs` |
+//! | 9208 | OVERQUOTA (GETQUOTA is not there yet) | `server/imap/errors.rs`, `store/quota.rs` |

@@ -10,6 +10,9 @@
 //!   count per address or /64; an address from which the owner has logged in stays open ([`crate::directory`]).
 //! - **Peers who want our memory or time**: every line, literal, header, list and wait has a limit in
 //!   [`crate::mail::limits`]; connections are counted per address ([`crate::net`]).
+//! - **Owners and senders who want more room than there is**: what is under way is reserved before it is written, so
+//!   that many at once get no further than one after the other (`store/quota.rs`). Whoever holds a reservation by a
+//!   declared size keeps others out only while the transaction is open.
 //! - **Names that want to leave the Maildir**: a mailbox name is checked when it is parsed, and there is no other way
 //!   to one ([`crate::mail::mailbox::MailboxName`]); message files are opened without following links.
 //!

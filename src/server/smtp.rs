@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::delivery::commit::Accepted;
 use crate::delivery::commit::Commit;
 use crate::delivery::commit::CommitError;
+use crate::delivery::room::Room;
 use crate::directory::Authenticated;
 use crate::directory::Authenticator;
 use crate::directory::Directory;
@@ -55,6 +56,7 @@ use crate::protocol::smtp::server::Question;
 use crate::protocol::smtp::server::Role;
 use crate::protocol::smtp::server::Server;
 use crate::protocol::smtp::server::Settings;
+use crate::store::Store;
 
 /// The pause before the answer to somebody who tries names.
 const UNKNOWN_RECIPIENT_PAUSE: Duration = Duration::from_secs(1);
@@ -69,6 +71,8 @@ pub struct SmtpService {
     pub authenticator: Arc<Authenticator>,
     /// Where messages go.
     pub commit: Arc<dyn Commit>,
+    /// Whether there is room for them.
+    pub store: Arc<Store>,
     /// The time.
     pub clock: Clock,
     /// The zone of the dates we write.
@@ -122,6 +126,8 @@ pub async fn serve(
         network,
         user: None,
         recipients: Vec::new(),
+        declared: 0,
+        room: Room::default(),
         body: None,
         messages: 0,
         unknown: 0,
@@ -145,6 +151,10 @@ struct Conversation {
     user: Option<Authenticated>,
     /// Of the transaction that is open.
     recipients: Vec<Admitted>,
+    /// The size that MAIL named; 0 for none.
+    declared: u64,
+    /// What the recipients that are ours have free for it.
+    room: Room,
     body: Option<io::Result<ContentWriter>>,
     messages: u32,
     unknown: u32,
@@ -160,10 +170,13 @@ impl Answers<Server> for Conversation {
                 self.body = Some(Ok(ContentWriter::new(self.spool().to_owned())));
                 Ok(())
             }
+            Question::Reset => {
+                self.forget_transaction();
+                Ok(())
+            }
             Question::End(complete) => return self.end(*complete).await,
             Question::Abandon(envelope, reply) => {
-                self.body = None;
-                self.recipients.clear();
+                self.forget_transaction();
                 let from = envelope.sender.to_string();
                 tracing::info!(session = %self.session, ?from, %reply, "message refused");
                 Ok(())
@@ -191,9 +204,15 @@ impl Conversation {
         &self.config.storage.folder
     }
 
-    fn mail(&mut self, mail: &Mail, authenticated: bool) -> Result<(), Reply> {
+    fn forget_transaction(&mut self) {
         self.recipients.clear();
+        self.room = Room::default();
         self.body = None;
+    }
+
+    fn mail(&mut self, mail: &Mail, authenticated: bool) -> Result<(), Reply> {
+        self.forget_transaction();
+        self.declared = mail.size.unwrap_or(0);
         if !authenticated {
             self.user = None;
         }
@@ -232,6 +251,10 @@ impl Conversation {
         let to = address.to_string();
         match permit::admit(address, resolution, of_user.as_ref().or(self.network.as_ref())) {
             Ok(admitted) => {
+                if let Err(reply) = self.room.take(&self.service.store, &admitted, self.declared).await {
+                    tracing::info!(session = %self.session, peer = %self.peer, ?to, %reply, "recipient refused");
+                    return Err(reply);
+                }
                 self.recipients.push(admitted);
                 Ok(())
             }
@@ -291,7 +314,7 @@ impl Conversation {
 
     /// The stages after the end of data. Yes is durable.
     async fn take_responsibility(&mut self, complete: Complete, id: &QueueId) -> Result<u64, Reply> {
-        let recipients = std::mem::take(&mut self.recipients);
+        let (recipients, room) = (std::mem::take(&mut self.recipients), std::mem::take(&mut self.room));
         let addresses = recipients.iter().map(Admitted::address);
         let content = match self.body.take() {
             // Machine and driver agree on whom the message is for, or nobody gets it.
@@ -312,6 +335,7 @@ impl Conversation {
             trace: prepared.trace,
             content: prepared.content,
             received: now,
+            room,
         };
         self.service.commit.commit(message).await.map_err(|error| self.failed(id, error))?;
         Ok(size)
@@ -357,8 +381,16 @@ impl Conversation {
 
     /// Tells the operator what went wrong and gives the reply for the peer, who keeps the mail.
     fn failed(&self, id: &QueueId, error: CommitError) -> Reply {
-        tracing::error!(session = %self.session, %id, %error, "message not kept");
+        match &error {
+            // The owner's business, and nothing is wrong here.
+            CommitError::OverQuota | CommitError::LargerThanQuota => {
+                tracing::info!(session = %self.session, %id, %error, "message not kept");
+            }
+            _ => tracing::error!(session = %self.session, %id, %error, "message not kept"),
+        }
         match error {
+            CommitError::OverQuota => Reply::mailbox_full(),
+            CommitError::LargerThanQuota => Reply::larger_than_mailbox(),
             CommitError::Full(_) => Reply::disk_full(),
             CommitError::Trouble(_) => Reply::local_trouble(),
         }
@@ -435,6 +467,7 @@ mod tests {
             directory,
             authenticator: Arc::new(authenticator),
             commit: Arc::clone(&kept) as Arc<dyn Commit>,
+            store: Store::open(clock.clone()),
             clock,
             zone: TimeZone::UTC,
         };
@@ -551,6 +584,8 @@ mod tests {
             network: None,
             user: None,
             recipients: Vec::new(),
+            declared: 0,
+            room: Room::default(),
             body: Some(Ok(ContentWriter::new(std::path::PathBuf::new()))),
             messages: 0,
             unknown: 0,

@@ -22,6 +22,8 @@ use crate::mail::ids::UidValidity;
 use crate::mail::limits::MAILBOXES;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::mailbox::SpecialUse;
+use crate::mail::quota::QuotaLimits;
+use crate::mail::quota::Usage;
 
 use super::context::Context;
 use super::context::Validities;
@@ -34,6 +36,9 @@ use super::layout;
 use super::load;
 use super::load::read_small;
 use super::mailbox::Mailbox;
+use super::quota::Charge;
+use super::quota::Quota;
+use super::quota::Reservation;
 use super::snapshot::Snapshot;
 use super::special_use;
 use super::subscriptions;
@@ -59,6 +64,7 @@ pub struct AccountStore {
     /// Whether [`AccountStore::prepare`] has done its work.
     prepared: AtomicBool,
     validities: Arc<Validities>,
+    quota: Arc<Quota>,
 }
 
 /// A mailbox in a list.
@@ -78,6 +84,7 @@ impl AccountStore {
     /// The account whose Maildir is `root`; not there before [`AccountStore::ready`].
     pub(super) fn new(context: Arc<Context>, root: &Path, layout: Layout) -> Self {
         Self {
+            quota: context.quotas.of(root),
             context,
             root: root.to_owned(),
             layout,
@@ -255,6 +262,29 @@ impl AccountStore {
         Ok(self.mailbox(name).await?.snapshot())
     }
 
+    /// Takes room for this much. It is given back when the reservation is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::OverQuota`], [`StoreError::LargerThanQuota`].
+    pub async fn reserve(self: &Arc<Self>, wanted: Usage) -> Result<Reservation> {
+        match self.quota.reserve_at_once(wanted) {
+            Some(reservation) => Ok(reservation),
+            None => {
+                let quota = Arc::clone(&self.quota);
+                blocking(move || quota.reserve(wanted, Charge::Checked)).await
+            }
+        }
+    }
+
+    /// What all mailboxes together hold, and what they may hold. Counted from disk where nobody asked for long.
+    ///
+    /// # Errors
+    /// None but a bug's: what cannot be read counts nothing.
+    pub async fn usage(self: &Arc<Self>) -> Result<(Usage, QuotaLimits)> {
+        let quota = Arc::clone(&self.quota);
+        blocking(move || Ok(quota.usage())).await
+    }
+
     fn mailbox_blocking(&self, name: &MailboxName) -> Result<Arc<Mailbox>> {
         if !self.exists(name) {
             return Err(StoreError::NoSuchMailbox);
@@ -269,7 +299,8 @@ impl AccountStore {
             make_subfolders(&folder)?;
         }
         let make = |me| {
-            Mailbox::new(me, Arc::clone(&self.context), Arc::clone(&self.validities), name.clone(), folder.clone())
+            let (context, validities) = (Arc::clone(&self.context), Arc::clone(&self.validities));
+            Mailbox::new(me, context, validities, Arc::clone(&self.quota), name.clone(), folder.clone())
         };
         let mailbox = self.context.live_or(&folder, make);
         mailbox.refresh_blocking()?;
@@ -295,8 +326,11 @@ impl AccountStore {
         let micros = self.context.clock.since_epoch().as_micros();
         let trash = self.root.join(format!("{TRASH}{micros}-{}-{number}", std::process::id()));
         let has_below = self.layout == Layout::Fs && self.folders()?.iter().any(|other| other.is_below(name));
+        let removing = self.quota.removing();
         let emptied = if has_below { empty(&folder, &trash) } else { fsio::rename(&folder, &trash) };
         emptied.map_err(StoreError::io("deleting a mailbox"))?;
+        removing.folder(&trash);
+        drop(removing);
         if let Some(mailbox) = self.context.forget(&folder) {
             lock(&mailbox.place).gone = true;
             mailbox.wake();
@@ -386,10 +420,7 @@ impl AccountStore {
         }
         let (inbox, target) = (self.mailbox_blocking(&MailboxName::inbox())?, self.mailbox_blocking(to)?);
         let uids: Vec<Uid> = inbox.snapshot().messages.iter().map(|m| m.uid).collect();
-        let copied = inbox.copy_blocking(&uids, &target)?;
-        let moved: Vec<Uid> = copied.pairs.iter().map(|(old, _)| *old).collect();
-        inbox.expunge_blocking(&moved)?;
-        Ok(())
+        inbox.move_blocking(&uids, &target).map(drop)
     }
 
     fn rename_folder(&self, old: &MailboxName, new: &MailboxName) -> Result<()> {
@@ -397,7 +428,9 @@ impl AccountStore {
         let mailbox = self.context.live(&from);
         // Nothing is changed in the folder while its name changes.
         let work = mailbox.as_ref().map(|m| m.work());
+        let changing = self.quota.changing();
         fsio::rename_new(&from, &to).map_err(StoreError::io("renaming a mailbox"))?;
+        drop(changing);
         derived::moved(&self.context, &from, &to);
         if let Some(mailbox) = &mailbox {
             self.follow(mailbox, &from, new, &to);

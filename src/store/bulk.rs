@@ -12,6 +12,7 @@ use crate::fsio::Content;
 use crate::mail::flags::Flags;
 use crate::mail::limits::IMPORT_WRITERS;
 use crate::mail::limits::RENAMES_AT_ONCE;
+use crate::mail::quota::Usage;
 
 use super::context::lock;
 use super::error::Result;
@@ -19,6 +20,7 @@ use super::error::StoreError;
 use super::file_name;
 use super::folder::Arrival;
 use super::mailbox::Mailbox;
+use super::quota::Charge;
 use super::transfer::seconds;
 use super::watch::Kind;
 use super::watch::Sub;
@@ -44,7 +46,8 @@ struct Written {
 }
 
 impl Mailbox {
-    /// Adds messages in this order: all or none. Durable. For callers on a blocking thread.
+    /// Adds messages in this order: all or none, whatever the quota, for it is an operator who asks. Durable. For
+    /// callers on a blocking thread.
     ///
     /// # Errors
     /// What the file system says; [`StoreError::KeywordLimit`].
@@ -80,6 +83,10 @@ impl Mailbox {
             arrivals.push(Arrival { name, recent: flags.is_empty(), date: Some(seconds(file.date)) });
         }
         let path = |arrival: &Arrival| arrival.sub().file(folder, &arrival.name);
+        let sizes = additions.iter().map(|addition| Usage::of_message(addition.content.len()));
+        let size = sizes.fold(Usage::default(), Usage::plus);
+        let room = self.quota.reserve(size, Charge::Exempt)?;
+        let changing = self.quota.changing();
         let now = self.context.clock.instant();
         let mut named = Ok(());
         for (files, arrivals) in files.chunks(RENAMES_AT_ONCE).zip(arrivals.chunks(RENAMES_AT_ONCE)) {
@@ -108,6 +115,8 @@ impl Mailbox {
                     }
                 }
             });
+        } else {
+            room.commit(&changing, size);
         }
         added
     }

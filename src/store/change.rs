@@ -10,6 +10,7 @@ use crate::mail::flags::Flags;
 use crate::mail::ids::Uid;
 use crate::mail::limits::FLAG_SYNC;
 use crate::mail::limits::RENAMES_AT_ONCE;
+use crate::mail::quota::Usage;
 
 use super::context::lock;
 use super::error::Result;
@@ -22,6 +23,7 @@ use super::journal::Records;
 use super::keywords;
 use super::mailbox::Mailbox;
 use super::mailbox::Work;
+use super::quota;
 use super::snapshot::FlagChange;
 use super::snapshot::FlagOp;
 use super::snapshot::Message;
@@ -54,6 +56,7 @@ impl Mailbox {
         if recent.is_empty() {
             return Ok(recent);
         }
+        let _changing = self.quota.changing();
         let (claimed, error) = self.change_files(&mut work, &recent, |ours, folder, message, name| {
             rename(ours, folder, message, name, file_name::with_flags(name, message.flags))
         })?;
@@ -77,6 +80,7 @@ impl Mailbox {
             FlagOp::Remove => work.keywords.known(&change.keywords),
             FlagOp::Add | FlagOp::Replace => self.keyword_flags(&mut work, &change.keywords)?,
         });
+        let changing = self.quota.changing();
         let (changed, error) = self.change_files(&mut work, uids, |ours, folder, message, name| {
             let flags = change.op.apply(message.flags, given);
             if flags == message.flags {
@@ -84,6 +88,7 @@ impl Mailbox {
             }
             rename(ours, folder, message, name, file_name::with_flags(name, flags))
         })?;
+        drop(changing);
         drop(work);
         if !changed.is_empty() {
             self.sync_flags_soon();
@@ -102,12 +107,18 @@ impl Mailbox {
         let mut work = self.work();
         self.look_if_new(&mut work)?;
         let mut touched = [false; 2];
-        let (expunged, error) = self.change_files(&mut work, uids, |ours, folder, message, name| {
+        let (changing, mut freed) = (self.quota.changing(), Usage::default());
+        let done = self.change_files(&mut work, uids, |ours, folder, message, name| {
             let sub = Sub::of(message.is_recent());
+            let size = quota::of_file(name, || sub.file(folder, name));
             ours.run(&[(sub, Kind::Vanishes, name)], || fsio::remove(&sub.file(folder, name)))?;
+            freed = freed.plus(size);
             touched[usize::from(message.is_recent())] = true;
             Ok(Done::Removed)
-        })?;
+        });
+        changing.freed(freed);
+        drop(changing);
+        let (expunged, error) = done?;
         let folder = self.folder()?;
         for (sub, touched) in ["cur", "new"].into_iter().zip(touched) {
             if touched {

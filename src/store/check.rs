@@ -510,7 +510,10 @@ impl Mailbox {
         // First as every opening does: the list is valid after it, and leftovers are gone.
         self.load(&mut work)?;
         if !findings.resized.is_empty() {
+            self.quota.doubt();
+            let changing = self.quota.changing();
             let renamed = rename_resized(&folder, &findings.resized);
+            drop(changing);
             // What was remembered of sizes is what was wrong.
             self.forget_derived(&mut work);
             self.load(&mut work)?;

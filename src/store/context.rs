@@ -25,6 +25,7 @@ use super::error::StoreError;
 use super::file_name;
 use super::journal::Boot;
 use super::mailbox::Mailbox;
+use super::quota::Quotas;
 use super::watch::Watcher;
 
 /// Shared by all of one store.
@@ -42,6 +43,8 @@ pub(super) struct Context {
     pub(super) watcher: Option<Arc<Watcher>>,
     /// Folder syncs under way.
     pub(super) syncs: FolderSyncs,
+    /// How much each account holds and may hold.
+    pub(super) quotas: Quotas,
     /// The mailboxes that are in memory, by their folder.
     live: Mutex<HashMap<PathBuf, Weak<Mailbox>>>,
     /// Those that stay although nobody holds them, the last used at the back.
@@ -52,6 +55,7 @@ impl Context {
     /// Nothing live yet.
     pub(super) fn new(clock: Clock, state: Option<PathBuf>) -> Self {
         Self {
+            quotas: Quotas::new(clock.clone()),
             clock,
             state,
             boot: boot(),

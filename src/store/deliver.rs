@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use crate::fsio;
 use crate::fsio::Content;
 use crate::mail::ids::QueueId;
+use crate::mail::quota::Usage;
 use crate::message::wire::wire_len;
 
 use super::account::AccountStore;
@@ -26,6 +27,8 @@ use super::error::StoreError;
 use super::file_name;
 use super::folder::Arrival;
 use super::mailbox::Mailbox;
+use super::quota::Charge;
+use super::quota::Reservation;
 use super::transfer::seconds;
 use super::watch::Kind;
 use super::watch::Sub;
@@ -53,6 +56,16 @@ pub(super) struct Deliverer<'a> {
     pub(super) context: &'a Context,
     pub(super) accounts: &'a dyn Fn(&Path) -> Result<Arc<AccountStore>>,
     pub(super) delivery: &'a Delivery,
+    pub(super) charge: Charge,
+    /// Room that was taken before.
+    pub(super) reserved: &'a [Arc<Reservation>],
+}
+
+/// A Maildir with room for the message.
+struct Target<'a> {
+    maildir: &'a Path,
+    room: Arc<Reservation>,
+    size: u64,
 }
 
 /// What was done for one Maildir.
@@ -74,13 +87,13 @@ impl Deliverer<'_> {
         let folders: Vec<PathBuf> = delivery.maildirs.iter().map(|maildir| maildir.join("new")).collect();
         let coming: Vec<Coming<'_>> = folders.iter().map(|new| self.context.syncs.announce(new)).collect();
         let share = u32::try_from(folders.len()).unwrap_or(u32::MAX);
-        let placed = self.place_all(&stem, &name);
-        let outcomes = placed.into_iter().zip(coming).zip(&folders).map(|((placed, coming), new)| {
+        let placed = self.place_all(&stem, &name, size);
+        let outcomes = placed.into_iter().zip(coming).zip(&delivery.maildirs).map(|((placed, coming), maildir)| {
             let placed = placed?;
             let synced = coming.sync(share).map_err(StoreError::io("syncing a folder"));
             if synced.is_err() && matches!(placed, Placed::New) {
                 // Not acknowledged, so it will come again; if it cannot be removed either, it is found then.
-                fsio::remove_if_there(&new.join(&name)).ok();
+                self.take_back(maildir, &name, size);
             }
             synced
         });
@@ -95,21 +108,29 @@ impl Deliverer<'_> {
         outcomes
     }
 
+    fn take_back(&self, maildir: &Path, name: &str, size: u64) {
+        let quota = self.context.quotas.of(maildir);
+        let changing = quota.changing();
+        if fsio::remove_if_there(&maildir.join("new").join(name)).is_ok() {
+            changing.freed(Usage::of_message(size));
+        }
+    }
+
     /// Gives the message its name in every `new/`.
-    fn place_all(&self, stem: &str, name: &str) -> Vec<Result<Placed>> {
+    fn place_all(&self, stem: &str, name: &str, size: u64) -> Vec<Result<Placed>> {
         // Written, synced, and not yet renamed: the first copy, from which the others are linked.
-        let mut first: Option<(usize, PathBuf)> = None;
+        let mut first: Option<(usize, PathBuf, Target<'_>)> = None;
         let mut placed: Vec<Option<Result<Placed>>> = Vec::new();
         for (at, maildir) in self.delivery.maildirs.iter().enumerate() {
-            let result = match self.find_earlier(maildir, stem) {
+            let result = match self.target(maildir, stem, size) {
                 Err(error) => Some(Err(error)),
-                Ok(true) => Some(Ok(Placed::Before)),
-                Ok(false) => match &first {
-                    Some((_, temporary)) => Some(self.place_next(maildir, name, temporary)),
+                Ok(None) => Some(Ok(Placed::Before)),
+                Ok(Some(target)) => match &first {
+                    Some((_, temporary, _)) => Some(self.place_next(&target, name, temporary)),
                     None => match self.write(maildir, name) {
                         Err(error) => Some(Err(error)),
                         Ok(temporary) => {
-                            first = Some((at, temporary));
+                            first = Some((at, temporary, target));
                             None
                         }
                     },
@@ -117,17 +138,33 @@ impl Deliverer<'_> {
             };
             placed.push(result);
         }
-        if let Some((at, temporary)) = first {
-            let maildir = &self.delivery.maildirs[at];
-            placed[at] = Some(self.place(maildir, name, |new| rename_or_drop(&temporary, new)));
+        if let Some((at, temporary, target)) = first {
+            placed[at] = Some(self.place(&target, name, |new| rename_or_drop(&temporary, new)));
         }
         // Every place was filled: the only one left open is the first copy's.
         placed.into_iter().map(|p| p.unwrap_or(Err(StoreError::MessageGone))).collect()
     }
 
+    /// The Maildir with room for the message; `None` where an earlier try is there.
+    fn target<'t>(&self, maildir: &'t Path, stem: &str, size: u64) -> Result<Option<Target<'t>>> {
+        if self.find_earlier(maildir, stem)? {
+            return Ok(None);
+        }
+        let wanted = Usage::of_message(size);
+        let room = match self.reserved.iter().find(|room| room.is_in(maildir)) {
+            Some(room) => {
+                room.resize(wanted)?;
+                Arc::clone(room)
+            }
+            None => Arc::new(self.context.quotas.of(maildir).reserve(wanted, self.charge)?),
+        };
+        Ok(Some(Target { maildir, room, size }))
+    }
+
     /// A copy for one more Maildir: by a link, or written again.
-    fn place_next(&self, maildir: &Path, name: &str, first: &Path) -> Result<Placed> {
-        let link = || self.place(maildir, name, |new| fsio::link(first, new));
+    fn place_next(&self, target: &Target<'_>, name: &str, first: &Path) -> Result<Placed> {
+        let maildir = target.maildir;
+        let link = || self.place(target, name, |new| fsio::link(first, new));
         let linked = match link() {
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 (self.accounts)(maildir)?.prepare()?;
@@ -141,7 +178,7 @@ impl Deliverer<'_> {
             // Another file system, another owner, too many links.
             Err(_) => {
                 let temporary = self.write(maildir, name)?;
-                self.place(maildir, name, |new| rename_or_drop(&temporary, new))
+                self.place(target, name, |new| rename_or_drop(&temporary, new))
             }
         }
     }
@@ -170,15 +207,19 @@ impl Deliverer<'_> {
     }
 
     /// Gives the file its name in `new/` with `put`. A live mailbox learns of it in the same moment.
-    fn place(&self, maildir: &Path, name: &str, put: impl FnOnce(&Path) -> io::Result<()>) -> Result<Placed> {
+    fn place(&self, target: &Target<'_>, name: &str, put: impl FnOnce(&Path) -> io::Result<()>) -> Result<Placed> {
+        let maildir = target.maildir;
         let new = maildir.join("new").join(name);
+        let quota = self.context.quotas.of(maildir);
         let live = self.context.live(maildir);
+        let changing = quota.changing();
         let result = match &live {
             Some(mailbox) => mailbox.arrive(maildir, name, self.delivery.received, || put(&new)),
             None => put(&new),
         };
         match result {
             Ok(()) => {
+                target.room.commit(&changing, Usage::of_message(target.size));
                 if live.is_none()
                     && let Some(mailbox) = self.context.live(maildir)
                 {

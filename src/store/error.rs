@@ -20,6 +20,10 @@ pub enum StoreError {
     KeywordLimit,
     /// The message was expunged, here or by another program.
     MessageGone,
+    /// The account holds as much as it may, or what is promised to others is all the rest. Room may come.
+    OverQuota,
+    /// The message alone is more than the account may hold.
+    LargerThanQuota,
     /// No space, no inodes or no quota left on the file system.
     Full(io::Error),
     /// The file system failed otherwise.
@@ -40,6 +44,12 @@ impl StoreError {
         }
     }
 
+    /// Whether the owner of the account has to make room.
+    #[must_use]
+    pub fn is_quota(&self) -> bool {
+        matches!(self, Self::OverQuota | Self::LargerThanQuota)
+    }
+
     /// Whether space would help.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -55,6 +65,8 @@ impl fmt::Display for StoreError {
             Self::Cannot(why) => f.write_str(why),
             Self::KeywordLimit => f.write_str("too many keywords in this mailbox"),
             Self::MessageGone => f.write_str("the message is gone"),
+            Self::OverQuota => f.write_str("the account is over its quota"),
+            Self::LargerThanQuota => f.write_str("the message is larger than the quota of the account"),
             Self::Full(_) => f.write_str("no space left"),
             Self::Io { doing, .. } => write!(f, "failed {doing}"),
         }
@@ -65,9 +77,13 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Full(source) | Self::Io { source, .. } => Some(source),
-            Self::NoSuchMailbox | Self::AlreadyExists | Self::Cannot(_) | Self::KeywordLimit | Self::MessageGone => {
-                None
-            }
+            Self::NoSuchMailbox
+            | Self::AlreadyExists
+            | Self::Cannot(_)
+            | Self::KeywordLimit
+            | Self::MessageGone
+            | Self::OverQuota
+            | Self::LargerThanQuota => None,
         }
     }
 }

@@ -225,6 +225,9 @@ impl Mailbox {
         let folder = self.folder()?;
         // What was read before counts as what an index says.
         let before = work.list.take().map(|list| list.header.validity);
+        if before.is_some() {
+            self.quota.doubt();
+        }
         lock(&self.folders).reset();
         self.watch(&folder);
         remove_leftovers(&folder, self.context.clock.since_epoch());
@@ -375,11 +378,17 @@ impl Mailbox {
     pub(super) fn rescan(&self, work: &mut Work) -> Result<()> {
         let folder = self.folder()?;
         let mut scans = 1;
+        let (known, waiting) = (self.len(), lock(&self.folders).arrivals.len());
         loop {
             let found = self.scan(&folder).map_err(missing_is_no_mailbox)?;
             let complete = lock(&self.folders).cur_is_unchanged(&folder);
             match self.merge(work, &found, complete || scans >= SCANS) {
-                Some(new) => return self.publish_these(work, new),
+                Some(new) => {
+                    if self.len() < known || new.len() > waiting {
+                        self.quota.doubt();
+                    }
+                    return self.publish_these(work, new);
+                }
                 None => scans += 1,
             }
         }

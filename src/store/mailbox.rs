@@ -3,7 +3,8 @@
 //! Three locks, always taken in this order, none ever held across an `await`:
 //!
 //! 1. `work`: one change at a time; held during file work, on blocking threads only;
-//! 2. `folders`: the folders' time stamps and the deliveries without a UID; held for a few renames;
+//! 2. `folders`: the folders' time stamps and the deliveries without a UID; held for a few renames; before it, by who
+//!    changes files, the shared lock of the account's quota (see `quota.rs`);
 //! 3. `shown`: what is in memory; held for moments.
 //!
 //! Only who holds `work` changes what is shown. A message is shown when its line in the UID list is on disk, so that
@@ -47,6 +48,7 @@ use super::expunged::Vanished;
 use super::folder::Folders;
 use super::folder::Stamp;
 use super::keywords::Keywords;
+use super::quota::Quota;
 use super::snapshot::Copied;
 use super::snapshot::FlagChange;
 use super::snapshot::Snapshot;
@@ -60,6 +62,7 @@ pub struct Mailbox {
     pub(super) me: Weak<Self>,
     pub(super) context: Arc<Context>,
     pub(super) validities: Arc<Validities>,
+    pub(super) quota: Arc<Quota>,
     pub(super) place: Mutex<Place>,
     work: Mutex<Work>,
     pub(super) folders: Mutex<Folders>,
@@ -130,6 +133,7 @@ impl Mailbox {
         me: Weak<Self>,
         context: Arc<Context>,
         validities: Arc<Validities>,
+        quota: Arc<Quota>,
         name: MailboxName,
         folder: PathBuf,
     ) -> Self {
@@ -137,6 +141,7 @@ impl Mailbox {
             me,
             context,
             validities,
+            quota,
             place: Mutex::new(Place { name, folder, gone: false }),
             work: Mutex::new(Work {
                 list: None,
@@ -244,31 +249,25 @@ impl Mailbox {
     /// Copies messages with flags and dates: all or none. UIDs that are not there are passed over. Durable.
     ///
     /// # Errors
-    /// What the file system says; [`StoreError::KeywordLimit`] of the destination.
+    /// What the file system says; [`StoreError::KeywordLimit`] of the destination; [`StoreError::OverQuota`].
     pub async fn copy(self: &Arc<Self>, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
         let (this, uids, to) = (Arc::clone(self), uids.to_vec(), Arc::clone(to));
         blocking(move || this.copy_blocking(&uids, &to)).await
     }
 
-    /// Copies, then removes what was copied. Durable.
+    /// Copies, then removes what was copied. Durable. Within one account never stopped by its quota.
     ///
     /// # Errors
     /// As [`Mailbox::copy`]; if only the removal fails, messages are in both mailboxes.
     pub async fn move_to(self: &Arc<Self>, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
         let (this, uids, to) = (Arc::clone(self), uids.to_vec(), Arc::clone(to));
-        blocking(move || {
-            let copied = this.copy_blocking(&uids, &to)?;
-            let moved: Vec<Uid> = copied.pairs.iter().map(|(old, _)| *old).collect();
-            this.expunge_blocking(&moved)?;
-            Ok(copied)
-        })
-        .await
+        blocking(move || this.move_blocking(&uids, &to)).await
     }
 
     /// Adds a message; `date` is its INTERNALDATE, now by default. Durable.
     ///
     /// # Errors
-    /// What the file system says; [`StoreError::KeywordLimit`].
+    /// What the file system says; [`StoreError::KeywordLimit`]; [`StoreError::OverQuota`].
     pub async fn append(
         self: &Arc<Self>,
         content: Content,

@@ -29,9 +29,11 @@
 //!
 //! # Locks, in the order in which they are taken
 //!
-//! The tree of an account (`AccountStore::tree`), then of one mailbox `work`, `folders`, `shown` (see `mailbox.rs`).
-//! Nobody holds the `work` of two mailboxes, but for a rename of nested ones, which holds the tree as well: COPY reads names from the source and locks the destination alone. The
-//! maps of live mailboxes and of folder syncs are locked for moments, with nothing taken inside.
+//! The tree of an account (`AccountStore::tree`), then `work` of one mailbox, then `files` of the account's quota (see
+//! `quota.rs`), then `folders` and `shown` of the mailbox (see `mailbox.rs`).
+//! Nobody holds the `work` of two mailboxes, but for a rename of nested ones, which holds the tree as well: COPY reads
+//! names from the source and locks the destination alone. The maps of live mailboxes and of folder syncs are locked for
+//! moments, with nothing taken inside; so is the table of watches (`watch.rs`), after all of these.
 
 mod account;
 mod bulk;
@@ -55,6 +57,7 @@ mod keywords;
 mod layout;
 mod load;
 mod mailbox;
+mod quota;
 mod read;
 mod rebuild;
 mod section;
@@ -77,10 +80,13 @@ use crate::clock::Clock;
 use crate::config::Layout;
 use crate::mail::limits::INDEX_LOOK;
 use crate::mail::limits::MAILBOX_DEPTH;
+use crate::mail::quota::QuotaLimits;
+use crate::mail::quota::Usage;
 
 use context::Context;
 use context::lock;
 use deliver::Deliverer;
+use quota::Charge;
 
 pub use account::AccountStore;
 pub use account::Listed;
@@ -102,6 +108,8 @@ pub use foreign::ForeignMessage;
 pub use foreign::foreign_mailboxes;
 pub use foreign::foreign_messages;
 pub use mailbox::Mailbox;
+pub use quota::QuotaWarning;
+pub use quota::Reservation;
 pub use snapshot::Copied;
 pub use snapshot::FlagChange;
 pub use snapshot::FlagOp;
@@ -156,6 +164,7 @@ impl Store {
         for mailbox in self.context.let_go_below(maildir) {
             mailbox.unload();
         }
+        self.context.quotas.of(maildir).forget();
         self.forget_derived(maildir, 0);
     }
 
@@ -200,11 +209,59 @@ impl Store {
         }
     }
 
+    /// Puts the limits of these Maildirs into force at once; all others have none.
+    pub fn set_quotas(&self, limits: HashMap<PathBuf, QuotaLimits>) {
+        self.context.quotas.set(limits);
+    }
+
+    /// The warnings of accounts that fill up, as they come; `None` for whoever asks second.
+    pub fn quota_warnings(&self) -> Option<tokio::sync::mpsc::Receiver<QuotaWarning>> {
+        self.context.quotas.take_warnings()
+    }
+
+    /// Takes room for one message in a Maildir, which need not be there yet. `octets` may be 0 for a size that is not
+    /// known yet. To be handed to [`Store::deliver_reserved`], or dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::OverQuota`], [`StoreError::LargerThanQuota`].
+    pub async fn reserve(&self, maildir: &Path, octets: u64) -> Result<Reservation> {
+        let (quota, wanted) = (self.context.quotas.of(maildir), Usage::of_message(octets));
+        match quota.reserve_at_once(wanted) {
+            Some(reservation) => Ok(reservation),
+            None => context::blocking(move || quota.reserve(wanted, Charge::Checked)).await,
+        }
+    }
+
     /// Delivers a message into inboxes. One outcome per Maildir, in order; each `Ok` is durable.
     pub async fn deliver(self: &Arc<Self>, message: Delivery) -> Vec<Result<()>> {
+        self.deliver_reserved(message, Vec::new()).await
+    }
+
+    /// As [`Store::deliver`], where room was reserved before. For Maildirs without such a reservation, and where the
+    /// message has become larger, room is looked for now.
+    pub async fn deliver_reserved(
+        self: &Arc<Self>,
+        message: Delivery,
+        reserved: Vec<Arc<Reservation>>,
+    ) -> Vec<Result<()>> {
+        self.deliver_by(message, Charge::Checked, reserved).await
+    }
+
+    /// As [`Store::deliver`], for what must arrive also in a full mailbox. It is counted.
+    pub async fn deliver_exempt(self: &Arc<Self>, message: Delivery) -> Vec<Result<()>> {
+        self.deliver_by(message, Charge::Exempt, Vec::new()).await
+    }
+
+    async fn deliver_by(
+        self: &Arc<Self>,
+        message: Delivery,
+        charge: Charge,
+        reserved: Vec<Arc<Reservation>>,
+    ) -> Vec<Result<()>> {
         let this = Arc::clone(self);
         let count = message.maildirs.len();
-        match tokio::task::spawn_blocking(move || this.deliver_blocking(&message)).await {
+        let work = move || this.deliver_blocking_by(&message, charge, &reserved);
+        match tokio::task::spawn_blocking(work).await {
             Ok(outcomes) => outcomes,
             Err(_) => (0..count)
                 .map(|_| {
@@ -218,6 +275,15 @@ impl Store {
     /// See [`Store::deliver`]; for callers on a blocking thread.
     #[must_use]
     pub fn deliver_blocking(&self, message: &Delivery) -> Vec<Result<()>> {
+        self.deliver_blocking_by(message, Charge::Checked, &[])
+    }
+
+    fn deliver_blocking_by(
+        &self,
+        message: &Delivery,
+        charge: Charge,
+        reserved: &[Arc<Reservation>],
+    ) -> Vec<Result<()>> {
         let accounts = |maildir: &Path| self.account_blocking(maildir);
         // An alias may lead to the same inbox twice: one message, one outcome.
         let mut once: Vec<PathBuf> = Vec::new();
@@ -230,13 +296,17 @@ impl Store {
         }
         let repeats = once.len() < places.len();
         let delivery = Delivery { maildirs: once, ..message.clone() };
-        let outcomes = Deliverer { context: &self.context, accounts: &accounts, delivery: &delivery }.deliver();
+        let deliverer =
+            Deliverer { context: &self.context, accounts: &accounts, delivery: &delivery, charge, reserved };
+        let outcomes = deliverer.deliver();
         if !repeats {
             return outcomes;
         }
         let again = |outcome: &Result<()>| match outcome {
             Ok(()) => Ok(()),
             Err(StoreError::Full(e)) => Err(StoreError::Full(e.kind().into())),
+            Err(StoreError::OverQuota) => Err(StoreError::OverQuota),
+            Err(StoreError::LargerThanQuota) => Err(StoreError::LargerThanQuota),
             Err(e) => Err(StoreError::io("delivering a message")(std::io::Error::other(e.to_string()))),
         };
         places.into_iter().map(|at| again(&outcomes[at])).collect()

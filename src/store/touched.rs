@@ -35,6 +35,7 @@ enum Truth {
 impl Mailbox {
     /// Brings what is shown up to date with what is on disk under these names.
     pub(super) fn look_after(&self, work: &mut Work, folder: &Path, changes: &[ForeignChange]) -> Result<()> {
+        self.quota.doubt();
         let mut touched = by_base(changes);
         let known: Vec<(Uid, Sub, FileName)> = {
             let shown = self.shown();

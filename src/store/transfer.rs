@@ -15,6 +15,7 @@ use crate::mail::flags::Flags;
 use crate::mail::flags::KeywordSlot;
 use crate::mail::ids::Uid;
 use crate::mail::limits::RENAMES_AT_ONCE;
+use crate::mail::quota::Usage;
 
 use super::change::file;
 use super::context::lock;
@@ -25,6 +26,9 @@ use super::file_name::FileName;
 use super::folder::Arrival;
 use super::mailbox::Mailbox;
 use super::mailbox::Work;
+use super::quota;
+use super::quota::Changing;
+use super::quota::Charge;
 use super::snapshot::Copied;
 use super::snapshot::Message;
 use super::watch::Kind;
@@ -45,6 +49,8 @@ impl Mailbox {
         date: Option<SystemTime>,
     ) -> Result<Uid> {
         let folder = self.folder()?;
+        let size = Usage::of_message(content.len());
+        let room = self.quota.reserve(size, Charge::Checked)?;
         let base = format!("{}{}", self.context.unique(), file_name::sizes(content.len(), content.wire_len()));
         let temporary = folder.join("tmp").join(&base);
         let date = date.unwrap_or_else(|| self.context.clock.wall());
@@ -54,7 +60,8 @@ impl Mailbox {
             fsio::set_modified(file, date)
         })
         .map_err(StoreError::io("writing a message"))?;
-        let added = self.append_written(&temporary, base.as_bytes(), flags, keywords, date);
+        let commit = |changing: &Changing<'_>| room.commit(changing, size);
+        let added = self.append_written(&temporary, base.as_bytes(), flags, keywords, date, commit);
         if added.is_err() {
             fsio::remove_if_there(&temporary).map_err(StoreError::io("removing an unfinished message"))?;
         }
@@ -68,6 +75,7 @@ impl Mailbox {
         flags: Flags,
         keywords: &[String],
         date: SystemTime,
+        count: impl FnOnce(&Changing<'_>),
     ) -> Result<Uid> {
         let mut work = self.work();
         self.look(&mut work)?;
@@ -75,8 +83,10 @@ impl Mailbox {
         let name = if flags.is_empty() { base.into() } else { file_name::with_flags(base, flags) };
         let arrival = Arrival { name, recent: flags.is_empty(), date: Some(seconds(date)) };
         let rename = |to: &Path| fsio::rename_new(temporary, to);
+        let changing = self.quota.changing();
         self.place(std::slice::from_ref(&arrival), |_, to| rename(to))?;
         let uids = self.commit(&mut work, &[arrival])?;
+        count(&changing);
         uids.first().copied().ok_or(StoreError::MessageGone)
     }
 
@@ -85,13 +95,30 @@ impl Mailbox {
     /// # Errors
     /// As there.
     pub fn copy_blocking(&self, uids: &[Uid], to: &Self) -> Result<Copied> {
+        self.copy_by(uids, to, Charge::Checked)
+    }
+
+    /// See [`Mailbox::move_to`]; for callers on a blocking thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn move_blocking(self: &std::sync::Arc<Self>, uids: &[Uid], to: &Self) -> Result<Copied> {
+        // Within an account nothing is more in the end than it was before.
+        let same = std::sync::Arc::ptr_eq(&self.quota, &to.quota);
+        let copied = self.copy_by(uids, to, if same { Charge::Exempt } else { Charge::Checked })?;
+        let moved: Vec<Uid> = copied.pairs.iter().map(|(old, _)| *old).collect();
+        self.expunge_blocking(&moved)?;
+        Ok(copied)
+    }
+
+    fn copy_by(&self, uids: &[Uid], to: &Self, charge: Charge) -> Result<Copied> {
         let mut uids = uids.to_vec();
         uids.sort_unstable();
         uids.dedup();
         for tries in 0..TRIES {
             let files = self.files(&uids);
             let keywords = std::sync::Arc::clone(&self.shown().keywords);
-            match to.receive(&self.folder()?, &files, &keywords) {
+            match to.receive(&self.folder()?, &files, &keywords, charge) {
                 // Whoever keeps the source changed it: the names are looked up again.
                 Err(StoreError::MessageGone) => self.look_again(&mut self.work(), tries)?,
                 Err(error) => return Err(error),
@@ -110,7 +137,11 @@ impl Mailbox {
         from: &Path,
         files: &[(Message, FileName)],
         keywords: &[String],
+        charge: Charge,
     ) -> Result<(Vec<Uid>, crate::mail::ids::UidValidity)> {
+        let of_file = |(message, name): &(Message, FileName)| quota::of_file(name, || file(from, message, name));
+        let size = files.iter().map(of_file).fold(Usage::default(), Usage::plus);
+        let room = self.quota.reserve(size, charge)?;
         let mut work = self.work();
         self.look(&mut work)?;
         let slots = self.translate(&mut work, files, keywords)?;
@@ -132,6 +163,7 @@ impl Mailbox {
             })
             .collect();
         let folder = self.folder()?;
+        let changing = self.quota.changing();
         self.place(&arrivals, |at, to| {
             let (message, name) = &files[at];
             let from = file(from, message, name);
@@ -143,6 +175,7 @@ impl Mailbox {
             }
         })?;
         let uids = self.commit(&mut work, &arrivals)?;
+        room.commit(&changing, size);
         let validity = self.shown().validity.ok_or(StoreError::NoSuchMailbox)?;
         Ok((uids, validity))
     }

@@ -235,6 +235,13 @@ impl Reply {
         later(452, 5, 3, "too many recipients")
     }
 
+    /// The recipient's mailboxes hold as much as they may. For now: people tidy up, and RFC 3463 §3.3 gives the detail
+    /// to "a persistent transient condition".
+    #[must_use]
+    pub fn mailbox_full() -> Self {
+        later(452, 2, 2, "mailbox full")
+    }
+
     /// No room on the disk.
     #[must_use]
     pub fn disk_full() -> Self {
@@ -395,6 +402,13 @@ impl Reply {
     #[must_use]
     pub fn message_too_big() -> Self {
         no(552, 3, 4, "message too big")
+    }
+
+    /// The message would not fit if the mailbox were empty, so that waiting would not help. All else that lacks room is
+    /// [`Reply::mailbox_full`].
+    #[must_use]
+    pub fn larger_than_mailbox() -> Self {
+        no(552, 2, 2, "message larger than the mailbox may become")
     }
 
     /// Only CRLF ends a line.

@@ -26,6 +26,9 @@ pub(super) fn of_store(error: &StoreError) -> Status {
         StoreError::Cannot(why) => Status::no(Code::Cannot, *why),
         StoreError::KeywordLimit => Status::no(Code::Limit, "Too many keywords in this mailbox"),
         StoreError::MessageGone => Status::no(Code::ExpungeIssued, "Some messages are gone"),
+        // RFC 9208 §4.3.
+        StoreError::OverQuota => Status::no(Code::OverQuota, "Quota exceeded"),
+        StoreError::LargerThanQuota => Status::no(Code::OverQuota, "Larger than the quota"),
         StoreError::Full(source) if source.kind() == io::ErrorKind::QuotaExceeded => {
             Status::no(Code::OverQuota, "Quota exceeded")
         }

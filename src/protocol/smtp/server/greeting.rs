@@ -14,7 +14,7 @@ impl Server {
     pub(super) fn helo(&mut self, arguments: &[u8]) -> Result<(), Reply> {
         self.greeted(Greeting { name: command::greeting_name(arguments)?, extended: false })?;
         let reply = Reply::helo(self.settings.hostname.as_str());
-        self.say(&reply);
+        self.reset_and_say(reply);
         Ok(())
     }
 
@@ -28,16 +28,16 @@ impl Server {
             legacy_auth_line: self.settings.legacy_auth_line,
         };
         let reply = Reply::ehlo(self.settings.hostname.as_str(), &extension::lines(offer));
-        self.say(&reply);
+        self.reset_and_say(reply);
         Ok(())
     }
 
-    /// RFC 5321 §4.1.4: a greeting within a transaction ends it as RSET does. A second greeting does no work.
+    /// A second greeting does no work. RFC 5321 §4.1.4: within a transaction it ends that as RSET does, which is the
+    /// caller's business.
     fn greeted(&mut self, greeting: Greeting) -> Result<(), Reply> {
         if self.greeting.replace(greeting).is_some() && self.is_junk() {
             return Err(Reply::too_much_junk());
         }
-        self.reset_transaction();
         Ok(())
     }
 

@@ -26,8 +26,13 @@ impl Server {
 
     /// A positive reply to a command that did no work, as long as there are not too many of them.
     pub(super) fn say_idle(&mut self, reply: Reply) -> Result<(), Reply> {
-        let reply = if self.is_junk() { Reply::too_much_junk() } else { reply };
+        let reply = self.idle_reply(reply);
         self.say(&reply);
         Ok(())
+    }
+
+    /// What is said instead when there were too many of them.
+    pub(super) fn idle_reply(&mut self, reply: Reply) -> Reply {
+        if self.is_junk() { Reply::too_much_junk() } else { reply }
     }
 }

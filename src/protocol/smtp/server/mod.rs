@@ -104,6 +104,8 @@ pub enum Question {
     Begin,
     /// The message is complete: take responsibility for it.
     End(Box<Complete>),
+    /// RSET or a greeting ended the transaction: forget what belongs to it. There is nothing to refuse.
+    Reset,
     /// The message is refused for its form: forget the body. The reply is for the log; the client gets it in any case.
     Abandon(Box<Envelope>, Reply),
 }
@@ -149,6 +151,8 @@ enum Asked {
     Login,
     Begin(Envelope),
     End,
+    /// The reply that follows.
+    Reset(Reply),
     Abandon {
         reply: Reply,
         close: bool,
@@ -272,6 +276,17 @@ impl Server {
         self.state = if self.greeting.is_some() { State::Ready } else { State::Start };
     }
 
+    /// Ends the transaction, and says this when the driver has given up what belongs to it.
+    fn reset_and_say(&mut self, reply: Reply) {
+        let open = matches!(self.state, State::Transaction(_));
+        self.reset_transaction();
+        if open {
+            self.ask(Question::Reset, Asked::Reset(reply));
+        } else {
+            self.say(&reply);
+        }
+    }
+
     /// Does the next piece of work; whether there was one.
     fn proceed(&mut self) -> bool {
         if self.asked.is_some() || self.closing || !self.chunk.is_empty() {
@@ -391,6 +406,7 @@ impl Session for Server {
             Some(Asked::Login) => self.login_answered(answer),
             Some(Asked::Begin(envelope)) => self.begin_answered(envelope, answer),
             Some(Asked::End) => self.end_answered(answer),
+            Some(Asked::Reset(reply)) => self.say(&reply),
             Some(Asked::Abandon { reply, close }) => {
                 self.refuse(&reply);
                 self.closing |= close;

@@ -15,6 +15,7 @@ struct World {
     body: Vec<u8>,
     messages: Vec<(Complete, Vec<u8>)>,
     abandoned: usize,
+    resets: usize,
     closed: bool,
     waiting_until: Option<Instant>,
     tls_wanted: bool,
@@ -47,6 +48,7 @@ impl World {
             body: Vec::new(),
             messages: Vec::new(),
             abandoned: 0,
+            resets: 0,
             closed: false,
             waiting_until: None,
             tls_wanted: false,
@@ -109,6 +111,10 @@ impl World {
             Question::End(complete) => {
                 self.messages.push((*complete, std::mem::take(&mut self.body)));
                 Answer::Kept(QueueId::parse("id-1").expect("valid"))
+            }
+            Question::Reset => {
+                self.resets += 1;
+                Answer::Accepted
             }
             Question::Abandon(..) => {
                 self.abandoned += 1;
@@ -570,4 +576,21 @@ fn a_message_under_way_is_taken_before_the_end() {
     world.server.shutdown(world.now);
     world.run();
     assert_eq!((world.take().as_str(), world.closed), ("421 4.3.2 shutting down\r\n", true));
+}
+
+#[test]
+fn the_driver_learns_of_the_end_of_a_transaction_before_the_client() {
+    for end in ["RSET", "EHLO again", "HELO again"] {
+        let mut world = World::reception();
+        world.say("EHLO c\r\nRSET\r\n");
+        assert_eq!(world.resets, 0, "there was none");
+        world.say("MAIL FROM:<s@x.example>\r\nRCPT TO:<a@here.example>\r\n");
+        world.take();
+        world.server.receive(world.now, format!("{end}\r\nDATA\r\n").as_bytes());
+        assert_eq!(world.server.poll(), Step::Ask(Question::Reset), "{end}");
+        world.server.answer(world.now, Answer::Accepted);
+        world.run();
+        let said = world.take();
+        assert!(said.starts_with("250") && said.contains("\r\n503 "), "{end}: {said}");
+    }
 }

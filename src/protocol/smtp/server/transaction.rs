@@ -89,7 +89,8 @@ impl Server {
 
     pub(super) fn rset(&mut self, arguments: &[u8]) -> Result<(), Reply> {
         command::no_arguments(arguments)?;
-        self.reset_transaction();
-        self.say_idle(Reply::ok())
+        let reply = self.idle_reply(Reply::ok());
+        self.reset_and_say(reply);
+        Ok(())
     }
 }

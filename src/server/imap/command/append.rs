@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
+use crate::mail::quota::Usage;
 use crate::protocol::imap::fragment::Fragment;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
@@ -15,6 +16,7 @@ use crate::server::imap::errors;
 use crate::server::imap::selected::Look;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
+use crate::store::Reservation;
 use crate::store::StoreError;
 
 /// What stands behind the message on its line.
@@ -30,15 +32,20 @@ pub(in crate::server::imap) async fn run(
     size: u64,
     synchronising: bool,
 ) -> Result<(), End> {
-    if let Err(refusal) = check(session, &arguments, size).await {
-        session.refuse(refusal);
-        return Ok(());
-    }
+    let room = match check(session, &arguments, size).await {
+        Ok(room) => room,
+        Err(refusal) => {
+            session.refuse(refusal);
+            return Ok(());
+        }
+    };
     session.wire.fragments.stream();
     if synchronising {
         session.wire.out.go_ahead("Ready for the message");
     }
     let content = receive(session).await?;
+    // The store takes what is needed: on disk it is a little less.
+    drop(room);
     let status = match tail(session).await? {
         Tail::SomethingElse => Status::bad("One message at a time"),
         Tail::Nothing => match content {
@@ -51,8 +58,8 @@ pub(in crate::server::imap) async fn run(
     Ok(())
 }
 
-/// All that can be known before the message is sent.
-async fn check(session: &mut Session, arguments: &AppendArguments, size: u64) -> Result<(), Status> {
+/// All that can be known before the message is sent. The room is for the time until it is there.
+async fn check(session: &mut Session, arguments: &AppendArguments, size: u64) -> Result<Reservation, Status> {
     if size > session.services.max_message_size {
         return Err(Status::no(Code::TooBig, "Message too large"));
     }
@@ -60,7 +67,8 @@ async fn check(session: &mut Session, arguments: &AppendArguments, size: u64) ->
         return Err(Status::no(Code::Cannot, "A message cannot be empty"));
     }
     let Some(user) = &session.user else { return Err(Status::bad("Log in first")) };
-    user.account.mailbox(&arguments.mailbox).await.map(drop).map_err(|error| errors::of_destination(&error))
+    user.account.mailbox(&arguments.mailbox).await.map_err(|error| errors::of_destination(&error))?;
+    user.account.reserve(Usage::of_message(size)).await.map_err(|error| errors::of_store(&error))
 }
 
 /// Reads the literal to its end, also when it cannot be kept.
