@@ -282,8 +282,17 @@ pub const DEAD_UID_LINES: usize = 256;
 /// Largest `dovecot-uidlist`, `dovecot-keywords` or `subscriptions` that is read: 4 million messages.
 pub const MAILDIR_LIST_OCTETS: u64 = 400 << 20;
 
-/// A delivery that syncs a folder waits so long for others that are writing their file for the same folder.
+/// A delivery that syncs a folder waits at least so long for others that are writing their file for the same folder.
 pub const SYNC_PATIENCE: Duration = Duration::from_millis(2);
+
+/// And at most so long: a disk that takes longer for a file gains nothing by more.
+pub const SYNC_PATIENCE_MOST: Duration = Duration::from_millis(20);
+
+/// Deliveries under way at once from which folder syncs are gathered.
+pub const SYNC_BUSY: usize = 8;
+
+/// So long at least does a folder sync then wait for more deliveries into the same folder: less than a busy disk takes.
+pub const SYNC_GATHER: Duration = Duration::from_millis(5);
 
 /// Runs of expunged UIDs that a mailbox remembers (24 octets each); a client that was away for longer is told every
 /// UID that is not there.

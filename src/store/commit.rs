@@ -2,8 +2,9 @@
 //!
 //! Whoever comes while no sync runs leads one at once, alone if need be; whoever comes while one runs waits for the
 //! next, which one of them leads for all. A leader waits for others only if they have announced themselves, that is
-//! while they are writing their file for the same folder, and not long ([`SYNC_PATIENCE`]): under load one sync then
-//! serves many, and who is alone never waits.
+//! while they are writing their file for the same folder, and not longer than its own file took, for theirs take about
+//! as long (between [`SYNC_PATIENCE`] and [`SYNC_PATIENCE_MOST`]): under load one sync then serves many, and who is alone
+//! never waits.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,14 +16,24 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
+use crate::clock::Clock;
 use crate::fsio;
+use crate::mail::limits::SYNC_BUSY;
+use crate::mail::limits::SYNC_GATHER;
 use crate::mail::limits::SYNC_PATIENCE;
+use crate::mail::limits::SYNC_PATIENCE_MOST;
 
 /// The folders that somebody is syncing now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FolderSyncs {
+    clock: Clock,
+    /// Deliveries that have begun and not ended.
+    deliveries: AtomicUsize,
     folders: Mutex<HashMap<PathBuf, Arc<Group>>>,
 }
 
@@ -48,16 +59,27 @@ struct State {
 struct Outcome(OnceLock<Result<(), (Option<i32>, io::ErrorKind)>>);
 
 impl FolderSyncs {
+    /// None under way.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, deliveries: AtomicUsize::new(0), folders: Mutex::default() }
+    }
+
     /// Returns when a sync of the folder that began after this call has ended. Blocks.
     pub(super) fn sync(&self, folder: &Path) -> io::Result<()> {
         self.sync_by(folder, fsio::sync_dir)
+    }
+
+    /// Counts a delivery until the guard is dropped.
+    pub(super) fn begin(&self) -> UnderWay<'_> {
+        self.deliveries.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self)
     }
 
     /// Says that a sync of this folder will be asked for as soon as a file is written.
     pub(super) fn announce(&self, folder: &Path) -> Coming<'_> {
         let group = self.group(folder);
         group.state().coming += 1;
-        Coming { syncs: self, folder: folder.to_owned(), group, arrived: false }
+        Coming { syncs: self, folder: folder.to_owned(), group, announced: self.clock.instant(), arrived: false }
     }
 
     fn group(&self, folder: &Path) -> Arc<Group> {
@@ -75,10 +97,29 @@ impl FolderSyncs {
 
     fn sync_by(&self, folder: &Path, sync: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
         let group = self.group(folder);
-        let outcome = group.join(folder, Duration::ZERO, sync);
+        let outcome = group.join(folder, Patience::default(), sync);
         self.leave(folder, &group);
         outcome.result()
     }
+}
+
+/// A delivery under way.
+#[derive(Debug)]
+pub(super) struct UnderWay<'a>(&'a FolderSyncs);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.deliveries.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long a leader waits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Patience {
+    /// For those who have announced themselves.
+    announced: Duration,
+    /// For whoever comes.
+    anybody: Duration,
 }
 
 /// An announced sync. Dropped without [`Coming::sync`], it was given up.
@@ -87,6 +128,7 @@ pub(super) struct Coming<'a> {
     syncs: &'a FolderSyncs,
     folder: PathBuf,
     group: Arc<Group>,
+    announced: Instant,
     arrived: bool,
 }
 
@@ -95,7 +137,17 @@ impl Coming<'_> {
     /// patience, for callers that sync several folders.
     pub(super) fn sync(mut self, share: u32) -> io::Result<()> {
         self.arrive();
-        let patience = SYNC_PATIENCE.checked_div(share).unwrap_or_default();
+        let patience = self
+            .syncs
+            .clock
+            .instant()
+            .saturating_duration_since(self.announced)
+            .clamp(SYNC_PATIENCE, SYNC_PATIENCE_MOST);
+        let announced = patience.checked_div(share).unwrap_or_default();
+        let busy = self.syncs.deliveries.load(Ordering::Relaxed) >= SYNC_BUSY;
+        let gather = patience.max(SYNC_GATHER).checked_div(share).unwrap_or_default();
+        let anybody = if busy { gather } else { Duration::ZERO };
+        let patience = Patience { announced, anybody };
         self.group.join(&self.folder, patience, fsio::sync_dir).result()
     }
 
@@ -134,7 +186,7 @@ impl Group {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(&self, folder: &Path, patience: Duration, sync: impl FnOnce(&Path) -> io::Result<()>) -> Arc<Outcome> {
+    fn join(&self, folder: &Path, patience: Patience, sync: impl FnOnce(&Path) -> io::Result<()>) -> Arc<Outcome> {
         let mut state = self.state();
         let ours = Arc::clone(&state.next);
         loop {
@@ -147,10 +199,14 @@ impl Group {
             state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.running = true;
-        if state.coming > 0 && !patience.is_zero() {
+        if !patience.anybody.is_zero() {
+            let waited = self.done.wait_timeout_while(state, patience.anybody, |_| true);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.coming > 0 && !patience.announced.is_zero() {
             // Those who announce themselves from now on are not waited for.
             let all = state.came + state.coming;
-            let waited = self.done.wait_timeout_while(state, patience, |state| state.came < all);
+            let waited = self.done.wait_timeout_while(state, patience.announced, |state| state.came < all);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.next = Arc::default();
@@ -174,7 +230,7 @@ mod tests {
 
     #[test]
     fn those_who_come_during_a_sync_share_the_next() {
-        let syncs = FolderSyncs::default();
+        let syncs = FolderSyncs::new(Clock::system());
         let count = AtomicUsize::new(0);
         let (started, has_started) = mpsc::channel();
         let (finish, may_finish) = mpsc::channel::<()>();
@@ -215,12 +271,13 @@ mod tests {
     #[test]
     fn a_leader_waits_for_the_announced() {
         let dir = tempfile::tempdir().expect("temporary folder");
-        let syncs = FolderSyncs::default();
+        let syncs = FolderSyncs::new(Clock::system());
         let two = syncs.announce(dir.path());
         let group = syncs.group(dir.path());
         std::thread::scope(|scope| {
             let leader = scope.spawn(|| {
-                group.join(dir.path(), Duration::from_secs(60), |_| {
+                let patience = Patience { announced: Duration::from_secs(60), anybody: Duration::ZERO };
+                group.join(dir.path(), patience, |_| {
                     // The other is here before the sync begins.
                     assert_eq!(group.state().came, 1);
                     Ok(())
@@ -240,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_everybodys() {
-        let syncs = FolderSyncs::default();
+        let syncs = FolderSyncs::new(Clock::system());
         let error = syncs.sync(Path::new("/nowhere/at/all")).expect_err("no such folder");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }

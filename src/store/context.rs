@@ -56,14 +56,14 @@ impl Context {
     pub(super) fn new(clock: Clock, state: Option<PathBuf>) -> Self {
         Self {
             quotas: Quotas::new(clock.clone()),
-            clock,
             state,
             boot: boot(),
             watcher: Watcher::new(),
             host: file_name::host(),
-            syncs: FolderSyncs::default(),
+            syncs: FolderSyncs::new(clock.clone()),
             live: Mutex::default(),
             kept: Mutex::default(),
+            clock,
         }
     }
 

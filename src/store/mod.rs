@@ -258,6 +258,7 @@ impl Store {
         charge: Charge,
         reserved: Vec<Arc<Reservation>>,
     ) -> Vec<Result<()>> {
+        let _under_way = self.context.syncs.begin();
         let this = Arc::clone(self);
         let count = message.maildirs.len();
         let work = move || this.deliver_blocking_by(&message, charge, &reserved);
