@@ -341,3 +341,17 @@ pub const DECOMPRESSED_OCTETS: u64 = 256 << 20;
 
 /// The largest window of zstd, which is kept in memory while such a file is read: that of its highest level.
 pub const ZSTD_WINDOW_OCTETS: u64 = 128 << 20;
+
+/// Octets of a text part that are decoded and searched at once; a part of any length needs no more memory than this a
+/// few times over.
+pub const TEXT_PIECE_OCTETS: usize = 64 << 10;
+
+/// A message up to this size is read for a search by every thread that searches; of larger ones one at a time is in
+/// memory, whoever searches.
+pub const SEARCH_WHOLE_OCTETS: usize = 4 << 20;
+
+/// Messages that a searching thread takes at once from those that are left.
+pub const SCAN_CHUNK: usize = 256;
+
+/// Octets that are collected of a text in a charset that is not decoded in pieces, such as UTF-7.
+pub const TEXT_HELD_OCTETS: usize = 1 << 20;

@@ -4,13 +4,16 @@
 //! charsets and nothing else.
 
 pub mod addresses;
+pub mod casemap;
 pub mod date;
 pub mod decode;
 pub mod envelope;
+pub mod extended;
 pub mod fields;
 pub mod header;
 pub mod mime;
 pub mod parameters;
 mod quoted;
 pub mod sent;
+pub mod text;
 pub mod wire;
