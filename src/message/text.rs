@@ -249,17 +249,14 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// Looks for all the texts in a message.
-    pub fn find(&mut self, message: &[u8], wanted: &[Wanted]) {
+    /// Looks for all the texts in a message; says whether it has every one.
+    pub fn find(&mut self, message: &[u8], wanted: &[Wanted]) -> bool {
         self.found.clear();
         self.found.extend(wanted.iter().map(|w| w.needle.is_empty()));
         let longest = wanted.iter().map(|w| w.needle.len()).max().unwrap_or(0);
         let in_header = wanted.iter().any(|w| w.in_header);
         let mut looking = Looking { finder: self, wanted, longest, in_header };
-        if !looking.is_done() {
-            // Whether all were found or the message is at its end.
-            let _: ControlFlow<()> = read(message, &mut looking);
-        }
+        looking.is_done() || read(message, &mut looking).is_break()
     }
 
     /// Whether the message that was looked at last has the text of this place.
@@ -313,8 +310,9 @@ mod tests {
 
     fn finds(message: &[u8], text: &str, in_header: bool) -> bool {
         let mut finder = Finder::default();
-        finder.find(message, &[Wanted { needle: Needle::new(text), in_header }]);
-        finder.has(0)
+        let found = finder.find(message, &[Wanted { needle: Needle::new(text), in_header }]);
+        assert_eq!(found, finder.has(0));
+        found
     }
 
     /// Whether `BODY text` finds the message, whose lines may end either way.
@@ -399,7 +397,7 @@ mod tests {
                 assert!(everything.pieces > 2);
                 assert!(everything.body == words, "{how} {charset}");
                 for needle in ["ÄLTESTE STRAßE", "日本語 \u{1ead} ä"] {
-                    assert!(finds(&message, &needle, false));
+                    assert!(finds(&message, needle, false));
                 }
                 let long = &words[words.len() / 6000 * 4000..];
                 assert!(finds(&message, long, false), "a needle longer than most pieces");

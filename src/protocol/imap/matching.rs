@@ -74,7 +74,8 @@ enum Node {
     Not(Box<Node>),
     Sequence(Ranges),
     Uid(Ranges),
-    Header(String, Needle),
+    /// A field's name, and what is looked for.
+    Header(String, Box<Needle>),
     /// Which of [`Search::texts`].
     Text(usize),
     Key(Key),
@@ -131,7 +132,7 @@ fn resolve(key: Key, number: Option<u32>, uid: Option<u32>, texts: &mut Vec<Want
         Key::Not(key) => Node::Not(Box::new(resolve(*key, number, uid, texts))),
         Key::Sequence(s) => Node::Sequence(set(&s, number)),
         Key::Uid(s) => Node::Uid(set(&s, uid)),
-        Key::Header(name, text) => Node::Header(name, Needle::new(&text)),
+        Key::Header(name, text) => Node::Header(name, Box::new(Needle::new(&text))),
         Key::Body(wanted) => text(&wanted, false),
         Key::Text(wanted) => text(&wanted, true),
         key => Node::Key(key),
