@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use memchr::memmem;
 
@@ -249,14 +251,15 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// Looks for all the texts in a message; says whether it has every one.
-    pub fn find(&mut self, message: &[u8], wanted: &[Wanted]) -> bool {
+    /// Looks for all the texts in a message; says whether it has every one. Looks no further, and nothing of this may be
+    /// believed, once `given_up` is set.
+    pub fn find(&mut self, message: &[u8], wanted: &[Wanted], given_up: &AtomicBool) -> bool {
         self.found.clear();
         self.found.extend(wanted.iter().map(|w| w.needle.is_empty()));
         let longest = wanted.iter().map(|w| w.needle.len()).max().unwrap_or(0);
         let in_header = wanted.iter().any(|w| w.in_header);
-        let mut looking = Looking { finder: self, wanted, longest, in_header };
-        looking.is_done() || read(message, &mut looking).is_break()
+        let mut looking = Looking { finder: self, wanted, longest, in_header, given_up };
+        looking.is_done() || (read(message, &mut looking).is_break() && looking.is_done())
     }
 
     /// Whether the message that was looked at last has the text of this place.
@@ -271,6 +274,7 @@ struct Looking<'a> {
     wanted: &'a [Wanted],
     longest: usize,
     in_header: bool,
+    given_up: &'a AtomicBool,
 }
 
 impl Looking<'_> {
@@ -300,7 +304,8 @@ impl Reader for Looking<'_> {
                 *found = wanted.needle.is_in(prepared);
             }
         }
-        if self.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let ends = self.is_done() || self.given_up.load(Ordering::Relaxed);
+        if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -310,7 +315,7 @@ mod tests {
 
     fn finds(message: &[u8], text: &str, in_header: bool) -> bool {
         let mut finder = Finder::default();
-        let found = finder.find(message, &[Wanted { needle: Needle::new(text), in_header }]);
+        let found = finder.find(message, &[Wanted { needle: Needle::new(text), in_header }], &AtomicBool::new(false));
         assert_eq!(found, finder.has(0));
         found
     }
@@ -500,9 +505,19 @@ mod tests {
             .map(|(text, in_header)| Wanted { needle: Needle::new(text), in_header })
             .into();
         let mut finder = Finder::default();
-        finder.find(b"X: y\n\ntext", &wanted);
+        finder.find(b"X: y\n\ntext", &wanted, &AtomicBool::new(false));
         assert_eq!((0..6).map(|n| finder.has(n)).collect::<Vec<_>>(), [true, false, true, true, false, false]);
-        finder.find(b"X: y\n\nnone", &wanted);
+        finder.find(b"X: y\n\nnone", &wanted, &AtomicBool::new(false));
         assert_eq!((0..5).map(|n| finder.has(n)).collect::<Vec<_>>(), [false, true, true, true, false]);
+    }
+    #[test]
+    fn who_gives_up_does_not_wait_for_the_end() {
+        let text = "first\n".to_owned() + &"x\n".repeat(TEXT_PIECE_OCTETS) + "needle";
+        let wanted = ["first", "needle"].map(|text| Wanted { needle: Needle::new(text), in_header: false });
+        let mut finder = Finder::default();
+        let message = part("X: y", text.as_bytes());
+        assert!(finder.find(&message, &wanted, &AtomicBool::new(false)));
+        assert!(!finder.find(&message, &wanted, &AtomicBool::new(true)));
+        assert!(finder.has(0) && !finder.has(1));
     }
 }

@@ -39,18 +39,18 @@ pub trait Look: Send + Sync + 'static {
     /// What comes of a message.
     type Found: Send + 'static;
 
-    /// Looks at message `at`, on a blocking thread.
+    /// Looks at message `at`, on a blocking thread. Once `given_up` is set nobody waits for what it finds.
     ///
     /// # Errors
     /// What shall end the whole scan.
-    fn look(&self, worker: &mut Self::Worker, at: usize) -> Result<Option<Self::Found>>;
+    fn look(&self, worker: &mut Self::Worker, at: usize, given_up: &AtomicBool) -> Result<Option<Self::Found>>;
 
     /// The thread's batch is at its end: what it keeps may wait for a while.
     fn pause(&self, worker: &mut Self::Worker);
 }
 
 /// Looks at the messages from 0 to `count`; gives what was found, in their order. When the future is dropped, each
-/// thread stops after the message at which it is.
+/// thread stops with the message at which it is.
 ///
 /// # Errors
 /// The first that a look had.
@@ -124,7 +124,7 @@ impl<L: Look> Shared<L> {
                 worker.left = start..(start + self.chunk).min(self.count);
             }
             let Some(at) = worker.left.next() else { break Ok(()) };
-            match self.look.look(&mut worker.kept, at) {
+            match self.look.look(&mut worker.kept, at, &self.stop) {
                 Ok(one) => found.extend(one.map(|one| (at, one))),
                 Err(error) => break Err(error),
             }
@@ -181,7 +181,7 @@ mod tests {
         type Worker = ();
         type Found = usize;
 
-        fn look(&self, (): &mut (), at: usize) -> Result<Option<usize>> {
+        fn look(&self, (): &mut (), at: usize, _: &AtomicBool) -> Result<Option<usize>> {
             if self.2 == Some(at) {
                 return Err(StoreError::MessageGone);
             }

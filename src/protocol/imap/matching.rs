@@ -4,6 +4,8 @@
 //! when a key needs it. How texts are decoded and compared, [`crate::message::text`] says. As RFC 9051 §6.4.4 has it,
 //! `BODY` looks at no header field but those of a message within, `TEXT` at those of the parts as well.
 
+use std::sync::atomic::AtomicBool;
+
 use crate::mail::flags::Flags;
 use crate::message::casemap::Needle;
 use crate::message::fields::fields;
@@ -102,12 +104,17 @@ impl Search {
         listed(&self.root, message)
     }
 
-    /// Whether the message matches.
+    /// Whether the message matches; anything, and soon, once `given_up` is set.
     ///
     /// # Errors
     /// What the candidate says.
-    pub fn matches<C: Candidate>(&self, candidate: &mut C, scratch: &mut Scratch) -> Result<bool, C::Error> {
-        Look { candidate, scratch, texts: &self.texts, searched: false }.matches(&self.root)
+    pub fn matches<C: Candidate>(
+        &self,
+        candidate: &mut C,
+        scratch: &mut Scratch,
+        given_up: &AtomicBool,
+    ) -> Result<bool, C::Error> {
+        Look { candidate, scratch, given_up, texts: &self.texts, searched: false }.matches(&self.root)
     }
 }
 
@@ -216,6 +223,7 @@ fn size_matches(key: &Key, size: u64) -> bool {
 struct Look<'a, C> {
     candidate: &'a mut C,
     scratch: &'a mut Scratch,
+    given_up: &'a AtomicBool,
     texts: &'a [Wanted],
     /// Whether `scratch` has what was found in this message.
     searched: bool,
@@ -246,7 +254,7 @@ impl<C: Candidate> Look<'_, C> {
 
     fn text(&mut self, n: usize) -> Result<bool, C::Error> {
         if !self.searched {
-            self.scratch.finder.find(self.candidate.message()?, self.texts);
+            self.scratch.finder.find(self.candidate.message()?, self.texts, self.given_up);
             self.searched = true;
         }
         Ok(self.scratch.finder.has(n))
@@ -385,7 +393,11 @@ mod tests {
         ] {
             let search = search(keys);
             let mut one = One::new(MESSAGE.as_bytes());
-            assert_eq!(search.matches(&mut one, &mut Scratch::default()), Ok(expected), "{keys}");
+            assert_eq!(
+                search.matches(&mut one, &mut Scratch::default(), &AtomicBool::new(false)),
+                Ok(expected),
+                "{keys}"
+            );
             let listed = search.matches_listed(&One::new(b""));
             assert!(listed.is_none_or(|known| known == expected), "{keys}");
         }
@@ -407,7 +419,7 @@ mod tests {
         ] {
             let (search, mut one) = (search(keys), One::new(MESSAGE.as_bytes()));
             assert_eq!(search.matches_listed(&one), known, "{keys}");
-            search.matches(&mut one, &mut Scratch::default()).expect("memory");
+            search.matches(&mut one, &mut Scratch::default(), &AtomicBool::new(false)).expect("memory");
             assert_eq!(one.reads, reads, "{keys}");
         }
     }

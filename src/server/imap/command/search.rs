@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 
 use super::selected;
 use crate::mail::flags::Flags;
@@ -181,7 +182,7 @@ impl Look for Files {
     type Worker = Worker;
     type Found = (u32, Uid);
 
-    fn look(&self, worker: &mut Worker, at: usize) -> Result<Option<(u32, Uid)>, StoreError> {
+    fn look(&self, worker: &mut Worker, at: usize, given_up: &AtomicBool) -> Result<Option<(u32, Uid)>, StoreError> {
         let Some(listed) = self.open.get(at).and_then(|at| self.job.listed(*at)) else { return Ok(None) };
         let mut scratch = std::mem::take(&mut worker.scratch);
         let mut read = InFile {
@@ -193,7 +194,7 @@ impl Look for Files {
             held: Held::Nothing,
             large: None,
         };
-        let matches = self.job.search.matches(&mut read, &mut scratch);
+        let matches = self.job.search.matches(&mut read, &mut scratch, given_up);
         drop(read);
         worker.scratch = scratch;
         worker.room.truncate(SEARCH_WHOLE_OCTETS);
