@@ -8,6 +8,8 @@
 //!
 //! Beyond the RFC, CR is left out, so that lines may end either way in what is looked for and in where it is looked for.
 
+use std::sync::LazyLock;
+
 use icu_normalizer::DecomposingNormalizerBorrowed;
 use memchr::memmem::Finder;
 
@@ -76,10 +78,43 @@ fn push_ascii(bytes: &[u8], out: &mut Vec<u8>) {
     out[start..].make_ascii_uppercase();
 }
 
+/// For each character of the basic plane its title case, where that is all there is to do: it is not decomposed, and no
+/// mark, whose place could change. Zero for the others.
+static SIMPLE: LazyLock<Box<[u16]>> = LazyLock::new(|| {
+    let simple = |code: u32| {
+        let title = char::from_u32(code).filter(|c| *c != HIGHEST_MARK).map(title)?;
+        // Behind the mark that goes behind all others only marks change their place.
+        let behind = [HIGHEST_MARK, title];
+        let stays = DecomposingNormalizerBorrowed::new_nfkd().normalize_iter(behind.into_iter()).eq(behind);
+        u16::try_from(u32::from(title)).ok().filter(|_| stays)
+    };
+    (0..=0xffff).map(|code| simple(code).unwrap_or(0)).collect()
+});
+
+/// The mark of the highest combining class, 240 (COMBINING GREEK YPOGEGRAMMENI).
+const HIGHEST_MARK: char = '\u{345}';
+
 fn push_other(text: &str, out: &mut Vec<u8>) {
     if text.is_empty() {
         return;
     }
+    let simple = &**SIMPLE;
+    let title_of = |c: char| simple.get(c as usize).copied().filter(|t| *t != 0);
+    let mut octets = [0; 4];
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some(title) = title_of(c).and_then(|t| char::from_u32(t.into())) {
+            out.extend_from_slice(title.encode_utf8(&mut octets).as_bytes());
+            rest = &rest[c.len_utf8()..];
+            continue;
+        }
+        let end = rest.find(|c| title_of(c).is_some()).unwrap_or(rest.len());
+        push_decomposed(&rest[..end], out);
+        rest = &rest[end..];
+    }
+}
+
+fn push_decomposed(text: &str, out: &mut Vec<u8>) {
     let mut octets = [0; 4];
     for c in DecomposingNormalizerBorrowed::new_nfkd().normalize_iter(text.chars().map(title)) {
         out.extend_from_slice(c.encode_utf8(&mut octets).as_bytes());
@@ -189,6 +224,17 @@ mod tests {
             {
                 assert!(has(&l.to_string(), &c.to_string()), "{c:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_simple_is_as_if_it_were_not() {
+        for c in ('\u{80}'..=char::MAX).filter(|c| u32::from(*c) < 0x10000 || u32::from(*c) % 17 == 0) {
+            let text: String = ['\u{323}', c, '\u{302}', '\u{323}', c, c, '\u{345}', '\u{fc}', c].iter().collect();
+            let (mut short, mut long) = (Vec::new(), Vec::new());
+            push_other(&text, &mut short);
+            push_decomposed(&text, &mut long);
+            assert!(short == long, "{c:?}");
         }
     }
 
