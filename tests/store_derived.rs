@@ -42,8 +42,7 @@ impl World {
         drop(world.inbox());
         for n in 0..messages {
             let flags = ["", "S", "FS", "RS", "ST"][n as usize % 5];
-            std::fs::write(world.cur().join(format!("18000{n:05}.M1P1.host,S=19,W=22:2,{flags}")), TEXT)
-                .expect("written");
+            std::fs::write(world.cur().join(format!("18000{n:05}.M1P1.host,S=19,W=22:2,{flags}")), TEXT).expect("written");
         }
         world.settle();
         world
@@ -79,8 +78,7 @@ impl World {
 
     fn index(&self) -> PathBuf {
         let folders = std::fs::read_dir(self.root.path().join("state/mailboxes")).expect("listed");
-        let mut found =
-            folders.map(|folder| folder.expect("entry").path().join("index")).filter(|index| index.exists());
+        let mut found = folders.map(|folder| folder.expect("entry").path().join("index")).filter(|index| index.exists());
         found.next().expect("an index")
     }
 
@@ -153,8 +151,7 @@ fn after_a_power_cut_all_that_may_have_been_shown_is_old() {
     world.store.close();
     let shown_once = world.flag(&inbox, 7, FlagOp::Add, SystemFlag::Answered).highest_modseq;
     let names = std::fs::read_dir(world.cur()).expect("listed").map(|e| e.expect("entry").path());
-    let renamed =
-        names.into_iter().find(|p| p.to_string_lossy().ends_with(":2,RS") && p.to_string_lossy().contains("00006"));
+    let renamed = names.into_iter().find(|p| p.to_string_lossy().ends_with(":2,RS") && p.to_string_lossy().contains("00006"));
     // The rename was not synced: the old name is back. The journal was, and begun before the machine started.
     let renamed = renamed.expect("the file of message 7");
     let old = PathBuf::from(renamed.to_string_lossy().replace(":2,RS", ":2,S"));

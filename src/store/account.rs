@@ -268,9 +268,8 @@ impl AccountStore {
             // Another program may have made only a part.
             make_subfolders(&folder)?;
         }
-        let make = |me| {
-            Mailbox::new(me, Arc::clone(&self.context), Arc::clone(&self.validities), name.clone(), folder.clone())
-        };
+        let make =
+            |me| Mailbox::new(me, Arc::clone(&self.context), Arc::clone(&self.validities), name.clone(), folder.clone());
         let mailbox = self.context.live_or(&folder, make);
         mailbox.refresh_blocking()?;
         self.context.keep(&mailbox);

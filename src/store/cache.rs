@@ -215,8 +215,7 @@ impl Mailbox {
             push(*kind as u8, octets)?;
         }
         if let Some(kept) = reader.get(uid) {
-            for (kind, octets) in self::strings(kept.0).filter(|(k, _)| strings.iter().all(|(new, _)| *new as u8 != *k))
-            {
+            for (kind, octets) in self::strings(kept.0).filter(|(k, _)| strings.iter().all(|(new, _)| *new as u8 != *k)) {
                 push(kind, octets)?;
             }
         }

@@ -278,7 +278,9 @@ impl Mailbox {
 /// Gives a message another name in `cur/`.
 fn rename(ours: Ours<'_>, folder: &Path, message: &Message, name: &[u8], renamed: FileName) -> io::Result<Done> {
     let (from, to) = (Sub::of(message.is_recent()), Sub::Cur);
-    ours.rename((from, name), (to, &renamed), || fsio::rename(&from.file(folder, name), &to.file(folder, &renamed)))?;
+    ours.rename((from, name), (to, &renamed), || {
+        fsio::rename(&from.file(folder, name), &to.file(folder, &renamed))
+    })?;
     Ok(Done::Renamed { name: renamed, recent: false })
 }
 

@@ -70,10 +70,9 @@ impl Stamp {
 
     /// Microseconds since 1970.
     pub(super) fn micros(&self) -> u64 {
-        u64::try_from(self.seconds)
-            .unwrap_or(0)
-            .saturating_mul(1_000_000)
-            .saturating_add(u64::try_from(self.nanoseconds).unwrap_or(0) / 1000)
+        u64::try_from(self.seconds).unwrap_or(0).saturating_mul(1_000_000).saturating_add(
+            u64::try_from(self.nanoseconds).unwrap_or(0) / 1000,
+        )
     }
 
     /// Of a file.

@@ -269,12 +269,11 @@ mod tests {
         for messages in [0, 1, 255, 256, 257, 1000] {
             let index = sample(messages);
             let again = read(&mut octets(&index).as_slice()).expect("an index");
-            assert_eq!(
-                (&again.general, &again.expunged, &again.fields),
-                (&index.general, &index.expunged, &index.fields)
-            );
+            assert_eq!((&again.general, &again.expunged, &again.fields), (&index.general, &index.expunged, &index.fields));
             assert_eq!(again.table.messages(), index.table.messages());
-            let all = |index: &Index| index.table.iter().map(|e| (e.name.to_vec(), e.cached)).collect::<Vec<_>>();
+            let all = |index: &Index| {
+                index.table.iter().map(|e| (e.name.to_vec(), e.cached)).collect::<Vec<_>>()
+            };
             assert_eq!(all(&again), all(&index));
         }
     }

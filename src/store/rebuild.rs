@@ -53,8 +53,11 @@ pub(super) fn by_list(before: Before<'_>, lines: &[Line<'_>], found: &Found, mod
 
 /// By the UIDs that are known.
 pub(super) fn by_table(before: &Table, found: &Found, modseq: u64) -> Option<Rebuilt> {
-    let lines =
-        before.iter().map(|entry| Line { uid: entry.message.uid, fields: &[], base: file_name::base(entry.name) });
+    let lines = before.iter().map(|entry| Line {
+        uid: entry.message.uid,
+        fields: &[],
+        base: file_name::base(entry.name),
+    });
     rebuild(Before { table: before, believed: true }, lines, found, modseq)
 }
 
@@ -185,8 +188,10 @@ mod tests {
         let files = found(&[("x", true), ("w", true), ("a:2,S", false), ("b:2,F", false), ("d", true)]);
         let list = lines(&[(1, "a"), (3, "b"), (4, "c"), (5, "z"), (6, "d")]);
         let rebuilt = by_list(Before { table: &old, believed: true }, &list, &files, 100).expect("no name twice");
-        let wanted = [(1, "a:2,S", 5, Some(1)), (3, "b:2,F", 100, Some(3)), (6, "d", 8, Some(6))]
-            .map(|(n, name, m, d)| (n, name.to_owned(), m, d));
+        let wanted =
+            [(1, "a:2,S", 5, Some(1)), (3, "b:2,F", 100, Some(3)), (6, "d", 8, Some(6))].map(|(n, name, m, d)| {
+                (n, name.to_owned(), m, d)
+            });
         assert_eq!(shown(&rebuilt), wanted);
         assert_eq!((rebuilt.gone.clone(), rebuilt.dead, rebuilt.changed), (vec![uid(4)], 2, true));
         assert_eq!(rebuilt.arrivals.iter().map(|a| a.name.to_vec()).collect::<Vec<_>>(), [b"w", b"x"]);
@@ -200,9 +205,13 @@ mod tests {
     #[test]
     fn a_message_of_another_file_is_another_message() {
         let old = known(&[(1, "a:2,S", 5)]);
-        let rebuilt =
-            by_list(Before { table: &old, believed: true }, &lines(&[(1, "b")]), &found(&[("b:2,S", false)]), 9)
-                .expect("no name twice");
+        let rebuilt = by_list(
+            Before { table: &old, believed: true },
+            &lines(&[(1, "b")]),
+            &found(&[("b:2,S", false)]),
+            9,
+        )
+        .expect("no name twice");
         assert_eq!(shown(&rebuilt), [(1, "b:2,S".to_owned(), 9, None)]);
         assert!(rebuilt.table.iter().all(|e| e.cached.is_none()));
     }
@@ -210,9 +219,7 @@ mod tests {
     #[test]
     fn two_lines_for_one_file_are_told() {
         let list = lines(&[(1, "a"), (2, "a")]);
-        assert!(
-            by_list(Before { table: &Table::default(), believed: true }, &list, &found(&[("a", false)]), 9).is_none()
-        );
+        assert!(by_list(Before { table: &Table::default(), believed: true }, &list, &found(&[("a", false)]), 9).is_none());
     }
 
     #[test]

@@ -237,7 +237,11 @@ impl Table {
     /// A message.
     pub(super) fn get(&self, place: Place) -> Entry<'_> {
         let chunk = &self.chunks[place.chunk];
-        Entry { message: &chunk.messages[place.at], name: chunk.names.get(place.at), cached: chunk.cached(place.at) }
+        Entry {
+            message: &chunk.messages[place.at],
+            name: chunk.names.get(place.at),
+            cached: chunk.cached(place.at),
+        }
     }
 
     /// All of them, in order.
