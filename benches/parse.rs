@@ -1,11 +1,15 @@
 //! Parsing and encoding: what happens to every octet or command. Throughput counts octets of input.
 
 use std::hint::black_box;
+use std::sync::atomic::AtomicBool;
 
 use divan::Bencher;
 use divan::counter::BytesCount;
+use facteur::message::casemap::Needle;
 use facteur::message::envelope::HeaderEnvelope;
 use facteur::message::mime::Structure;
+use facteur::message::text::Finder;
+use facteur::message::text::Wanted;
 use facteur::protocol::imap::response::Output;
 use facteur::protocol::imap::structure::Extensions;
 use facteur::protocol::imap::structure::push_body;
@@ -101,4 +105,44 @@ fn imap_fetch_whole(bencher: Bencher<'_, '_>) {
         out.text_literal(black_box(&message), 0, u64::MAX);
         out.take()
     });
+}
+
+/// What SEARCH BODY does with a message that does not have the text.
+fn search(bencher: Bencher<'_, '_>, message: &[u8]) {
+    let wanted = [Wanted { needle: Needle::new("xylophonist"), in_header: false }];
+    let (mut finder, never) = (Finder::default(), AtomicBool::new(false));
+    bencher.counter(BytesCount::new(message.len())).bench_local(|| finder.find(black_box(message), &wanted, &never));
+}
+
+fn text(charset: &str, encoding: &str, body: &[u8]) -> Vec<u8> {
+    let header = format!("Content-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: {encoding}\n\n");
+    [header.as_bytes(), body].concat()
+}
+
+#[divan::bench]
+fn search_attachment(bencher: Bencher<'_, '_>) {
+    search(bencher, &message());
+}
+
+#[divan::bench]
+fn search_ascii(bencher: Bencher<'_, '_>) {
+    search(bencher, &text("utf-8", "7bit", "A line of text, as people write them.\n".repeat(10_000).as_bytes()));
+}
+
+#[divan::bench]
+fn search_german(bencher: Bencher<'_, '_>) {
+    let line = "Eine Zeile, wie man sie für gewöhnlich schreibt.\n";
+    search(bencher, &text("utf-8", "8bit", line.repeat(10_000).as_bytes()));
+}
+
+#[divan::bench]
+fn search_russian_in_base64(bencher: Bencher<'_, '_>) {
+    // A line of capitals and small letters in KOI8-R.
+    let line = data_encoding::BASE64.encode(&(0..57).map(|n| 0xc0 | (n % 64)).collect::<Vec<u8>>()) + "\n";
+    search(bencher, &text("koi8-r", "base64", line.repeat(5_000).as_bytes()));
+}
+
+#[divan::bench]
+fn search_chinese(bencher: Bencher<'_, '_>) {
+    search(bencher, &text("utf-8", "8bit", "我们在这里写一行普通的文字。\n".repeat(10_000).as_bytes()));
 }

@@ -1,16 +1,21 @@
 //! No bytes from a peer can panic: every parser is fed words of its own language in any order, cut anywhere, with any
 //! bytes between. A failure prints the input; it then belongs into a unit test beside the parser.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use facteur::message::addresses::addresses;
+use facteur::message::casemap::Needle;
 use facteur::message::decode;
 use facteur::message::envelope::HeaderEnvelope;
+use facteur::message::extended;
 use facteur::message::header;
 use facteur::message::mime::Structure;
 use facteur::message::parameters::parameterised;
 use facteur::message::parameters::tokens;
 use facteur::message::sent;
+use facteur::message::text::Finder;
+use facteur::message::text::Wanted;
 use facteur::protocol::imap::response::Output;
 use facteur::protocol::imap::structure::Extensions;
 use facteur::protocol::imap::structure::push_body;
@@ -184,6 +189,25 @@ const SMTP: &[&str] = &[
     "\0",
 ];
 
+const CHARSETS: &[&str] = &[
+    "utf-8",
+    "iso-8859-1",
+    "windows-1258",
+    "koi8-u",
+    "macintosh",
+    "ibm850",
+    "shift_jis",
+    "euc-jp",
+    "iso-2022-jp",
+    "gbk",
+    "gb18030",
+    "big5",
+    "euc-kr",
+    "utf-7",
+    "utf-16",
+    "utf-16le",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -194,7 +218,9 @@ proptest! {
         push_body(&mut out, &structure, &bytes, Extensions::With);
         push_envelope(&mut out, &HeaderEnvelope::read(&bytes));
         drop(addresses(&bytes));
-        drop(parameterised(&bytes));
+        drop(extended::parameters(&parameterised(&bytes)));
+        let nowhere = [Wanted { needle: Needle::new("nowhere to be found"), in_header: true }];
+        assert!(!Finder::default().find(&bytes, &nowhere, &AtomicBool::new(false)));
         drop(tokens(&bytes));
         drop(decode::header_text(&bytes));
         drop(decode::seven_bit(&bytes));
@@ -203,6 +229,22 @@ proptest! {
         assert!(sent::sent_day(&bytes).is_none_or(|day| day.abs() < 4_000_000));
         // Too large is an answer too.
         header::read(&bytes).ok();
+    }
+
+    #[test]
+    fn texts_are_the_same_however_they_are_cut(
+        bytes in proptest::collection::vec(prop_oneof![1 => proptest::sample::select(&b"\x1b$B(J~{}+-=AZaz\n"[..]), 1 => any::<u8>()], 0..60),
+        charset in proptest::sample::select(CHARSETS),
+        cut in 0_usize..60,
+    ) {
+        let (mut decoder, mut text) = (decode::TextDecoder::new(Some(charset.as_bytes())), String::new());
+        let (one, two) = bytes.split_at(cut.min(bytes.len()));
+        let as_it_is = decoder.as_it_is(&bytes).map(str::to_owned);
+        decoder.decode(one, false, &mut text);
+        decoder.decode(two, true, &mut text);
+        let whole = decode::text(&bytes, Some(charset.as_bytes()));
+        assert_eq!(text, whole);
+        assert!(as_it_is.is_none_or(|text| text == whole));
     }
 
     #[test]

@@ -386,3 +386,17 @@ pub const QUOTA_RECOUNT_PAUSE: Duration = Duration::from_secs(10);
 
 /// Warnings of full mailboxes that wait to be delivered; they go out at once, so only a flood fills this.
 pub const QUOTA_WARNINGS_WAITING: usize = 256;
+
+/// Octets of a text part that are decoded and searched at once; a part of any length needs no more memory than this a
+/// few times over.
+pub const TEXT_PIECE_OCTETS: usize = 64 << 10;
+
+/// A message up to this size is read for a search by every thread that searches; of larger ones one at a time is in
+/// memory, whoever searches.
+pub const SEARCH_WHOLE_OCTETS: usize = 4 << 20;
+
+/// Messages that a searching thread takes at once from those that are left.
+pub const SCAN_CHUNK: usize = 256;
+
+/// Octets that are collected of a text in a charset that is not decoded in pieces, such as UTF-7.
+pub const TEXT_HELD_OCTETS: usize = 1 << 20;

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | 1870 | SIZE | `protocol/smtp/extension.rs` |
 //! | 1939 | POP3 | `protocol/pop3/` |
+//! | 2047, 2231 | encoded words and parameters | `message/decode.rs`, `message/extended.rs` |
 //! | 2177 | IDLE | `server/imap/command/idle.rs` |
 //! | 2342 | NAMESPACE | `server/imap/command/mod.rs` |
 //! | 2449 | POP3 CAPA, RESP-CODES, PIPELINING | `protocol/pop3/` |
@@ -18,6 +19,7 @@
 //! | 3834 | Auto-Submitted of what we write ourselves | `queue/bounce.rs`, `delivery/quota_warning.rs` |
 //! | 4315 | UIDPLUS | `server/imap/command/` |
 //! | 4616, 4954, 4959, 5034 | PLAIN and LOGIN, in SMTP, IMAP and POP3 | `protocol/sasl/` |
+//! | 5051 | i;unicode-casemap | `message/casemap.rs` |
 //! | 5161 | ENABLE | `server/imap/command/enable.rs` |
 //! | 5258, 5819 | LIST with options and STATUS | `server/imap/command/list.rs` |
 //! | 5321 | SMTP | `protocol/smtp/`, `delivery/` |

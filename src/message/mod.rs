@@ -4,9 +4,11 @@
 //! charsets and nothing else.
 
 pub mod addresses;
+pub mod casemap;
 pub mod date;
 pub mod decode;
 pub mod envelope;
+pub mod extended;
 pub mod fields;
 pub mod header;
 pub mod mbox;
@@ -14,4 +16,5 @@ pub mod mime;
 pub mod parameters;
 mod quoted;
 pub mod sent;
+pub mod text;
 pub mod wire;

@@ -1,23 +1,24 @@
 //! Whether a message matches a search key (RFC 3501 §6.4.4): exact substrings, without case, over decoded text.
 //!
-//! Knows a message through [`Candidate`], which reads its file only when a key needs it. Text parts are searched in
-//! their decoded form; attachments that are no text are not.
+//! Knows a message through [`Listed`], what is known of it without its file, and [`Candidate`], which reads the file only
+//! when a key needs it. How texts are decoded and compared, [`crate::message::text`] says. As RFC 9051 §6.4.4 has it,
+//! `BODY` looks at no header field but those of a message within, `TEXT` at those of the parts as well.
+
+use std::sync::atomic::AtomicBool;
 
 use crate::mail::flags::Flags;
-use crate::message::decode;
+use crate::message::casemap::Needle;
 use crate::message::fields::fields;
-use crate::message::fields::header_len;
-use crate::message::mime::Kind;
-use crate::message::mime::Structure;
 use crate::message::sent::sent_day;
+use crate::message::text::Finder;
+use crate::message::text::Wanted;
+use crate::message::text::field_has;
 use crate::protocol::imap::syntax::search::Key;
 use crate::protocol::imap::syntax::set::Ranges;
 use crate::protocol::imap::syntax::set::SequenceSet;
 
-/// A message that may match.
-pub trait Candidate {
-    /// Why it cannot be read.
-    type Error;
+/// What is known of a message without a look at its file.
+pub trait Listed {
     /// Its sequence number.
     fn number(&self) -> u32;
     /// Its UID.
@@ -28,6 +29,16 @@ pub trait Candidate {
     fn has_keyword(&self, name: &str) -> bool;
     /// `\Recent`.
     fn is_recent(&self) -> bool;
+    /// INTERNALDATE, seconds since 1970, where known.
+    fn known_date(&self) -> Option<i64>;
+    /// Octets on the wire, where known.
+    fn known_size(&self) -> Option<u64>;
+}
+
+/// A message that may match, with its file.
+pub trait Candidate: Listed {
+    /// Why it cannot be read.
+    type Error;
     /// INTERNALDATE, seconds since 1970.
     ///
     /// # Errors
@@ -38,212 +49,232 @@ pub trait Candidate {
     /// # Errors
     /// It cannot be found out.
     fn size(&mut self) -> Result<u64, Self::Error>;
-    /// Its text.
+    /// Its header.
     ///
     /// # Errors
-    /// The file cannot be read.
-    fn text(&mut self) -> Result<&mut SearchText, Self::Error>;
+    /// It cannot be read.
+    fn header(&mut self) -> Result<&[u8], Self::Error>;
+    /// All of it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn message(&mut self) -> Result<&[u8], Self::Error>;
 }
 
-/// A search with its sets resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Search(Node);
+/// A search with its sets resolved and its texts prepared.
+#[derive(Debug, Clone)]
+pub struct Search {
+    root: Node,
+    /// What `BODY` and `TEXT` look for, all together.
+    texts: Vec<Wanted>,
+}
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Node {
     And(Vec<Node>),
     Or(Box<Node>, Box<Node>),
     Not(Box<Node>),
     Sequence(Ranges),
     Uid(Ranges),
+    /// A field's name, and what is looked for.
+    Header(String, Box<Needle>),
+    /// Which of [`Search::texts`].
+    Text(usize),
     Key(Key),
+}
+
+/// What one thread needs to look at messages, one after the other; kept for its memory.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    finder: Finder,
+    prepared: Vec<u8>,
 }
 
 impl Search {
     /// Ready for a mailbox whose largest number and UID are these.
     #[must_use]
     pub fn new(key: Key, largest_number: Option<u32>, largest_uid: Option<u32>) -> Self {
-        Self(resolve(key, largest_number, largest_uid))
+        let mut texts = Vec::new();
+        let root = resolve(key, largest_number, largest_uid, &mut texts);
+        Self { root, texts }
     }
 
-    /// Whether any key needs the file of a message that the cheaper keys let pass.
-    #[must_use]
-    pub fn reads_files(&self) -> bool {
-        cost(&self.0) > 0
+    /// Whether the message matches, where that can be said without its file.
+    pub fn matches_listed(&self, message: &impl Listed) -> Option<bool> {
+        listed(&self.root, message)
     }
 
-    /// Whether the message matches.
+    /// Whether the message matches; anything, and soon, once `given_up` is set.
     ///
     /// # Errors
     /// What the candidate says.
-    pub fn matches<C: Candidate>(&self, candidate: &mut C) -> Result<bool, C::Error> {
-        matches(&self.0, candidate)
+    pub fn matches<C: Candidate>(
+        &self,
+        candidate: &mut C,
+        scratch: &mut Scratch,
+        given_up: &AtomicBool,
+    ) -> Result<bool, C::Error> {
+        Look { candidate, scratch, given_up, texts: &self.texts, searched: false }.matches(&self.root)
     }
 }
 
-fn resolve(key: Key, number: Option<u32>, uid: Option<u32>) -> Node {
+fn resolve(key: Key, number: Option<u32>, uid: Option<u32>, texts: &mut Vec<Wanted>) -> Node {
     let set = |set: &SequenceSet, largest| set.resolve(largest);
+    let mut text = |text: &str, in_header| {
+        texts.push(Wanted { needle: Needle::new(text), in_header });
+        Node::Text(texts.len() - 1)
+    };
     match key {
         Key::And(keys) => {
-            let mut nodes: Vec<Node> = keys.into_iter().map(|k| resolve(k, number, uid)).collect();
+            let mut nodes: Vec<Node> = keys.into_iter().map(|k| resolve(k, number, uid, texts)).collect();
             // Cheap keys first, so that files are read only for what they let pass.
             nodes.sort_by_key(cost);
             Node::And(nodes)
         }
         Key::Or(a, b) => {
-            let (a, b) = (resolve(*a, number, uid), resolve(*b, number, uid));
+            let (a, b) = (resolve(*a, number, uid, texts), resolve(*b, number, uid, texts));
             let (a, b) = if cost(&b) < cost(&a) { (b, a) } else { (a, b) };
             Node::Or(Box::new(a), Box::new(b))
         }
-        Key::Not(key) => Node::Not(Box::new(resolve(*key, number, uid))),
+        Key::Not(key) => Node::Not(Box::new(resolve(*key, number, uid, texts))),
         Key::Sequence(s) => Node::Sequence(set(&s, number)),
         Key::Uid(s) => Node::Uid(set(&s, uid)),
+        Key::Header(name, text) => Node::Header(name, Box::new(Needle::new(&text))),
+        Key::Body(wanted) => text(&wanted, false),
+        Key::Text(wanted) => text(&wanted, true),
         key => Node::Key(key),
     }
 }
 
+/// What it takes to decide: nothing, a look at the file, its header, all of it.
 fn cost(node: &Node) -> u32 {
     match node {
         Node::And(nodes) => nodes.iter().map(cost).max().unwrap_or(0),
         Node::Or(a, b) => cost(a).max(cost(b)),
         Node::Not(node) => cost(node),
         Node::Sequence(_) | Node::Uid(_) => 0,
+        Node::Header(..) => 2,
+        Node::Text(_) => 3,
         Node::Key(key) => match key {
-            Key::Header(..) | Key::SentBefore(_) | Key::SentOn(_) | Key::SentSince(_) => 2,
-            Key::Body(_) | Key::Text(_) => 3,
+            Key::SentBefore(_) | Key::SentOn(_) | Key::SentSince(_) => 2,
             Key::Before(_) | Key::On(_) | Key::Since(_) | Key::Larger(_) | Key::Smaller(_) => 1,
             _ => 0,
         },
     }
 }
 
-fn matches<C: Candidate>(node: &Node, c: &mut C) -> Result<bool, C::Error> {
-    Ok(match node {
+/// RFC 3501 §6.4.4: dates disregard time and zone.
+fn day(seconds: i64) -> i64 {
+    seconds.div_euclid(86_400)
+}
+
+fn listed(node: &Node, m: &impl Listed) -> Option<bool> {
+    match node {
         Node::And(nodes) => {
+            let mut all = Some(true);
             for node in nodes {
-                if !matches(node, c)? {
-                    return Ok(false);
+                match listed(node, m) {
+                    Some(false) => return Some(false),
+                    Some(true) => {}
+                    None => all = None,
                 }
             }
-            true
+            all
         }
-        Node::Or(a, b) => matches(a, c)? || matches(b, c)?,
-        Node::Not(node) => !matches(node, c)?,
-        Node::Sequence(ranges) => ranges.contains(c.number()),
-        Node::Uid(ranges) => ranges.contains(c.uid()),
-        Node::Key(key) => matches_key(key, c)?,
-    })
-}
-
-fn matches_key<C: Candidate>(key: &Key, c: &mut C) -> Result<bool, C::Error> {
-    // RFC 3501 §6.4.4: dates disregard time and zone.
-    let day = |seconds: i64| seconds.div_euclid(86_400);
-    Ok(match key {
-        Key::All => true,
-        Key::Flag(flag) => c.flags().has(*flag),
-        Key::Keyword(name) => c.has_keyword(name),
-        Key::Recent => c.is_recent(),
-        Key::Before(d) => day(c.date()?) < *d,
-        Key::On(d) => day(c.date()?) == *d,
-        Key::Since(d) => day(c.date()?) >= *d,
-        Key::SentBefore(d) => c.text()?.sent_day().is_some_and(|day| day < *d),
-        Key::SentOn(d) => c.text()?.sent_day().is_some_and(|day| day == *d),
-        Key::SentSince(d) => c.text()?.sent_day().is_some_and(|day| day >= *d),
-        Key::Larger(n) => c.size()? > *n,
-        Key::Smaller(n) => c.size()? < *n,
-        Key::Header(name, text) => c.text()?.header_has(name, text),
-        Key::Body(text) => c.text()?.body().contains_text(text),
-        Key::Text(text) => {
-            let message = c.text()?;
-            message.header().contains_text(text) || message.body().contains_text(text)
-        }
-        // Resolved before.
-        Key::And(_) | Key::Or(..) | Key::Not(_) | Key::Sequence(_) | Key::Uid(_) => false,
-    })
-}
-
-trait ContainsText {
-    fn contains_text(&self, text: &str) -> bool;
-}
-
-impl ContainsText for str {
-    fn contains_text(&self, text: &str) -> bool {
-        memchr::memmem::find(self.as_bytes(), text.as_bytes()).is_some()
+        Node::Or(a, b) => match (listed(a, m), listed(b, m)) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        },
+        Node::Not(node) => listed(node, m).map(|matches| !matches),
+        Node::Sequence(ranges) => Some(ranges.contains(m.number())),
+        Node::Uid(ranges) => Some(ranges.contains(m.uid())),
+        Node::Header(..) | Node::Text(_) => None,
+        Node::Key(key) => match key {
+            Key::All => Some(true),
+            Key::Flag(flag) => Some(m.flags().has(*flag)),
+            Key::Keyword(name) => Some(m.has_keyword(name)),
+            Key::Recent => Some(m.is_recent()),
+            Key::Before(_) | Key::On(_) | Key::Since(_) => m.known_date().map(|date| date_matches(key, date)),
+            Key::Larger(_) | Key::Smaller(_) => m.known_size().map(|size| size_matches(key, size)),
+            _ => None,
+        },
     }
 }
 
-/// A message, decoded as far as it was asked for.
-#[derive(Debug)]
-pub struct SearchText {
-    message: Vec<u8>,
-    header: Option<String>,
-    body: Option<String>,
+fn date_matches(key: &Key, date: i64) -> bool {
+    match key {
+        Key::Before(d) => day(date) < *d,
+        Key::On(d) => day(date) == *d,
+        Key::Since(d) => day(date) >= *d,
+        _ => false,
+    }
 }
 
-impl SearchText {
-    /// From the file's bytes.
-    #[must_use]
-    pub fn new(message: Vec<u8>) -> Self {
-        Self { message, header: None, body: None }
+fn size_matches(key: &Key, size: u64) -> bool {
+    match key {
+        Key::Larger(n) => size > *n,
+        Key::Smaller(n) => size < *n,
+        _ => false,
     }
+}
 
-    fn header_block(&self) -> &[u8] {
-        &self.message[..header_len(&self.message)]
-    }
+/// A look at one message.
+struct Look<'a, C> {
+    candidate: &'a mut C,
+    scratch: &'a mut Scratch,
+    given_up: &'a AtomicBool,
+    texts: &'a [Wanted],
+    /// Whether `scratch` has what was found in this message.
+    searched: bool,
+}
 
-    fn sent_day(&self) -> Option<i64> {
-        fields(self.header_block()).find(|f| f.is("Date")).and_then(|f| sent_day(f.value))
-    }
-
-    fn header_has(&self, name: &str, text: &str) -> bool {
-        fields(self.header_block())
-            .filter(|f| f.is(name))
-            // RFC 3501 §6.4.4: an empty text matches every message that has the field.
-            .any(|f| text.is_empty() || decode::header_text(&f.unfolded()).to_lowercase().contains_text(text))
-    }
-
-    /// The whole header, decoded, in lower case.
-    fn header(&mut self) -> &str {
-        if self.header.is_none() {
-            let mut out = String::new();
-            push_header(&mut out, self.header_block());
-            self.header = Some(out);
-        }
-        self.header.as_deref().unwrap_or_default()
-    }
-
-    /// All text parts and the headers of parts, decoded, in lower case.
-    fn body(&mut self) -> &str {
-        if self.body.is_none() {
-            self.body = Some(self.decode_body());
-        }
-        self.body.as_deref().unwrap_or_default()
-    }
-
-    fn decode_body(&self) -> String {
-        let structure = Structure::scan(&self.message);
-        let mut out = String::new();
-        for (n, part) in structure.parts().iter().enumerate() {
-            if n > 0 {
-                push_header(&mut out, part.header.of(&self.message));
+impl<C: Candidate> Look<'_, C> {
+    fn matches(&mut self, node: &Node) -> Result<bool, C::Error> {
+        Ok(match node {
+            Node::And(nodes) => {
+                for node in nodes {
+                    if !self.matches(node)? {
+                        return Ok(false);
+                    }
+                }
+                true
             }
-            if part.kind == Kind::Leaf && (part.is_type("text") || part.is_type("message")) {
-                let octets = decode::transfer(part.body.of(&self.message), part.fields.encoding.as_deref());
-                let charset = part.fields.content_type.as_ref().and_then(|c| c.get("charset"));
-                out.push_str(&decode::text(&octets, charset).to_lowercase());
-                out.push('\n');
-            }
-        }
-        out
+            Node::Or(a, b) => self.matches(a)? || self.matches(b)?,
+            Node::Not(node) => !self.matches(node)?,
+            Node::Header(name, needle) => field_has(self.candidate.header()?, name, needle, &mut self.scratch.prepared),
+            Node::Text(n) => self.text(*n)?,
+            Node::Key(_) | Node::Sequence(_) | Node::Uid(_) => match (listed(node, self.candidate), node) {
+                (Some(known), _) => known,
+                (None, Node::Key(key)) => self.key(key)?,
+                (None, _) => false,
+            },
+        })
     }
-}
 
-fn push_header(out: &mut String, header: &[u8]) {
-    for field in fields(header) {
-        out.push_str(&String::from_utf8_lossy(field.name).to_lowercase());
-        out.push_str(": ");
-        out.push_str(&decode::header_text(&field.unfolded()).to_lowercase());
-        out.push('\n');
+    fn text(&mut self, n: usize) -> Result<bool, C::Error> {
+        if !self.searched {
+            self.scratch.finder.find(self.candidate.message()?, self.texts, self.given_up);
+            self.searched = true;
+        }
+        Ok(self.scratch.finder.has(n))
+    }
+
+    fn key(&mut self, key: &Key) -> Result<bool, C::Error> {
+        Ok(match key {
+            Key::Before(_) | Key::On(_) | Key::Since(_) => date_matches(key, self.candidate.date()?),
+            Key::Larger(_) | Key::Smaller(_) => size_matches(key, self.candidate.size()?),
+            Key::SentBefore(d) => self.sent_day()?.is_some_and(|day| day < *d),
+            Key::SentOn(d) => self.sent_day()?.is_some_and(|day| day == *d),
+            Key::SentSince(d) => self.sent_day()?.is_some_and(|day| day >= *d),
+            // Always known, or resolved before.
+            _ => false,
+        })
+    }
+
+    fn sent_day(&mut self) -> Result<Option<i64>, C::Error> {
+        let header = self.candidate.header()?;
+        Ok(fields(header).find(|f| f.is("Date")).and_then(|f| sent_day(f.value)))
     }
 }
 
@@ -251,16 +282,22 @@ fn push_header(out: &mut String, header: &[u8]) {
 mod tests {
     use super::*;
     use crate::mail::flags::SystemFlag;
+    use crate::message::fields::header_len;
     use crate::protocol::imap::syntax::cursor::Cursor;
     use crate::protocol::imap::syntax::search::search_keys;
 
     struct One {
-        text: SearchText,
+        message: Vec<u8>,
         reads: u32,
     }
 
-    impl Candidate for One {
-        type Error = std::convert::Infallible;
+    impl One {
+        fn new(message: &[u8]) -> Self {
+            Self { message: message.to_vec(), reads: 0 }
+        }
+    }
+
+    impl Listed for One {
         fn number(&self) -> u32 {
             3
         }
@@ -276,15 +313,29 @@ mod tests {
         fn is_recent(&self) -> bool {
             false
         }
+        fn known_date(&self) -> Option<i64> {
+            None
+        }
+        fn known_size(&self) -> Option<u64> {
+            Some(100)
+        }
+    }
+
+    impl Candidate for One {
+        type Error = std::convert::Infallible;
         fn date(&mut self) -> Result<i64, Self::Error> {
             Ok(20_778 * 86_400 + 5)
         }
         fn size(&mut self) -> Result<u64, Self::Error> {
             Ok(100)
         }
-        fn text(&mut self) -> Result<&mut SearchText, Self::Error> {
+        fn header(&mut self) -> Result<&[u8], Self::Error> {
             self.reads += 1;
-            Ok(&mut self.text)
+            Ok(&self.message[..header_len(&self.message)])
+        }
+        fn message(&mut self) -> Result<&[u8], Self::Error> {
+            self.reads += 1;
+            Ok(&self.message)
         }
     }
 
@@ -292,6 +343,11 @@ mod tests {
         From: A <a@example.com>\nX-Empty:\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain; \
         charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\nK=F6ln am Rh=\nein\n--b\nContent-Type: \
         application/octet-stream; name=paper.pdf\n\nneedle\n--b--\n";
+
+    fn search(keys: &str) -> Search {
+        let key = search_keys(&mut Cursor::new(keys.as_bytes(), 50)).expect(keys);
+        Search::new(key, Some(3), Some(30))
+    }
 
     #[test]
     fn searches() {
@@ -322,7 +378,11 @@ mod tests {
             ("HEADER X-Empty \"\"", true),
             ("HEADER X-None \"\"", false),
             ("BODY \"köln am rhein\"", true),
-            ("BODY paper.pdf", true),
+            ("BODY paper.pdf", false),
+            ("TEXT paper.pdf", true),
+            ("TEXT \"subject: GRÜ\"", true),
+            ("OR BODY nothing BODY köln", true),
+            ("BODY nothing BODY köln", false),
             ("BODY needle", false),
             ("BODY alle", false),
             ("TEXT alle", true),
@@ -331,20 +391,36 @@ mod tests {
             ("NOT OR TO a FROM a", false),
             ("(SEEN FROM a) NOT TO a", true),
         ] {
-            let key = search_keys(&mut Cursor::new(keys.as_bytes(), 50)).expect(keys);
-            let search = Search::new(key, Some(3), Some(30));
-            let mut one = One { text: SearchText::new(MESSAGE.as_bytes().to_vec()), reads: 0 };
-            assert_eq!(search.matches(&mut one), Ok(expected), "{keys}");
+            let search = search(keys);
+            let mut one = One::new(MESSAGE.as_bytes());
+            assert_eq!(
+                search.matches(&mut one, &mut Scratch::default(), &AtomicBool::new(false)),
+                Ok(expected),
+                "{keys}"
+            );
+            let listed = search.matches_listed(&One::new(b""));
+            assert!(listed.is_none_or(|known| known == expected), "{keys}");
         }
     }
 
     #[test]
     fn files_are_read_only_where_needed() {
-        let key = search_keys(&mut Cursor::new(b"BODY x UNSEEN", 50)).expect("valid");
-        let search = Search::new(key, Some(3), Some(30));
-        let mut one = One { text: SearchText::new(MESSAGE.as_bytes().to_vec()), reads: 0 };
-        assert_eq!(search.matches(&mut one), Ok(false));
-        assert_eq!(one.reads, 0);
-        assert!(search.reads_files());
+        for (keys, known, reads) in [
+            ("BODY x UNSEEN", Some(false), 0),
+            ("OR BODY x SEEN", Some(true), 0),
+            ("NOT (UNSEEN BODY x)", Some(true), 0),
+            ("OR (BODY x SMALLER 5) UNSEEN", Some(false), 0),
+            ("ALL 3 LARGER 5", Some(true), 0),
+            ("NOT BODY x", None, 1),
+            ("BODY x BODY y TEXT z", None, 1),
+            ("BODY x FROM nobody", None, 1),
+            ("FROM a BODY x", None, 2),
+            ("SINCE 1-Jan-2001", None, 0),
+        ] {
+            let (search, mut one) = (search(keys), One::new(MESSAGE.as_bytes()));
+            assert_eq!(search.matches_listed(&one), known, "{keys}");
+            search.matches(&mut one, &mut Scratch::default(), &AtomicBool::new(false)).expect("memory");
+            assert_eq!(one.reads, reads, "{keys}");
+        }
     }
 }

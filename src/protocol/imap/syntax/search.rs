@@ -10,7 +10,7 @@ use crate::protocol::imap::syntax::cursor::SyntaxError;
 use crate::protocol::imap::syntax::date::date;
 use crate::protocol::imap::syntax::set::SequenceSet;
 
-/// A search key; texts are in lower case.
+/// A search key; texts are as the client sent them, names of fields in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
     /// `ALL`.
@@ -171,7 +171,7 @@ impl Reader {
 
     fn text(&self, cursor: &mut Cursor<'_>) -> Parsed<String> {
         let octets = cursor.astring()?;
-        Ok(decode::text(&octets, self.charset.as_deref()).to_lowercase())
+        Ok(decode::text(&octets, self.charset.as_deref()))
     }
 }
 
@@ -218,7 +218,7 @@ mod tests {
             ("NOT SEEN", Key::Not(Box::new(seen()))),
             ("UNSEEN", Key::Not(Box::new(seen()))),
             ("OR SEEN (ALL)", Key::Or(Box::new(seen()), Box::new(Key::And(vec![Key::All])))),
-            ("FROM \"Ä\"", Key::Header("from".into(), "ä".into())),
+            ("FROM \"Ä\"", Key::Header("from".into(), "Ä".into())),
             ("CHARSET utf-8 SUBJECT {2}\r\nü", Key::Header("subject".into(), "ü".into())),
             ("CHARSET ISO-8859-1 TEXT abc", Key::Text("abc".into())),
             ("HEADER X-Y \"\"", Key::Header("x-y".into(), String::new())),

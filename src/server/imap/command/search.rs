@@ -1,16 +1,28 @@
-//! SEARCH and UID SEARCH (RFC 3501 §6.4.4), in batches on blocking threads, given up when the client goes away.
+//! SEARCH and UID SEARCH (RFC 3501 §6.4.4).
+//!
+//! What the table of messages decides is decided first, on the session's own task; only messages of which that is not
+//! enough are read, by [`scan`], on all cores, given up when the client goes away. Headers come from the cache where it
+//! has them, and go there, so that the next such search opens no file.
 
+use std::io;
+use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 
 use super::selected;
-use crate::clock::Clock;
 use crate::mail::flags::Flags;
 use crate::mail::ids::Uid;
+use crate::mail::limits::CACHE_RECORD_OCTETS;
+use crate::mail::limits::IMAP_BATCH_OCTETS;
+use crate::mail::limits::SEARCH_WHOLE_OCTETS;
+use crate::message::fields::header_len;
 use crate::protocol::imap::matching::Candidate;
+use crate::protocol::imap::matching::Listed;
+use crate::protocol::imap::matching::Scratch;
 use crate::protocol::imap::matching::Search;
-use crate::protocol::imap::matching::SearchText;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::search::Key;
@@ -19,49 +31,59 @@ use crate::server::imap::errors;
 use crate::server::imap::selected::keyword_slot;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
+use crate::store::CacheEntry;
+use crate::store::CacheKind;
+use crate::store::CacheReader;
+use crate::store::Look;
 use crate::store::Mailbox;
 use crate::store::Message;
+use crate::store::MessageFile;
 use crate::store::Snapshot;
 use crate::store::StoreError;
+use crate::store::scan;
 
-/// One batch lasts about so long; between batches a search can be given up, and other work gets the thread.
-const BATCH: Duration = Duration::from_millis(50);
+/// Messages that are looked up in the table before other sessions get their turn: less than a millisecond but for the
+/// largest searches.
+const LISTED_AT_ONCE: usize = 500;
 
-/// What a batch needs; shared with the thread it runs on.
+/// First read of a file; most messages are not much longer.
+const HEAD_OCTETS: usize = 16_384;
+
+/// Held while a message beyond [`SEARCH_WHOLE_OCTETS`] is in memory.
+static LARGE: Mutex<()> = Mutex::new(());
+
+/// A search in a mailbox as it was when it began.
 #[derive(Debug)]
 struct Job {
     search: Search,
     mailbox: Arc<Mailbox>,
     snapshot: Arc<Snapshot>,
     entries: Vec<Entry>,
-    clock: Clock,
 }
 
 pub(super) async fn run(session: &mut Session, numbers: Numbers, key: Key) -> Result<Status, End> {
     let clock = session.services.clock.clone();
     let selected = selected!(session);
     let exists = Some(selected.view.exists()).filter(|n| *n > 0);
-    let job = Arc::new(Job {
+    let job = Job {
         search: Search::new(key, exists, selected.view.last_uid().map(Uid::get)),
         mailbox: Arc::clone(&selected.mailbox),
         snapshot: selected.mailbox.snapshot(),
         entries: selected.view.entries().to_vec(),
-        clock,
-    });
-    let mut found: Vec<(u32, Uid)> = Vec::new();
-    let mut at = 0;
-    while at < job.entries.len() {
-        let batch = Arc::clone(&job);
-        let work = tokio::task::spawn_blocking(move || batch.run(at));
-        match session.wire.attend(work).await? {
-            Ok(Ok((matches, next))) => {
-                found.extend(matches);
-                at = next;
-            }
-            Ok(Err(error)) => return Ok(errors::of_store(&error)),
-            Err(_) => return Err(End::Bye("A search failed")),
+    };
+    let work = async {
+        let (mut found, open) = job.decide().await;
+        if !open.is_empty() {
+            let count = open.len();
+            found.extend(scan(Files { job, open }, count, clock).await?);
+            found.sort_unstable();
         }
-    }
+        Ok::<_, StoreError>(found)
+    };
+    let found = match session.wire.attend(work).await? {
+        Ok(found) => found,
+        Err(error) => return Ok(errors::of_store(&error)),
+    };
     session.wire.out.raw("* SEARCH");
     for (number, uid) in found {
         let n = if numbers == Numbers::Uid { uid.get() } else { number };
@@ -73,46 +95,42 @@ pub(super) async fn run(session: &mut Session, numbers: Numbers, key: Key) -> Re
 }
 
 impl Job {
-    /// Searches from message `at` on, for a while; says where to go on.
-    fn run(&self, at: usize) -> Result<(Vec<(u32, Uid)>, usize), StoreError> {
-        let until: Instant = self.clock.instant() + BATCH;
-        let mut found = Vec::new();
-        let mut next = at;
-        for entry in &self.entries[at..] {
-            next += 1;
-            let number = u32::try_from(next).unwrap_or(u32::MAX);
-            match self.matches(number, entry) {
-                Ok(true) => found.push((number, entry.uid)),
-                // A message that is gone matches nothing.
-                Ok(false) | Err(StoreError::MessageGone) => {}
-                Err(error) => return Err(error),
+    /// What matches by the table alone, and the places of messages whose files must decide.
+    async fn decide(&self) -> (Vec<(u32, Uid)>, Vec<usize>) {
+        let (mut found, mut open) = (Vec::new(), Vec::new());
+        for at in 0..self.entries.len() {
+            if at % LISTED_AT_ONCE == LISTED_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
             }
-            // Looking at the clock costs as much as looking at a flag.
-            if (self.search.reads_files() || next.is_multiple_of(1000)) && self.clock.instant() >= until {
-                break;
+            // A message that is gone matches nothing.
+            let Some(listed) = self.listed(at) else { continue };
+            match self.search.matches_listed(&listed) {
+                Some(true) => found.push((listed.number, listed.message.uid)),
+                Some(false) => {}
+                None => open.push(at),
             }
         }
-        Ok((found, next))
+        (found, open)
     }
 
-    fn matches(&self, number: u32, entry: &Entry) -> Result<bool, StoreError> {
-        let Some(message) = self.snapshot.find(entry.uid) else { return Ok(false) };
-        self.search.matches(&mut Looked { job: self, message, number, recent: entry.recent, text: None })
+    fn listed(&self, at: usize) -> Option<InTable<'_>> {
+        let entry = self.entries.get(at)?;
+        let message = self.snapshot.find(entry.uid)?;
+        let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
+        Some(InTable { snapshot: &self.snapshot, message, number, recent: entry.recent })
     }
 }
 
-/// A message that is looked at.
-struct Looked<'a> {
-    job: &'a Job,
+/// A message as the table has it.
+#[derive(Clone, Copy)]
+struct InTable<'a> {
+    snapshot: &'a Snapshot,
     message: &'a Message,
     number: u32,
     recent: bool,
-    text: Option<SearchText>,
 }
 
-impl Candidate for Looked<'_> {
-    type Error = StoreError;
-
+impl Listed for InTable<'_> {
     fn number(&self) -> u32 {
         self.number
     }
@@ -126,32 +144,235 @@ impl Candidate for Looked<'_> {
     }
 
     fn has_keyword(&self, name: &str) -> bool {
-        keyword_slot(&self.job.snapshot, name).is_some_and(|slot| self.message.flags.has_keyword(slot))
+        keyword_slot(self.snapshot, name).is_some_and(|slot| self.message.flags.has_keyword(slot))
     }
 
     fn is_recent(&self) -> bool {
         self.recent
     }
 
-    fn date(&mut self) -> Result<i64, StoreError> {
-        match self.message.date() {
-            Some(date) => Ok(date),
-            None => one(self.job.mailbox.dates_blocking(&[self.message.uid])?),
+    fn known_date(&self) -> Option<i64> {
+        self.message.date()
+    }
+
+    fn known_size(&self) -> Option<u64> {
+        self.message.wire_size()
+    }
+}
+
+/// The messages whose files must decide.
+struct Files {
+    job: Job,
+    open: Vec<usize>,
+}
+
+/// What a searching thread keeps from message to message.
+#[derive(Default)]
+struct Worker {
+    scratch: Scratch,
+    /// Room for a message, or for its header from the cache.
+    room: Vec<u8>,
+    reader: Option<CacheReader>,
+    /// Headers for the cache, and their octets.
+    headers: Vec<CacheEntry>,
+    header_octets: usize,
+}
+
+impl Look for Files {
+    type Worker = Worker;
+    type Found = (u32, Uid);
+
+    fn look(&self, worker: &mut Worker, at: usize, given_up: &AtomicBool) -> Result<Option<(u32, Uid)>, StoreError> {
+        let Some(listed) = self.open.get(at).and_then(|at| self.job.listed(*at)) else { return Ok(None) };
+        let mut scratch = std::mem::take(&mut worker.scratch);
+        let mut read = InFile {
+            mailbox: &self.job.mailbox,
+            listed,
+            worker,
+            file: None,
+            filled: 0,
+            held: Held::Nothing,
+            large: None,
+        };
+        let matches = self.job.search.matches(&mut read, &mut scratch, given_up);
+        drop(read);
+        worker.scratch = scratch;
+        worker.room.truncate(SEARCH_WHOLE_OCTETS);
+        worker.room.shrink_to(SEARCH_WHOLE_OCTETS);
+        if worker.header_octets > IMAP_BATCH_OCTETS {
+            self.remember(worker);
         }
+        match matches {
+            Ok(matches) => Ok(matches.then_some((listed.number, listed.message.uid))),
+            Err(StoreError::MessageGone) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn pause(&self, worker: &mut Worker) {
+        self.remember(worker);
+        // Another batch may write the cache file anew meanwhile.
+        worker.reader = None;
+    }
+}
+
+impl Files {
+    fn remember(&self, worker: &mut Worker) {
+        worker.header_octets = 0;
+        self.job.mailbox.remember(std::mem::take(&mut worker.headers));
+    }
+}
+
+/// What the room of a worker holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    /// A header of so many octets; behind it may be more of the file.
+    Header(usize),
+    Whole,
+}
+
+/// A message with its file, which is opened when something in it is asked for.
+struct InFile<'a> {
+    mailbox: &'a Arc<Mailbox>,
+    listed: InTable<'a>,
+    worker: &'a mut Worker,
+    file: Option<MessageFile>,
+    /// Octets of the file in the worker's room.
+    filled: usize,
+    held: Held,
+    large: Option<MutexGuard<'static, ()>>,
+}
+
+impl InFile<'_> {
+    fn uid(&self) -> Uid {
+        self.listed.message.uid
+    }
+
+    /// Reads on until `most` octets are there; `true` at the end of the file.
+    fn fill(&mut self, most: usize) -> Result<bool, StoreError> {
+        let uid = self.uid();
+        if self.file.is_none() {
+            self.file = Some(self.mailbox.open_message_blocking(uid)?);
+            self.filled = 0;
+        }
+        let (Some(file), room) = (self.file.as_mut(), &mut self.worker.room) else {
+            return Err(StoreError::MessageGone);
+        };
+        while self.filled < most {
+            if self.filled == room.len() {
+                room.resize((room.len() * 2).max(HEAD_OCTETS), 0);
+            }
+            let end = room.len().min(most);
+            match file.read(&mut room[self.filled..end]) {
+                Ok(0) => return Ok(true),
+                Ok(n) => self.filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.mailbox.unread(uid, error)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The header from the cache, if it is there.
+    fn cached_header(&mut self) -> Option<usize> {
+        let uid = self.uid();
+        let reader = self.worker.reader.get_or_insert_with(|| self.mailbox.cache_reader());
+        let header = reader.get(uid)?.get(CacheKind::Header)?;
+        let room = &mut self.worker.room;
+        if room.len() < header.len() {
+            room.resize(header.len(), 0);
+        }
+        room[..header.len()].copy_from_slice(header);
+        Some(header.len())
+    }
+
+    /// Reads the file up to the end of the header, and keeps that for the cache.
+    fn read_header(&mut self) -> Result<usize, StoreError> {
+        let mut most = HEAD_OCTETS;
+        loop {
+            let at_end = self.fill(most)?;
+            let len = header_len(&self.worker.room[..self.filled]);
+            if at_end || len < self.filled {
+                if len <= CACHE_RECORD_OCTETS / 2 {
+                    let header = self.worker.room[..len].to_vec();
+                    self.worker.header_octets += len;
+                    self.worker.headers.push((self.uid(), vec![(CacheKind::Header, header)]));
+                }
+                return Ok(len);
+            }
+            most *= 2;
+        }
+    }
+}
+
+impl Listed for InFile<'_> {
+    fn number(&self) -> u32 {
+        self.listed.number()
+    }
+
+    fn uid(&self) -> u32 {
+        self.listed.uid()
+    }
+
+    fn flags(&self) -> Flags {
+        self.listed.flags()
+    }
+
+    fn has_keyword(&self, name: &str) -> bool {
+        self.listed.has_keyword(name)
+    }
+
+    fn is_recent(&self) -> bool {
+        self.listed.is_recent()
+    }
+
+    fn known_date(&self) -> Option<i64> {
+        self.listed.known_date()
+    }
+
+    fn known_size(&self) -> Option<u64> {
+        self.listed.known_size()
+    }
+}
+
+impl Candidate for InFile<'_> {
+    type Error = StoreError;
+
+    fn date(&mut self) -> Result<i64, StoreError> {
+        one(self.mailbox.dates_blocking(&[self.uid()])?)
     }
 
     fn size(&mut self) -> Result<u64, StoreError> {
-        match self.message.wire_size() {
-            Some(size) => Ok(size),
-            None => one(self.job.mailbox.sizes_blocking(&[self.message.uid])?),
-        }
+        one(self.mailbox.sizes_blocking(&[self.uid()])?)
     }
 
-    fn text(&mut self) -> Result<&mut SearchText, StoreError> {
-        if self.text.is_none() {
-            self.text = Some(SearchText::new(self.job.mailbox.read_blocking(self.message.uid)?));
+    fn header(&mut self) -> Result<&[u8], StoreError> {
+        if self.held == Held::Whole {
+            let message = &self.worker.room[..self.filled];
+            return Ok(&message[..header_len(message)]);
         }
-        self.text.as_mut().ok_or(StoreError::MessageGone)
+        let len = match self.held {
+            Held::Header(len) => len,
+            Held::Nothing | Held::Whole => match self.cached_header() {
+                Some(len) => len,
+                None => self.read_header()?,
+            },
+        };
+        self.held = Held::Header(len);
+        Ok(&self.worker.room[..len])
+    }
+
+    fn message(&mut self) -> Result<&[u8], StoreError> {
+        if self.held != Held::Whole {
+            let is_whole = self.fill(SEARCH_WHOLE_OCTETS)?;
+            if !is_whole {
+                self.large = Some(LARGE.lock().unwrap_or_else(PoisonError::into_inner));
+                self.fill(usize::MAX)?;
+            }
+            self.held = Held::Whole;
+        }
+        Ok(&self.worker.room[..self.filled])
     }
 }
 
