@@ -35,7 +35,9 @@ use super::table::Table;
 const MAGIC: &[u8; 16] = b"facteur cache 1\n";
 
 /// Octets before the first record.
-const HEAD: u64 = 16 + section::HEAD as u64 + 8;
+const HEAD: u64 = HEAD_OCTETS as u64;
+
+const HEAD_OCTETS: usize = 16 + section::HEAD + 8;
 
 const FILE: &str = "cache";
 
@@ -256,7 +258,7 @@ impl Mailbox {
     /// The cache file that is there, and where its records lie.
     fn read_on(&self, path: &Path, mark: CacheMark) -> Option<Cache> {
         let file = fsio::open_for_update(path).ok()?;
-        let mut head = [0; HEAD as usize];
+        let mut head = [0; HEAD_OCTETS];
         file.read_exact_at(&mut head, 0).ok()?;
         let (id, _) = section::split(head.strip_prefix(MAGIC)?)?;
         let id = u64::from_le_bytes(*id.first_chunk()?);

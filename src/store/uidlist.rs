@@ -125,7 +125,7 @@ fn parse_line(line: &[u8], version: u8) -> Option<Line<'_>> {
     };
     // Version 1 may have the whole file name.
     let base = super::file_name::base(name);
-    (super::file_name::is_message(base) && !fields.contains(&0)).then(|| Line { uid, fields, base })
+    (super::file_name::is_message(base) && !fields.contains(&0)).then_some(Line { uid, fields, base })
 }
 
 fn number(digits: &[u8]) -> Option<u32> {

@@ -159,9 +159,8 @@ fn do_it_here(storage: &Storage, job: Job) -> Result<(Link, JoinHandle<()>, watc
                 tell.send(Ok(())).ok();
                 let store = Store::open_with(Clock::system(), layout, Some(&folder.join("state")));
                 let work = move || {
-                    let end = job::work(&store, &job, link);
+                    job::work(&store, &job, link);
                     store.close();
-                    end
                 };
                 runtime.block_on(async { tokio::task::spawn_blocking(work).await.ok() });
                 drop(runtime);
