@@ -7,12 +7,14 @@ use std::time::SystemTime;
 
 use divan::Bencher;
 use facteur::clock::Clock;
+use facteur::config::Layout;
 use facteur::fsio::Content;
 use facteur::mail::flags::Flags;
 use facteur::mail::flags::SystemFlag;
 use facteur::mail::ids::SessionId;
 use facteur::mail::ids::Uid;
 use facteur::mail::mailbox::MailboxName;
+use facteur::store::CacheKind;
 use facteur::store::Delivery;
 use facteur::store::FlagChange;
 use facteur::store::FlagOp;
@@ -82,6 +84,42 @@ fn open_10_000_messages(bencher: Bencher<'_, '_>) {
     let (runtime, folder) = (runtime(), tempfile::tempdir().expect("temporary folder"));
     large(folder.path());
     bencher.bench_local(|| inbox(&runtime, &Store::open(Clock::system()), folder.path()).snapshot());
+}
+
+/// The same where an index lies in the state folder, as after a restart of the server.
+#[divan::bench(sample_count = 20)]
+fn open_10_000_messages_by_index(bencher: Bencher<'_, '_>) {
+    let (runtime, folder) = (runtime(), tempfile::tempdir().expect("temporary folder"));
+    let (maildir, state) = (folder.path().join("alice"), folder.path().join("state"));
+    large(&maildir);
+    // What was touched within two seconds is never taken from an index alone.
+    let clock = Clock::by_hand(SystemTime::now() + Duration::from_secs(3600));
+    let open = || Store::open_with(clock.clone(), Layout::default(), Some(&state));
+    let store = open();
+    drop(inbox(&runtime, &store, &maildir));
+    store.close();
+    bencher.bench_local(|| {
+        let inbox = inbox(&runtime, &open(), &maildir);
+        assert_eq!(inbox.scans(), 0);
+        inbox.snapshot()
+    });
+}
+
+/// Strings from the cache, as FETCH takes them.
+#[divan::bench]
+fn look_up_10_000_cached_headers(bencher: Bencher<'_, '_>) {
+    let (runtime, folder) = (runtime(), tempfile::tempdir().expect("temporary folder"));
+    let (maildir, state) = (folder.path().join("alice"), folder.path().join("state"));
+    large(&maildir);
+    let inbox = inbox(&runtime, &Store::open_with(Clock::system(), Layout::default(), Some(&state)), &maildir);
+    let uids: Vec<Uid> = inbox.snapshot().messages.iter().map(|message| message.uid).collect();
+    let header = |uid: &Uid| (*uid, vec![(CacheKind::Header, b"Subject: few\n\n".repeat(30))]);
+    inbox.remember(uids.iter().map(header).collect());
+    bencher.bench_local(|| {
+        let mut reader = inbox.cache_reader();
+        let found = uids.iter().filter(|uid| reader.get(**uid).and_then(|c| c.get(CacheKind::Header)).is_some());
+        assert_eq!(found.count(), uids.len());
+    });
 }
 
 /// What NOOP costs when nothing has happened.

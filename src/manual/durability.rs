@@ -15,6 +15,19 @@
 //! `dovecot-uidlist` is synced before anybody sees it; therefore no crash can give a UID that was seen to another
 //! message ([`crate::store`]).
 //!
+//! While many deliveries are under way a folder sync waits a little for more of them: with 32 clients over 8 mailboxes
+//! a message costs about one and a half syncs, its own file's and a share of its folder's.
+//!
+//! # What is derived
+//!
+//! Index, journal and cache of a mailbox lie in the state folder and are never trusted over the Maildir: the index holds
+//! only while the time stamps and inodes of `new/`, `cur/` and `dovecot-uidlist` are those in it and none of them was
+//! touched within two seconds of its writing; otherwise the folders are read and it lends mod-sequences, sizes and dates
+//! to the messages that are as it says. A mod-sequence is the clock in microseconds, or one above the last. After a
+//! crash of the server they go on from the journal; after a power cut, for which a journal that was begun before this
+//! start of the machine is the sign, all messages of that mailbox get new ones, above all that were shown, and
+//! expunges are told as "every UID that is not there" ([`crate::store`]).
+//!
 //! # The queue
 //!
 //! A message is one file: envelope and bytes, written once, synced, renamed, folder synced. Outcomes are appended as

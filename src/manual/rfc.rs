@@ -17,6 +17,7 @@
 //! | 3501 | IMAP4rev1 | `protocol/imap/`, `server/imap/` |
 //! | 3691 | UNSELECT | `server/imap/command/` |
 //! | 3834 | Auto-Submitted of what we write ourselves | `queue/bounce.rs`, `delivery/quota_warning.rs` |
+//! | 4155 | mbox files | `message/mbox.rs` |
 //! | 4315 | UIDPLUS | `server/imap/command/` |
 //! | 4616, 4954, 4959, 5034 | PLAIN and LOGIN, in SMTP, IMAP and POP3 | `protocol/sasl/` |
 //! | 5051 | i;unicode-casemap | `message/casemap.rs` |
@@ -29,6 +30,7 @@
 //! | 6154 | special-use mailboxes | `store/`, `server/imap/command/list.rs` |
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
 //! | 6851 | MOVE | `server/imap/command/` |
+//! | 7162 | mod-sequences and what was expunged (CONDSTORE and QRESYNC do not use them yet) | `store/mailbox.rs`, `store/expunged.rs` |
 //! | 7435 | opportunistic TLS | `tls/client.rs` |
 //! | 7505 | null MX | `dns/`, `delivery/route.rs` |
 //! | 7888 | LITERAL+ and LITERAL- | `protocol/imap/fragment.rs` |

@@ -4,7 +4,7 @@
 //! next, which one of them leads for all. A leader waits for others only if they have announced themselves, that is
 //! while they are writing their file for the same folder, and not longer than its own file took, for theirs take about
 //! as long (between [`SYNC_PATIENCE`] and [`SYNC_PATIENCE_MOST`]): under load one sync then serves many, and who is alone
-//! never waits. While many deliveries are under way ([`SYNC_BUSY`]) it waits twice as long for whoever comes, since the
+//! never waits. While many deliveries are under way ([`SYNC_BUSY`]) it waits three times as long for whoever comes, since the
 //! next one into this folder is likely among them; [`SYNC_GATHER`] at least.
 
 use std::collections::HashMap;
@@ -146,7 +146,7 @@ impl Coming<'_> {
             .clamp(SYNC_PATIENCE, SYNC_PATIENCE_MOST);
         let announced = patience.checked_div(share).unwrap_or_default();
         let busy = self.syncs.deliveries.load(Ordering::Relaxed) >= SYNC_BUSY;
-        let gather = (2 * patience).clamp(SYNC_GATHER, SYNC_PATIENCE_MOST).checked_div(share).unwrap_or_default();
+        let gather = (3 * patience).clamp(SYNC_GATHER, SYNC_PATIENCE_MOST).checked_div(share).unwrap_or_default();
         let anybody = if busy { gather } else { Duration::ZERO };
         let patience = Patience { announced, anybody };
         self.group.join(&self.folder, patience, fsio::sync_dir).result()

@@ -27,10 +27,22 @@
 //! | one file under two names, one of them without a line | cut while a check gave it a name with its right size | the line keeps its UID; the other name becomes a copy with a UID of its own |
 //! | some mailboxes under an old parent's name | cut while renaming a family | listed there; the rename can be repeated |
 //!
+//! Beside the Maildir, in the state folder, lies what is derived from it: an index, its journal, a cache. The table of
+//! their states is in `derived.rs`; all of it may be removed at any time.
+//!
+//! # From the disk to a session
+//!
+//! `mailbox.rs` is one mailbox in memory, shared by all who have it open; `table.rs` holds its messages. `load.rs` reads
+//! it: the index (`derived.rs`, `index.rs`, `journal.rs`) where that holds, or else the UID list and the folders, which
+//! `rebuild.rs` joins with what was known. `watch.rs` tells what other programs do, `touched.rs` looks after the names
+//! it gives, `folder.rs` decides when that is not enough. `deliver.rs`, `transfer.rs` and `bulk.rs` bring messages in,
+//! `change.rs` changes and removes them, `commit.rs` syncs folders for many at once, `cache.rs` keeps what was dear to
+//! make.
+//!
 //! # Locks, in the order in which they are taken
 //!
 //! The tree of an account (`AccountStore::tree`), then `work` of one mailbox, then `files` of the account's quota (see
-//! `quota.rs`), then `folders` and `shown` of the mailbox (see `mailbox.rs`).
+//! `quota.rs`), then `folders`, `cache` and `shown` of the mailbox (see `mailbox.rs`).
 //! Nobody holds the `work` of two mailboxes, but for a rename of nested ones, which holds the tree as well: COPY reads
 //! names from the source and locks the destination alone. The maps of live mailboxes and of folder syncs are locked for
 //! moments, with nothing taken inside; so is the table of watches (`watch.rs`), after all of these.
