@@ -17,6 +17,8 @@ use facteur::mail::flags::Flags;
 use facteur::mail::flags::SystemFlag;
 use facteur::mail::ids::Uid;
 use facteur::mail::mailbox::MailboxName;
+use facteur::store::CacheKind;
+use facteur::store::CacheReader;
 use facteur::store::FlagChange;
 use facteur::store::FlagOp;
 use facteur::store::Mailbox;
@@ -77,11 +79,17 @@ impl World {
         self.store = Store::open_with(self.clock.clone(), Layout::default(), Some(&self.root.path().join("state")));
     }
 
-    fn index(&self) -> PathBuf {
+    /// Where the derived files of the inbox lie.
+    fn index_folder(&self) -> PathBuf {
         let folders = std::fs::read_dir(self.root.path().join("state/mailboxes")).expect("listed");
-        let mut found =
-            folders.map(|folder| folder.expect("entry").path().join("index")).filter(|index| index.exists());
-        found.next().expect("an index")
+        let mut folders = folders.map(|folder| folder.expect("entry").path());
+        folders.next().expect("one mailbox was opened")
+    }
+
+    fn index(&self) -> PathBuf {
+        let index = self.index_folder().join("index");
+        assert!(index.exists());
+        index
     }
 
     fn flag(&self, inbox: &Arc<Mailbox>, uid: u32, op: FlagOp, flag: SystemFlag) -> Arc<Snapshot> {
@@ -246,6 +254,109 @@ fn without_room_for_derived_files_mail_is_served() {
     assert!(after.find(uid(3)).is_some_and(|m| m.flags.has(SystemFlag::Draft)));
     world.restart(true);
     assert_eq!(uids(&world.inbox().snapshot()), uids(&after));
+}
+
+/// A string that belongs to one message alone.
+fn string_of(n: u32) -> Vec<u8> {
+    format!("Subject: {n}\n\n").repeat(20).into_bytes()
+}
+
+fn remember(inbox: &Arc<Mailbox>, uids: std::ops::RangeInclusive<u32>, kind: CacheKind) {
+    inbox.remember(uids.map(|n| (uid(n), vec![(kind, string_of(n))])).collect());
+}
+
+/// How many of the messages have the string; none may have another one.
+fn remembered(inbox: &Arc<Mailbox>, kind: CacheKind) -> usize {
+    let mut reader = inbox.cache_reader();
+    let has = |n: u32, reader: &mut CacheReader| {
+        let found = reader.get(uid(n)).and_then(|cached| cached.get(kind).map(<[u8]>::to_vec));
+        found.inspect(|found| assert_eq!(*found, string_of(n), "message {n}")).is_some()
+    };
+    let uids: Vec<u32> = inbox.snapshot().messages.iter().map(|m| m.uid.get()).collect();
+    uids.into_iter().filter(|n| has(*n, &mut reader)).count()
+}
+
+#[test]
+fn what_was_dear_to_make_is_kept() {
+    let mut world = World::new(500);
+    let inbox = world.inbox();
+    remember(&inbox, 1..=300, CacheKind::Header);
+    remember(&inbox, 101..=200, CacheKind::Envelope);
+    assert_eq!((remembered(&inbox, CacheKind::Header), remembered(&inbox, CacheKind::Envelope)), (300, 100));
+    drop(inbox);
+    // By the index, by what was appended after it, and by the cache alone.
+    world.settle();
+    world.restart(true);
+    let inbox = world.inbox();
+    assert_eq!((inbox.scans(), remembered(&inbox, CacheKind::Header)), (0, 300));
+    remember(&inbox, 301..=400, CacheKind::Header);
+    drop(inbox);
+    world.restart(false);
+    assert_eq!(remembered(&world.inbox(), CacheKind::Header), 400);
+    world.restart(true);
+    std::fs::remove_file(world.index()).expect("removed");
+    world.restart(false);
+    let inbox = world.inbox();
+    assert_eq!((remembered(&inbox, CacheKind::Header), remembered(&inbox, CacheKind::Envelope)), (400, 100));
+    // Of what is gone nothing is told, and another name of the mailbox changes nothing.
+    world.runtime.block_on(inbox.expunge(&[uid(5)])).expect("expunged");
+    assert_eq!(remembered(&inbox, CacheKind::Header), 399);
+}
+
+#[test]
+fn a_damaged_cache_never_tells_what_is_not() {
+    let mut world = World::new(60);
+    let inbox = world.inbox();
+    remember(&inbox, 1..=60, CacheKind::Header);
+    drop(inbox);
+    world.settle();
+    world.restart(true);
+    let path = world.index().with_file_name("cache");
+    let whole = std::fs::read(&path).expect("a cache");
+    for (at, step) in (0..whole.len()).step_by(97).zip(0_u32..) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (step % 8);
+        if step % 5 == 0 {
+            damaged.truncate(at);
+        }
+        std::fs::write(&path, damaged).expect("written");
+        world.restart(false);
+        let inbox = world.inbox();
+        assert!(remembered(&inbox, CacheKind::Header) <= 60);
+        // And it goes on.
+        remember(&inbox, 1..=60, CacheKind::Header);
+        assert_eq!(remembered(&inbox, CacheKind::Header), 60);
+    }
+    // That of another mailbox has strings of its messages alone.
+    let mut other = World::new(60);
+    drop(other.inbox());
+    other.restart(true);
+    let files = std::fs::read_dir(other.cur()).expect("listed").map(|e| e.expect("entry").path());
+    for file in files.collect::<Vec<_>>() {
+        std::fs::rename(&file, file.to_string_lossy().replace("host", "elsewhere")).expect("renamed");
+    }
+    std::fs::copy(&path, other.index().with_file_name("cache")).expect("copied");
+    other.restart(false);
+    assert_eq!(remembered(&other.inbox(), CacheKind::Header), 0);
+}
+
+#[test]
+fn a_cache_drops_what_is_outdated() {
+    let mut world = World::new(100);
+    let inbox = world.inbox();
+    for _ in 0..15 {
+        remember(&inbox, 1..=100, CacheKind::Header);
+    }
+    let path = world.index_folder().join("cache");
+    let before = std::fs::metadata(&path).expect("a cache").len();
+    drop(inbox);
+    world.restart(true);
+    let after = std::fs::metadata(&path).expect("a cache").len();
+    assert!(after * 10 < before, "{before} to {after}");
+    let inbox = world.inbox();
+    assert_eq!(remembered(&inbox, CacheKind::Header), 100);
+    remember(&inbox, 1..=100, CacheKind::Body);
+    assert_eq!((remembered(&inbox, CacheKind::Header), remembered(&inbox, CacheKind::Body)), (100, 100));
 }
 
 #[test]
