@@ -114,7 +114,7 @@ fn look_up_10_000_cached_headers(bencher: Bencher<'_, '_>) {
     let inbox = inbox(&runtime, &Store::open_with(Clock::system(), Layout::default(), Some(&state)), &maildir);
     let uids: Vec<Uid> = inbox.snapshot().messages.iter().map(|message| message.uid).collect();
     let header = |uid: &Uid| (*uid, vec![(CacheKind::Header, b"Subject: few\n\n".repeat(30))]);
-    inbox.remember(uids.iter().map(header).collect());
+    inbox.remember(inbox.snapshot().validity, uids.iter().map(header).collect());
     bencher.bench_local(|| {
         let mut reader = inbox.cache_reader();
         let found = uids.iter().filter(|uid| reader.get(**uid).and_then(|c| c.get(CacheKind::Header)).is_some());

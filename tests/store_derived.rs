@@ -262,7 +262,8 @@ fn string_of(n: u32) -> Vec<u8> {
 }
 
 fn remember(inbox: &Arc<Mailbox>, uids: std::ops::RangeInclusive<u32>, kind: CacheKind) {
-    inbox.remember(uids.map(|n| (uid(n), vec![(kind, string_of(n))])).collect());
+    let strings = uids.map(|n| (uid(n), vec![(kind, string_of(n))])).collect();
+    inbox.remember(inbox.snapshot().validity, strings);
 }
 
 /// How many of the messages have the string; none may have another one.
@@ -442,4 +443,172 @@ fn make_fifo(path: &Path) {
 fn close(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).expect("ours");
+}
+
+/// What is made of an index must not wait for who looks at the mailbox meanwhile.
+#[test]
+fn an_index_is_written_while_others_look() {
+    let world = World::new(200);
+    let inbox = world.inbox();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_eq!(inbox.snapshot().messages.len(), 200);
+            }
+        });
+        for n in 0..100 {
+            remember(&inbox, 1..=20, CacheKind::Header);
+            world.flag(&inbox, 1 + n, if n % 2 == 0 { FlagOp::Add } else { FlagOp::Remove }, SystemFlag::Draft);
+            world.store.close();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn an_older_list_gives_no_uid_a_second_time() {
+    for memory in [true, false] {
+        let mut world = World::new(5);
+        let inbox = world.inbox();
+        let list = world.maildir().join("dovecot-uidlist");
+        let old = std::fs::read(&list).expect("read");
+        let file = |n: u32| world.cur().join(format!("190000000{n}.M1P1.host,S=19,W=22:2,"));
+        std::fs::write(file(1), TEXT).expect("written");
+        let before = inbox.refresh_blocking().expect("read");
+        assert_eq!(before.messages.len(), 6);
+        std::fs::remove_file(file(1)).expect("removed");
+        std::fs::write(file(2), TEXT).expect("written");
+        drop(inbox);
+        let second = file(2);
+        if !memory {
+            world.restart(true);
+        }
+        std::fs::write(&list, &old).expect("a restored backup");
+        let after = world.inbox().refresh_blocking().expect("read");
+        assert_eq!(after.validity, before.validity);
+        let last = after.messages[after.messages.len() - 1].uid;
+        assert!(second.exists() && last.get() > 6, "{last} names another message (in memory: {memory})");
+    }
+}
+
+#[test]
+fn two_files_of_one_message_lose_nobody() {
+    let world = World::new(5);
+    let inbox = world.inbox();
+    let first = world.cur().join("1800000001.M1P1.host,S=19,W=22:2,S");
+    let other = PathBuf::from(first.to_string_lossy().replace(":2,S", ":2,FS"));
+    assert!(first.exists());
+    std::fs::copy(&first, &other).expect("copied");
+    assert_eq!(inbox.refresh_blocking().expect("read").messages.len(), 5);
+    std::fs::remove_file(&first).expect("removed");
+    let shown = inbox.refresh_blocking().expect("read");
+    assert_eq!(shown.messages.iter().map(|m| m.uid.get()).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert!(shown.find(uid(2)).is_some_and(|m| m.flags == Flags::of_letters(b"FS")));
+}
+
+#[test]
+fn what_came_and_went_after_the_index_is_told_of() {
+    let mut world = World::new(5);
+    drop(world.inbox());
+    world.restart(true);
+    let inbox = world.inbox();
+    std::fs::write(world.cur().join("1900000001.M1P1.host,S=19,W=22:2,"), TEXT).expect("written");
+    let seen = inbox.refresh_blocking().expect("read").highest_modseq;
+    inbox.expunge_blocking(&[uid(6)]).expect("expunged");
+    drop(inbox);
+    // The journal was not synced.
+    std::fs::remove_file(world.index_folder().join("journal")).expect("a journal");
+    world.clock.advance(Duration::from_millis(1));
+    world.restart(false);
+    assert_eq!(world.inbox().vanished_since(seen), Vanished::These(vec![(uid(6), uid(6))]));
+}
+
+#[test]
+fn a_journal_that_outlived_its_index_is_begun_anew() {
+    let mut world = World::new(5);
+    drop(world.inbox());
+    world.restart(true);
+    let inbox = world.inbox();
+    world.flag(&inbox, 2, FlagOp::Add, SystemFlag::Flagged);
+    drop(inbox);
+    let journal = world.index_folder().join("journal");
+    let old = std::fs::read(&journal).expect("a journal");
+    world.restart(true);
+    assert!(!journal.exists());
+    for left in [&old[..], &old[..old.len() - 3]] {
+        std::fs::write(&journal, left).expect("its removal was not synced");
+        world.restart(false);
+        let inbox = world.inbox();
+        let seen = world.flag(&inbox, 1, FlagOp::Add, SystemFlag::Flagged).highest_modseq;
+        world.flag(&inbox, 1, FlagOp::Remove, SystemFlag::Flagged);
+        drop(inbox);
+        world.restart(false);
+        let message = *world.inbox().snapshot().find(uid(1)).expect("there");
+        assert!(message.modseq > seen, "a change is not told of");
+    }
+}
+
+#[test]
+fn a_torn_journal_goes_on_where_it_was_whole() {
+    let mut world = World::new(5);
+    drop(world.inbox());
+    world.restart(true);
+    let inbox = world.inbox();
+    world.flag(&inbox, 2, FlagOp::Add, SystemFlag::Flagged);
+    world.flag(&inbox, 3, FlagOp::Add, SystemFlag::Flagged);
+    drop(inbox);
+    let journal = world.index_folder().join("journal");
+    let old = std::fs::read(&journal).expect("a journal");
+    std::fs::write(&journal, &old[..old.len() - 5]).expect("written");
+    world.restart(false);
+    let inbox = world.inbox();
+    let seen = world.flag(&inbox, 1, FlagOp::Add, SystemFlag::Flagged).highest_modseq;
+    let now = world.flag(&inbox, 1, FlagOp::Remove, SystemFlag::Flagged).find(uid(1)).expect("there").modseq;
+    drop(inbox);
+    world.restart(false);
+    let message = *world.inbox().snapshot().find(uid(1)).expect("there");
+    assert!(message.modseq == now && now > seen);
+}
+
+#[test]
+fn a_message_that_is_renamed_over_and_over_stays() {
+    let world = World::new(3000);
+    let inbox = world.inbox();
+    let before = inbox.snapshot();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let names = ["", "S", "FS", "F"].map(|flags| format!("1800000000.M1P1.host,S=19,W=22:2,{flags}"));
+            for at in (0..names.len()).cycle() {
+                if at == 0 && stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+                let to = (at + 1) % names.len();
+                std::fs::rename(world.cur().join(&names[at]), world.cur().join(&names[to])).expect("renamed");
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        });
+        for round in 0..500 {
+            let shown = inbox.refresh_blocking().expect("read");
+            assert_eq!((shown.messages.len(), shown.next), (3000, before.next), "round {round}");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let gone = inbox.vanished_since(before.highest_modseq);
+    assert_eq!(gone, Vanished::These(Vec::new()));
+}
+
+#[test]
+fn an_index_that_was_written_costs_no_reading_of_folders() {
+    let world = World::new(5);
+    let inbox = world.inbox();
+    inbox.refresh_blocking().expect("read");
+    let scans = inbox.scans();
+    world.flag(&inbox, 1, FlagOp::Add, SystemFlag::Flagged);
+    world.store.close();
+    inbox.refresh_blocking().expect("read");
+    world.flag(&inbox, 1, FlagOp::Remove, SystemFlag::Flagged);
+    inbox.refresh_blocking().expect("read");
+    assert_eq!(inbox.scans(), scans);
 }

@@ -109,6 +109,14 @@ pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Cuts a file that is open for writing to this length.
+///
+/// # Errors
+/// What the kernel says.
+pub fn cut(file: &File, octets: u64) -> io::Result<()> {
+    file.set_len(octets)
+}
+
 /// Syncs the names of a folder.
 ///
 /// # Errors

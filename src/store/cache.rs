@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::fsio;
 use crate::mail::ids::Uid;
+use crate::mail::ids::UidValidity;
 use crate::mail::limits::CACHE_RECORD_OCTETS;
 use crate::mail::limits::CACHE_SPARE_RECORDS;
 use crate::mail::limits::CACHE_WINDOW_OCTETS;
@@ -121,7 +122,8 @@ impl CacheReader {
         let (offset, owner) = {
             let shown = self.mailbox.shown();
             let entry = shown.table.get(shown.table.find(uid)?);
-            (entry.cached?, owner(uid, entry.name))
+            // No file is so long, whatever an index says.
+            (entry.cached.filter(|offset| i64::try_from(*offset).is_ok())?, owner(uid, entry.name))
         };
         let len = self.section_len(&file, offset)?;
         let record = self.octets(&file, offset, section::HEAD + len)?;
@@ -143,7 +145,7 @@ impl CacheReader {
             let most = if follows { CACHE_WINDOW_OCTETS } else { CACHE_WINDOW_OCTETS / 16 };
             self.window.resize(len.max(most), 0);
             self.start = offset;
-            let read = read_at(file, &mut self.window, offset).ok()?;
+            let read = read_at(file, &mut self.window, offset).unwrap_or(0);
             self.window.truncate(read);
         }
         let at = usize::try_from(offset - self.start).ok()?;
@@ -174,8 +176,10 @@ impl Mailbox {
 
     /// Keeps strings for later, beside those that are kept of the same messages. Where that fails they are made again
     /// next time. For callers on a blocking thread.
-    pub fn remember(self: &Arc<Self>, entries: Vec<CacheEntry>) {
-        if entries.is_empty() {
+    ///
+    /// `validity`: of the UIDs. Under another one they are other messages, and nothing is kept.
+    pub fn remember(self: &Arc<Self>, validity: UidValidity, entries: Vec<CacheEntry>) {
+        if entries.is_empty() || self.shown().validity != Some(validity) {
             return;
         }
         let mut reader = self.cache_reader();

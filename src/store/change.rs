@@ -80,16 +80,21 @@ impl Mailbox {
             FlagOp::Remove => work.keywords.known(&change.keywords),
             FlagOp::Add | FlagOp::Replace => self.keyword_flags(&mut work, &change.keywords)?,
         });
-        let changing = self.quota.changing();
+        let (changing, mut from_new) = (self.quota.changing(), false);
         let (changed, error) = self.change_files(&mut work, uids, |ours, folder, message, name| {
             let flags = change.op.apply(message.flags, given);
             if flags == message.flags {
                 return Ok(Done::Nothing);
             }
+            from_new |= message.is_recent();
             rename(ours, folder, message, name, file_name::with_flags(name, flags))
         })?;
         drop(changing);
         drop(work);
+        if from_new {
+            // As in `claim_recent`.
+            self.context.sync(&self.folder()?.join("cur"))?;
+        }
         if !changed.is_empty() {
             self.sync_flags_soon();
         }

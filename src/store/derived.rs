@@ -7,8 +7,8 @@
 //! | an index alone, other stamps | changed by others since, or in the moment of writing | mod-sequences of messages whose flags are as they were; expunges |
 //! | an index and its journal, begun since the machine started | the server was killed | the same, with what the journal says |
 //! | an index and its journal, begun before | the power was cut | that messages were there, their sizes and dates; all get new mod-sequences, above those that can have been shown |
-//! | a journal of another index | cut between a new index and the end of the old journal | the index; where the journal does not belong to the one before it, as above |
-//! | a torn journal | cut while appending | what came before |
+//! | a journal of another index | cut between a new index and the end of the old journal | the index; where the journal does not belong to the one before it, as above; it is begun anew before anything is appended |
+//! | a torn journal | cut while appending | what came before; the rest is cut off before anything is appended |
 //! | anything else, or nothing | damage, another version, another mailbox's file, removed by hand | nothing: all messages get new mod-sequences |
 //!
 //! An index is synced before its name is, and the journal before it goes. A journal is synced once, before the first
@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::fsio;
+use crate::mail::ids::Uid;
 use crate::mail::limits::INDEX_QUIET;
 use crate::mail::limits::JOURNAL_OCTETS;
 
@@ -39,7 +40,9 @@ use super::journal::Records;
 use super::load::read_small;
 use super::mailbox::Mailbox;
 use super::mailbox::Work;
+use super::table::Table;
 use super::uidlist;
+use super::uidlist::Header;
 
 const INDEX: &str = "index";
 const JOURNAL: &str = "journal";
@@ -53,6 +56,8 @@ pub(super) struct Derived {
     /// Of the index on disk, where there is one that what is in memory goes on from.
     generation: Option<u64>,
     journal: Option<Open>,
+    /// So much of the journal on disk is whole and goes with the index; what comes after is cut off before it goes on.
+    whole: u64,
     /// Whether memory knows more than index and journal.
     pub(super) dirty: bool,
     /// When anything changed last.
@@ -75,6 +80,35 @@ pub(super) struct Known {
     pub(super) complete: bool,
     /// Whether clients can have been shown no other mod-sequences.
     pub(super) believed: bool,
+}
+
+impl Known {
+    /// Above every UID that was given out by then.
+    pub(super) fn next_uid(&self) -> Option<Uid> {
+        let last = self.index.table.last_uid().and_then(Uid::next);
+        last.max(Some(self.index.general.list.next))
+    }
+
+    /// The UIDs that were given out after this was written and are not in the table: first and last of each gap.
+    pub(super) fn missing(&self, table: &Table, header: &Header) -> Vec<(Uid, Uid)> {
+        let (mut gaps, mut at) = (Vec::new(), self.index.general.list.next);
+        let before = |uid: Uid| Uid::new(uid.get() - 1);
+        for entry in table.iter().filter(|entry| entry.message.uid >= self.index.general.list.next) {
+            let uid = entry.message.uid;
+            if uid > at
+                && let Some(last) = before(uid)
+            {
+                gaps.push((at, last));
+            }
+            at = uid.next().unwrap_or(uid);
+        }
+        if header.next > at
+            && let Some(last) = before(header.next)
+        {
+            gaps.push((at, last));
+        }
+        gaps
+    }
 }
 
 /// The folder of the derived files of the mailbox in `folder`: readable for people, unique by the hash of the path.
@@ -146,8 +180,9 @@ impl Mailbox {
         };
         let believed = match Journal::parse(&journal) {
             Some(journal) if journal.generation == index.general.generation => {
-                let highest = journal.apply(&mut index.table, &mut index.expunged);
+                let (highest, whole) = journal.apply(&mut index.table, &mut index.expunged);
                 index.general.highest_modseq = index.general.highest_modseq.max(highest);
+                work.derived.whole = whole as u64;
                 self.context.boot.is_some_and(|boot| boot == journal.boot)
             }
             Some(journal) => journal.generation == index.general.previous,
@@ -182,7 +217,8 @@ impl Mailbox {
             Some(open) => open,
             None => {
                 let mut file = fsio::append(&path)?;
-                let mut octets = file.metadata()?.len();
+                let mut octets = work.derived.whole;
+                fsio::cut(&file, octets)?;
                 if octets == 0 {
                     let head = journal::head(generation, &self.context.boot.unwrap_or_default());
                     file.write_all(&head)?;
@@ -273,6 +309,9 @@ impl Mailbox {
             (None, _) => return Ok(()),
         };
         let listed = list.stamp.is_some() && Stamp::of_file(&folder.join(uidlist::FILE)).ok() == list.stamp;
+        // One after the other: marking the cache locks what is shown by itself.
+        let highest_modseq = self.shown().highest_modseq;
+        let cache = self.mark_cache();
         let general = General {
             generation: u64::from_le_bytes(random),
             previous: work.derived.generation.unwrap_or_default(),
@@ -280,8 +319,8 @@ impl Mailbox {
             dead: list.dead,
             stamps,
             settled: settled && listed && !list.rewrite,
-            highest_modseq: self.shown().highest_modseq,
-            cache: self.mark_cache(),
+            highest_modseq,
+            cache,
         };
         fsio::create_dir(&place)?;
         fsio::replace_with(&place.join(INDEX), |file| {

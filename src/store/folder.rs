@@ -12,6 +12,7 @@
 //!   audited, that is read once more when it has been quiet for [`FOLDER_YOUNG`], though at most every
 //!   [`FOLDER_AUDIT`].
 
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -122,6 +123,8 @@ pub(super) struct Folders {
     watched: Option<Watched>,
     /// Foreign changes that were seen and not yet looked after.
     foreign: Vec<ForeignChange>,
+    /// Events were taken since the last look.
+    any: bool,
     new: Option<Stamp>,
     cur: Option<Stamp>,
     young: bool,
@@ -198,8 +201,9 @@ impl Folders {
             return Ok(Look::Replaced);
         }
         self.foreign.extend(seen.names);
+        let any = std::mem::take(&mut self.any) || seen.any;
         // A stamp that changed without an event: somebody whom this kernel does not see.
-        if self.must_scan || seen.must_scan || (!same && !seen.any && self.foreign.is_empty()) {
+        if self.must_scan || seen.must_scan || (!same && !any && self.foreign.is_empty()) {
             return Ok(Look::Changed);
         }
         (self.new, self.cur) = (Some(new), Some(cur));
@@ -215,6 +219,7 @@ impl Folders {
             self.watched = None;
         }
         self.foreign.clear();
+        self.any = false;
         let young = new.is_young(since_epoch) || cur.is_young(since_epoch);
         // Young because of us: the audit looks after it, or a busy mailbox would be read at every look.
         let ours = self.changed_by_us.is_some() && self.new == Some(new) && self.cur == Some(cur);
@@ -249,7 +254,8 @@ impl Folders {
                 let seen = watched.take();
                 self.foreign.extend(seen.names);
                 self.must_scan |= seen.must_scan || seen.replaced;
-                let same = (self.new, self.cur) == (Some(new), Some(cur)) || seen.any;
+                self.any |= seen.any;
+                let same = (self.new, self.cur) == (Some(new), Some(cur)) || self.any;
                 same && self.foreign.is_empty()
             }
             None => {
@@ -273,12 +279,36 @@ impl Folders {
         let Some(watched) = &self.watched else { return };
         let seen = watched.take();
         self.must_scan |= seen.must_scan || seen.replaced;
+        self.any |= seen.any;
         for change in seen.names.iter().filter(|change| change.kind == Kind::Appears) {
             if fsio::is_regular(&change.sub.file(folder, &change.name)) && file_name::is_message(&change.name) {
                 found.push(&change.name, change.sub == Sub::New);
             }
         }
         self.foreign.extend(seen.names);
+    }
+
+    /// What other programs did since it was last asked: the names that appeared, by their base. The next look looks
+    /// after all of it.
+    pub(super) fn appeared(&mut self) -> HashSet<Box<[u8]>> {
+        if let Some(watched) = &self.watched {
+            let seen = watched.take();
+            self.must_scan |= seen.must_scan || seen.replaced;
+            self.any |= seen.any;
+            self.foreign.extend(seen.names);
+        }
+        let appeared = self.foreign.iter().filter(|change| change.kind == Kind::Appears);
+        appeared.map(|change| file_name::base(&change.name).into()).collect()
+    }
+
+    /// The foreign changes that nobody has looked after.
+    pub(super) fn take_foreign(&mut self) -> Vec<ForeignChange> {
+        std::mem::take(&mut self.foreign)
+    }
+
+    /// Whether the kernel tells of changes.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.is_some()
     }
 
     /// The next look shall be a scan.
@@ -336,9 +366,9 @@ impl Found {
         (&self.names[start..end], recent)
     }
 
-    /// Whether a file of this name is among them.
-    pub(super) fn has(&self, name: &[u8]) -> bool {
-        (0..self.len()).any(|at| self.get(at).0 == name)
+    /// What names the messages, without their flags.
+    pub(super) fn bases(&self) -> HashSet<&[u8]> {
+        (0..self.len()).map(|at| file_name::base(self.get(at).0)).collect()
     }
 
     /// Adds one.

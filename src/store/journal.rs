@@ -103,6 +103,8 @@ pub(super) struct Journal<'a> {
     /// When it was begun.
     pub(super) boot: Boot,
     sections: &'a [u8],
+    /// Octets before the sections.
+    head: usize,
 }
 
 impl<'a> Journal<'a> {
@@ -110,11 +112,13 @@ impl<'a> Journal<'a> {
     pub(super) fn parse(octets: &'a [u8]) -> Option<Self> {
         let (head, sections) = section::split(octets.strip_prefix(MAGIC)?)?;
         let mut numbers = Numbers(head);
-        Some(Self { generation: numbers.u64()?, boot: *numbers.array()?, sections })
+        let head = octets.len() - sections.len();
+        Some(Self { generation: numbers.u64()?, boot: *numbers.array()?, sections, head })
     }
 
-    /// Brings what the index said up to date, as far as the journal is whole. Returns the highest mod-sequence.
-    pub(super) fn apply(&self, table: &mut Table, expunged: &mut Expunged) -> u64 {
+    /// Brings what the index said up to date, as far as the journal is whole. Returns the highest mod-sequence,
+    /// and how many octets of the journal are whole.
+    pub(super) fn apply(&self, table: &mut Table, expunged: &mut Expunged) -> (u64, usize) {
         let mut applied = Applied { table, expunged, gone: Vec::new(), gone_at: 0, highest: 0 };
         let mut rest = self.sections;
         while let Some((section, after)) = section::split(rest) {
@@ -126,7 +130,7 @@ impl<'a> Journal<'a> {
             rest = after;
         }
         applied.remove_gone();
-        applied.highest
+        (applied.highest, self.head + self.sections.len() - rest.len())
     }
 }
 
@@ -211,7 +215,7 @@ mod tests {
         let journal = Journal::parse(&octets).expect("a journal");
         assert_eq!((journal.generation, journal.boot), (7, [1; 16]));
         let (mut table, mut expunged) = (Table::default(), Expunged::after(0));
-        assert_eq!(journal.apply(&mut table, &mut expunged), 5001);
+        assert_eq!(journal.apply(&mut table, &mut expunged), (5001, octets.len()));
         let second = table.get(table.find(uid(2)).expect("there"));
         assert_eq!((table.len(), second.message.modseq, second.name), (2999, 5000, &b"1.name"[..]));
         assert_eq!(expunged.since(5000), Vanished::These(vec![(uid(1), uid(1))]));

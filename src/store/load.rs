@@ -21,6 +21,7 @@ use super::derived::Known;
 use super::error::Result;
 use super::error::StoreError;
 use super::expunged::Expunged;
+use super::expunged::Run;
 use super::file_name;
 use super::folder;
 use super::folder::Arrival;
@@ -80,11 +81,20 @@ impl Mailbox {
         if keywords_stamp != work.keywords_stamp {
             self.read_keywords(&folder, work)?;
         }
+        if self.context.watcher.is_some() && !lock(&self.folders).is_watched() {
+            // There was no room for a watch, or an older one of these folders was still there.
+            self.watch(&folder);
+            if lock(&self.folders).is_watched() {
+                lock(&self.folders).forget();
+            }
+        }
         let look = lock(&self.folders).look(&folder, self.context.clock.instant());
+        // What was seen and could not be taken over is found by reading the folders.
+        let forget = |_: &StoreError| lock(&self.folders).forget();
         match look.map_err(missing_is_no_mailbox)? {
             Look::Same => self.publish(work),
-            Look::Touched(changes) => self.look_after(work, &folder, &changes),
-            Look::Changed => self.rescan(work),
+            Look::Touched(changes) => self.look_after(work, &folder, changes).inspect_err(forget),
+            Look::Changed => self.rescan(work).inspect_err(forget),
             Look::Replaced => {
                 tracing::info!(folder = %folder.display(), "the Maildir was replaced: read again");
                 self.load(work)
@@ -120,7 +130,7 @@ impl Mailbox {
             self.publishing.store(false, Ordering::Release);
             let mut work = self.work();
             let touched = self.touched.swap(false, Ordering::AcqRel);
-            let known = work.list.is_some() && !touched && !lock(&self.folders).is_stale();
+            let known = !touched && !lock(&self.folders).is_stale() && self.list_is_ours(&work);
             let shown = if known { self.publish(&mut work) } else { self.look(&mut work) };
             if let Err(error) = shown {
                 tracing::warn!(mailbox = %self.name(), ?error, "new messages cannot be shown yet");
@@ -183,10 +193,20 @@ impl Mailbox {
         Ok(messages.into_iter().map(|message| message.uid).collect())
     }
 
+    /// Whether the UID list was read and nobody else has written to it since.
+    fn list_is_ours(&self, work: &Work) -> bool {
+        let (Some(list), Ok(folder)) = (&work.list, self.folder()) else { return false };
+        Stamp::of_file(&folder.join(uidlist::FILE)).ok() == list.stamp
+    }
+
     /// Appends lines to the UID list, or writes it anew with them, and syncs.
     fn write_list(&self, folder: &Path, work: &mut Work, lines: &[u8], next: Uid) -> Result<()> {
         let path = folder.join(uidlist::FILE);
         let Some(list) = &mut work.list else { return Err(StoreError::NoSuchMailbox) };
+        if list.stamp.is_some() && Stamp::of_file(&path).ok() != list.stamp {
+            let source = io::Error::other("changed by another program");
+            return Err(StoreError::Io { doing: "writing to the UID list", source });
+        }
         if list.rewrite {
             let mut bytes = Vec::new();
             uidlist::write_header(&mut bytes, &Header { next, ..list.header.clone() });
@@ -199,10 +219,6 @@ impl Mailbox {
             list.dead = 0;
             list.rewrite = false;
         } else {
-            if Stamp::of_file(&path).ok() != list.stamp {
-                let source = io::Error::other("changed by another program");
-                return Err(StoreError::Io { doing: "appending to the UID list", source });
-            }
             let appended = fsio::append(&path).and_then(|mut file| {
                 file.write_all(lines)?;
                 fsio::sync_data(&file)
@@ -244,7 +260,7 @@ impl Mailbox {
             tracing::warn!(path = %path.display(), "no UID list: all messages get new UIDs");
         }
         let lost = parsed.is_none();
-        let parsed = match parsed {
+        let mut parsed = match parsed {
             Some(parsed) => parsed,
             None => Parsed {
                 header: new_header(self.validities.new_one(&self.context.clock, before))?,
@@ -252,13 +268,23 @@ impl Mailbox {
                 mended: true,
             },
         };
-        let (header, mut mended) = (parsed.header.clone(), parsed.mended);
-        let in_memory = before == Some(header.validity);
-        let known = known.filter(|known| known.index.general.list.validity == header.validity);
+        let in_memory = before == Some(parsed.header.validity);
+        let known = known.filter(|known| known.index.general.list.validity == parsed.header.validity);
+        let mut mended = parsed.mended;
+        let known_next = match &known {
+            Some(known) => known.next_uid(),
+            None => self.shown().next.filter(|_| in_memory),
+        };
+        if let Some(next) = known_next.filter(|next| *next > parsed.header.next) {
+            tracing::warn!(path = %path.display(), "the UID list is an older one: UIDs go on from where they were");
+            parsed.header.next = next;
+            mended = true;
+        }
+        let header = parsed.header.clone();
         if !in_memory && known.is_none() {
             work.derived.dirty = true;
         }
-        let rebuilt = self.show_loaded(work, parsed, &mut mended, in_memory, known, &found);
+        let rebuilt = self.show_loaded(work, parsed, &mut mended, in_memory, known, &found)?;
         let living = self.len();
         // Of a list that is lost nothing may be shown before the new one is on disk.
         let list_stamp = if lost { None } else { stamp };
@@ -321,10 +347,10 @@ impl Mailbox {
         in_memory: bool,
         known: Option<Known>,
         found: &Found,
-    ) -> Rebuilt {
+    ) -> Result<Rebuilt> {
         let nothing = Table::default();
+        let floor = self.modseq_floor().max(known.as_ref().map_or(0, |known| known.index.general.highest_modseq));
         let shown = self.shown();
-        let floor = known.as_ref().map_or_else(|| self.modseq_floor(), |known| known.index.general.highest_modseq);
         let highest = shown.highest_modseq.max(if in_memory { 0 } else { floor });
         let modseq = self.next_modseq_after(highest);
         let before = match &known {
@@ -336,7 +362,8 @@ impl Mailbox {
             None => {
                 *mended = true;
                 uidlist::drop_repeated_names(&mut parsed.lines);
-                rebuild::by_list(before, &parsed.lines, found, modseq).unwrap_or_default()
+                let again = rebuild::by_list(before, &parsed.lines, found, modseq);
+                again.ok_or(StoreError::Cannot("the UID list names a message twice"))?
             }
         };
         let expunged = match &known {
@@ -349,14 +376,18 @@ impl Mailbox {
         if known.is_some() || in_memory {
             self.note(work, records_of(&rebuilt, modseq), false);
         }
+        let came_and_went = known.as_ref().map_or(Vec::new(), |known| known.missing(&rebuilt.table, &parsed.header));
         let mut shown = self.shown_mut();
         shown.table = std::mem::take(&mut rebuilt.table);
         shown.expunged = expunged;
+        for (first, last) in came_and_went {
+            shown.expunged.push(Run { modseq, first, last });
+        }
         shown.remember_gone(modseq, &rebuilt.gone);
         (shown.validity, shown.next) = (Some(parsed.header.validity), Some(parsed.header.next));
         shown.keywords = work.keywords.names();
         self.changed(shown, modseq);
-        rebuilt
+        Ok(rebuilt)
     }
 
     /// Where nothing was remembered, the clock is above all that was shown, unless it went back since: the files were
@@ -382,29 +413,49 @@ impl Mailbox {
         loop {
             let found = self.scan(&folder).map_err(missing_is_no_mailbox)?;
             let complete = lock(&self.folders).cur_is_unchanged(&folder);
-            match self.merge(work, &found, complete || scans >= SCANS) {
-                Some(new) => {
+            match self.merge(work, found, complete, scans >= SCANS)? {
+                Merged::Loaded => return Ok(()),
+                Merged::Done(new) => {
                     if self.len() < known || new.len() > waiting {
                         self.quota.doubt();
                     }
                     return self.publish_these(work, new);
                 }
-                None => scans += 1,
+                Merged::Unsure => scans += 1,
             }
         }
     }
 
-    /// Takes over what a scan found; returns the files without a UID. `None` where messages are missing and the scan
-    /// may not have been complete.
-    fn merge(&self, work: &mut Work, found: &Found, complete: bool) -> Option<Vec<Arrival>> {
+    /// Takes over what a scan found.
+    fn merge(&self, work: &mut Work, mut found: Found, complete: bool, last: bool) -> Result<Merged> {
         let shown = self.shown();
         let modseq = self.next_modseq(&shown);
-        // No two messages have one file.
-        let mut rebuilt = rebuild::by_table(&shown.table, found, modseq).unwrap_or_default();
-        drop(shown);
-        if !rebuilt.gone.is_empty() && !complete {
-            return None;
+        let Some(mut rebuilt) = rebuild::by_table(&shown.table, &found, modseq) else {
+            // Two messages have one file: the list is mended by reading it.
+            drop(shown);
+            self.load(work)?;
+            return Ok(Merged::Loaded);
+        };
+        if !rebuilt.gone.is_empty() {
+            if !complete && !last {
+                return Ok(Merged::Unsure);
+            }
+            // Who was renamed while the folders were read may be missing in what was found, and is told of.
+            let appeared = lock(&self.folders).appeared();
+            let names = rebuilt.gone.iter().filter_map(|uid| shown.table.find(*uid)).map(|at| shown.table.get(at));
+            let unsure: Vec<_> = names.filter(|entry| appeared.contains(file_name::base(entry.name))).collect();
+            if !unsure.is_empty() {
+                if !last {
+                    return Ok(Merged::Unsure);
+                }
+                // They stay as they are; the next look goes by what was told.
+                for entry in unsure {
+                    found.push(entry.name, entry.message.is_recent());
+                }
+                rebuilt = rebuild::by_table(&shown.table, &found, modseq).unwrap_or_default();
+            }
         }
+        drop(shown);
         for uid in &rebuilt.gone {
             work.fields.remove(uid);
         }
@@ -420,7 +471,7 @@ impl Mailbox {
             shown.remember_gone(modseq, &rebuilt.gone);
             self.changed(shown, modseq);
         }
-        Some(rebuilt.arrivals)
+        Ok(Merged::Done(rebuilt.arrivals))
     }
 
     /// The files of both folders. Deliveries that were waiting for a UID are among them.
@@ -436,7 +487,8 @@ impl Mailbox {
         folders.scan_ends(folder, &mut found);
         // Who came since is kept for the next look, unless the scan saw it.
         if !folders.arrivals.is_empty() {
-            folders.arrivals.retain(|arrival| !found.has(&arrival.name));
+            let bases = found.bases();
+            folders.arrivals.retain(|arrival| !bases.contains(file_name::base(&arrival.name)));
         }
         Ok(found)
     }
@@ -478,6 +530,16 @@ impl Mailbox {
             tracing::warn!(mailbox = %self.name(), ?error, "the UID list is not tidied");
         }
     }
+}
+
+/// What became of a scan.
+enum Merged {
+    /// It is shown; these files have no UID.
+    Done(Vec<Arrival>),
+    /// All was read anew.
+    Loaded,
+    /// Messages are missing that may be there: the folders changed while they were read.
+    Unsure,
 }
 
 /// What a journal says of messages that changed at this mod-sequence.

@@ -21,6 +21,12 @@ use super::watch::ForeignChange;
 use super::watch::Kind;
 use super::watch::Sub;
 
+/// A message that is renamed over and over is looked for so often by name.
+const TRIES: u32 = 5;
+
+/// Up to so many touched messages are found by comparing.
+const FEW: usize = 16;
+
 /// Where the file of a message may be.
 type Places = Vec<(Sub, FileName)>;
 
@@ -34,12 +40,43 @@ enum Truth {
 
 impl Mailbox {
     /// Brings what is shown up to date with what is on disk under these names.
-    pub(super) fn look_after(&self, work: &mut Work, folder: &Path, changes: &[ForeignChange]) -> Result<()> {
+    pub(super) fn look_after(&self, work: &mut Work, folder: &Path, mut changes: Vec<ForeignChange>) -> Result<()> {
         self.quota.doubt();
-        let mut touched = by_base(changes);
+        for _ in 0..TRIES {
+            let mut touched = by_base(&changes);
+            let Some(outcomes) = self.outcomes(folder, &mut touched) else { return self.rescan(work) };
+            // Who is not where we looked was removed, or renamed once more since: then that was told meanwhile.
+            if self.was_renamed_again(&outcomes) {
+                changes.extend(lock(&self.folders).take_foreign());
+                continue;
+            }
+            if !self.look_after_new(folder, touched) {
+                return self.rescan(work);
+            }
+            let removed: Vec<Uid> =
+                outcomes.iter().filter(|(_, done)| matches!(done, Done::Removed)).map(|(uid, _)| *uid).collect();
+            self.show_done(work, outcomes);
+            for uid in &removed {
+                work.fields.remove(uid);
+            }
+            self.drop_dead_lines(work, removed.len());
+            return self.publish(work);
+        }
+        self.rescan(work)
+    }
+
+    /// What the disk says of the messages that were touched, which are taken out of `touched`. `None` where the folders
+    /// must be read.
+    fn outcomes(&self, folder: &Path, touched: &mut HashMap<Box<[u8]>, Places>) -> Option<Vec<(Uid, Done)>> {
+        let few: Vec<Box<[u8]>> = touched.keys().take(FEW + 1).cloned().collect();
+        // Comparing with a few is faster than making a hash of each name.
+        let is_touched = |base: &[u8]| match few.len() {
+            0..=FEW => few.iter().any(|touched| **touched == *base),
+            _ => touched.contains_key(base),
+        };
         let known: Vec<(Uid, Sub, FileName)> = {
             let shown = self.shown();
-            let entries = shown.table.iter().filter(|entry| touched.contains_key(file_name::base(entry.name)));
+            let entries = shown.table.iter().filter(|entry| is_touched(file_name::base(entry.name)));
             let known = |entry: super::table::Entry<'_>| {
                 (entry.message.uid, Sub::of(entry.message.is_recent()), entry.name.into())
             };
@@ -53,20 +90,22 @@ impl Mailbox {
                 Truth::Gone => outcomes.push((uid, Done::Removed)),
                 Truth::At(now, new_name) if (now, &new_name) == (sub, &name) => {}
                 Truth::At(now, name) => outcomes.push((uid, Done::Renamed { name, recent: now == Sub::New })),
-                Truth::Several => return self.rescan(work),
+                Truth::Several => return None,
             }
         }
-        if !self.look_after_new(folder, touched) {
-            return self.rescan(work);
+        Some(outcomes)
+    }
+
+    fn was_renamed_again(&self, outcomes: &[(Uid, Done)]) -> bool {
+        let removed = outcomes.iter().filter(|(_, done)| matches!(done, Done::Removed));
+        let mut removed = removed.map(|(uid, _)| *uid).peekable();
+        if removed.peek().is_none() {
+            return false;
         }
-        let removed: Vec<Uid> =
-            outcomes.iter().filter(|(_, done)| matches!(done, Done::Removed)).map(|(uid, _)| *uid).collect();
-        self.show_done(work, outcomes);
-        for uid in &removed {
-            work.fields.remove(uid);
-        }
-        self.drop_dead_lines(work, removed.len());
-        self.publish(work)
+        let appeared = lock(&self.folders).appeared();
+        let shown = self.shown();
+        let mut entries = removed.filter_map(|uid| shown.table.find(uid)).map(|place| shown.table.get(place));
+        entries.any(|entry| appeared.contains(file_name::base(entry.name)))
     }
 
     /// Files that no message has: new ones, and deliveries of our own that wait for their UID. `false` where the

@@ -274,7 +274,7 @@ impl Job {
                 fresh.push((message.uid, made));
             }
         }
-        self.mailbox.remember(fresh);
+        self.mailbox.remember(self.snapshot.validity, fresh);
         batch.bytes = out.take();
         Ok(batch)
     }

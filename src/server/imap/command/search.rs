@@ -219,7 +219,7 @@ impl Look for Files {
 impl Files {
     fn remember(&self, worker: &mut Worker) {
         worker.header_octets = 0;
-        self.job.mailbox.remember(std::mem::take(&mut worker.headers));
+        self.job.mailbox.remember(self.job.snapshot.validity, std::mem::take(&mut worker.headers));
     }
 }
 
