@@ -142,6 +142,6 @@ fn store_flag_of_one_in_10_000(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let change = FlagChange { op, system: Flags::NONE.with(SystemFlag::Flagged), keywords: Vec::new() };
         op = if op == FlagOp::Add { FlagOp::Remove } else { FlagOp::Add };
-        runtime.block_on(inbox.store(&[uid], change)).expect("stored")
+        runtime.block_on(inbox.store(inbox.snapshot().validity, &[uid], change)).expect("stored")
     });
 }

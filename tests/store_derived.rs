@@ -94,7 +94,7 @@ impl World {
 
     fn flag(&self, inbox: &Arc<Mailbox>, uid: u32, op: FlagOp, flag: SystemFlag) -> Arc<Snapshot> {
         let change = FlagChange { op, system: Flags::NONE.with(flag), keywords: Vec::new() };
-        self.runtime.block_on(inbox.store(&[self::uid(uid)], change)).expect("stored")
+        self.runtime.block_on(inbox.store(inbox.snapshot().validity, &[self::uid(uid)], change)).expect("stored")
     }
 }
 
@@ -142,7 +142,7 @@ fn flags_and_expunges_after_the_index_survive_a_kill() {
     // There and back: the file has its old name again, and only the journal knows.
     world.flag(&inbox, 8, FlagOp::Add, SystemFlag::Flagged);
     let second = world.flag(&inbox, 8, FlagOp::Remove, SystemFlag::Flagged);
-    world.runtime.block_on(inbox.expunge(&[uid(9), uid(10), uid(12)])).expect("expunged");
+    world.runtime.block_on(inbox.expunge(inbox.snapshot().validity, &[uid(9), uid(10), uid(12)])).expect("expunged");
     let before = inbox.snapshot();
     drop(inbox);
     world.restart(false);
@@ -300,7 +300,7 @@ fn what_was_dear_to_make_is_kept() {
     let inbox = world.inbox();
     assert_eq!((remembered(&inbox, CacheKind::Header), remembered(&inbox, CacheKind::Envelope)), (400, 100));
     // Of what is gone nothing is told, and another name of the mailbox changes nothing.
-    world.runtime.block_on(inbox.expunge(&[uid(5)])).expect("expunged");
+    world.runtime.block_on(inbox.expunge(inbox.snapshot().validity, &[uid(5)])).expect("expunged");
     assert_eq!(remembered(&inbox, CacheKind::Header), 399);
 }
 
@@ -515,7 +515,7 @@ fn what_came_and_went_after_the_index_is_told_of() {
     let inbox = world.inbox();
     std::fs::write(world.cur().join("1900000001.M1P1.host,S=19,W=22:2,"), TEXT).expect("written");
     let seen = inbox.refresh_blocking().expect("read").highest_modseq;
-    inbox.expunge_blocking(&[uid(6)]).expect("expunged");
+    inbox.expunge_blocking(inbox.snapshot().validity, &[uid(6)]).expect("expunged");
     drop(inbox);
     // The journal was not synced.
     std::fs::remove_file(world.index_folder().join("journal")).expect("a journal");
@@ -611,4 +611,23 @@ fn an_index_that_was_written_costs_no_reading_of_folders() {
     world.flag(&inbox, 1, FlagOp::Remove, SystemFlag::Flagged);
     inbox.refresh_blocking().expect("read");
     assert_eq!(inbox.scans(), scans);
+}
+
+#[test]
+fn uids_of_a_list_that_was_lost_name_nobody() {
+    let world = World::new(5);
+    let inbox = world.inbox();
+    let before = inbox.snapshot();
+    world.runtime.block_on(inbox.expunge(before.validity, &[uid(1), uid(2)])).expect("expunged");
+    std::fs::remove_file(world.maildir().join("dovecot-uidlist")).expect("lost");
+    let after = inbox.refresh_blocking().expect("read");
+    assert_ne!(after.validity, before.validity);
+    // The session that asked for the old 3 would get the former 5.
+    for refused in [
+        inbox.expunge_blocking(before.validity, &[uid(3)]).map(drop),
+        inbox.copy_blocking(before.validity, &[uid(3)], &inbox).map(drop),
+    ] {
+        assert!(matches!(refused, Err(facteur::store::StoreError::MessageGone)), "{refused:?}");
+    }
+    assert_eq!(inbox.refresh_blocking().expect("read").messages.len(), 3);
 }

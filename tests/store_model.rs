@@ -243,7 +243,10 @@ impl World {
             Operation::Expunge(at, chosen) => {
                 let (places, uids) = self.choose(*at, chosen);
                 let mailbox = self.mailbox(*at);
-                assert_eq!(self.runtime.block_on(mailbox.expunge(&uids)).expect("expunged"), uids);
+                assert_eq!(
+                    self.runtime.block_on(mailbox.expunge(mailbox.snapshot().validity, &uids)).expect("expunged"),
+                    uids
+                );
                 remove(&mut self.model[*at], &places);
             }
             Operation::Claim(at) => {
@@ -363,7 +366,7 @@ impl World {
     fn change(&self, at: usize, uids: &[Uid], op: FlagOp, system: Flags, keywords: &[String]) {
         let change = FlagChange { op, system, keywords: keywords.to_vec() };
         let mailbox = self.mailbox(at);
-        self.runtime.block_on(mailbox.store(uids, change)).expect("stored");
+        self.runtime.block_on(mailbox.store(mailbox.snapshot().validity, uids, change)).expect("stored");
     }
 
     fn copy(&mut self, from: usize, to: usize, chosen: &[u8], and_remove: bool) {
@@ -371,9 +374,9 @@ impl World {
         let (places, uids) = self.choose(from, chosen);
         let copies: Vec<Expected> = places.iter().map(|p| self.model[from][*p].clone()).collect();
         let copied = if and_remove {
-            self.runtime.block_on(source.move_to(&uids, &target))
+            self.runtime.block_on(source.move_to(source.snapshot().validity, &uids, &target))
         } else {
-            self.runtime.block_on(source.copy(&uids, &target))
+            self.runtime.block_on(source.copy(source.snapshot().validity, &uids, &target))
         };
         let copied = copied.expect("copied");
         assert_eq!(copied.pairs.iter().map(|p| p.0).collect::<Vec<_>>(), uids);
@@ -535,8 +538,8 @@ fn deliveries_expunges_and_readers_at_once() {
                         system: Flags::NONE.with(SystemFlag::Seen),
                         keywords: Vec::new(),
                     };
-                    mailbox.store(&uids, seen).await.expect("stored");
-                    assert_eq!(mailbox.expunge(&uids).await.expect("expunged"), uids);
+                    mailbox.store(mailbox.snapshot().validity, &uids, seen).await.expect("stored");
+                    assert_eq!(mailbox.expunge(mailbox.snapshot().validity, &uids).await.expect("expunged"), uids);
                 }
             })
         };

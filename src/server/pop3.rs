@@ -246,14 +246,14 @@ impl Conversation {
         if !update.read.is_empty() {
             let seen = FlagChange { op: FlagOp::Add, system: Flags::NONE.with(SystemFlag::Seen), keywords: vec![] };
             // The client was not promised it, so it is no reason to say no.
-            if let Err(error) = opened.mailbox.store(&update.read, seen).await {
+            if let Err(error) = opened.mailbox.store(opened.snapshot.validity, &update.read, seen).await {
                 self.trouble("marking messages as read", &error);
             }
         }
         if update.deleted.is_empty() {
             return Ok(());
         }
-        match opened.mailbox.expunge(&update.deleted).await {
+        match opened.mailbox.expunge(opened.snapshot.validity, &update.deleted).await {
             Ok(gone) => {
                 tracing::info!(session = %self.session, deleted = gone.len(), "messages deleted");
                 Ok(())
@@ -398,7 +398,7 @@ mod tests {
         let credentials = Credentials::new("alice", "secret").expect("valid");
         assert!(matches!(conversation.answer(Question::Login(credentials)).await, Answer::Opened(_)));
         let first = world.inbox.snapshot().messages[0].uid;
-        world.inbox.expunge(&[first]).await.expect("expunged");
+        world.inbox.expunge(world.inbox.snapshot().validity, &[first]).await.expect("expunged");
         let open = Question::Open(Handle { uid: first, top: None });
         assert_eq!(conversation.answer(open).await, Answer::Refused(Refusal::Gone));
         let update = Question::Update(Update { deleted: vec![first], read: vec![first] });

@@ -419,8 +419,9 @@ impl AccountStore {
             self.make_folder(to)?;
         }
         let (inbox, target) = (self.mailbox_blocking(&MailboxName::inbox())?, self.mailbox_blocking(to)?);
-        let uids: Vec<Uid> = inbox.snapshot().messages.iter().map(|m| m.uid).collect();
-        inbox.move_blocking(&uids, &target).map(drop)
+        let snapshot = inbox.snapshot();
+        let uids: Vec<Uid> = snapshot.messages.iter().map(|m| m.uid).collect();
+        inbox.move_blocking(snapshot.validity, &uids, &target).map(drop)
     }
 
     fn rename_folder(&self, old: &MailboxName, new: &MailboxName) -> Result<()> {

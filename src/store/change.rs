@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::fsio;
 use crate::mail::flags::Flags;
 use crate::mail::ids::Uid;
+use crate::mail::ids::UidValidity;
 use crate::mail::limits::FLAG_SYNC;
 use crate::mail::limits::RENAMES_AT_ONCE;
 use crate::mail::quota::Usage;
@@ -73,9 +74,15 @@ impl Mailbox {
     ///
     /// # Errors
     /// As there.
-    pub fn store_blocking(self: &Arc<Self>, uids: &[Uid], change: &FlagChange) -> Result<Arc<Snapshot>> {
+    pub fn store_blocking(
+        self: &Arc<Self>,
+        validity: UidValidity,
+        uids: &[Uid],
+        change: &FlagChange,
+    ) -> Result<Arc<Snapshot>> {
         let mut work = self.work();
         self.look_if_new(&mut work)?;
+        self.check_validity(validity)?;
         let given = change.system.union(match change.op {
             FlagOp::Remove => work.keywords.known(&change.keywords),
             FlagOp::Add | FlagOp::Replace => self.keyword_flags(&mut work, &change.keywords)?,
@@ -108,9 +115,10 @@ impl Mailbox {
     ///
     /// # Errors
     /// As there.
-    pub fn expunge_blocking(&self, uids: &[Uid]) -> Result<Vec<Uid>> {
+    pub fn expunge_blocking(&self, validity: UidValidity, uids: &[Uid]) -> Result<Vec<Uid>> {
         let mut work = self.work();
         self.look_if_new(&mut work)?;
+        self.check_validity(validity)?;
         let mut touched = [false; 2];
         let (changing, mut freed) = (self.quota.changing(), Usage::default());
         let done = self.change_files(&mut work, uids, |ours, folder, message, name| {
@@ -207,6 +215,16 @@ impl Mailbox {
         }
         lock(&self.folders).forget();
         Ok((changed, None))
+    }
+
+    /// As [`Mailbox::files`], if UIDs of this validity name messages of this mailbox.
+    pub(super) fn files_under(&self, validity: UidValidity, uids: &[Uid]) -> Result<Vec<(Message, FileName)>> {
+        let shown = self.shown();
+        if shown.validity != Some(validity) {
+            return Err(StoreError::MessageGone);
+        }
+        let entries = uids.iter().filter_map(|uid| shown.table.find(*uid)).map(|place| shown.table.get(place));
+        Ok(entries.map(|entry| (*entry.message, entry.name.into())).collect())
     }
 
     /// The messages that are there, with their files.

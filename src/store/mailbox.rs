@@ -230,38 +230,46 @@ impl Mailbox {
 
     /// Changes flags. UIDs that are not there are passed over. Durable within a second.
     ///
+    /// `validity`, here and in the next three: what the caller's UIDs are of. Under another one they name other
+    /// messages, and nothing is done.
+    ///
     /// # Errors
-    /// [`StoreError::KeywordLimit`]; what the file system says, in which case some may have changed.
-    pub async fn store(self: &Arc<Self>, uids: &[Uid], change: FlagChange) -> Result<Arc<Snapshot>> {
+    /// [`StoreError::MessageGone`] under another validity;     /// [`StoreError::KeywordLimit`]; what the file system says, in which case some may have changed.
+    pub async fn store(
+        self: &Arc<Self>,
+        validity: UidValidity,
+        uids: &[Uid],
+        change: FlagChange,
+    ) -> Result<Arc<Snapshot>> {
         let (this, uids) = (Arc::clone(self), uids.to_vec());
-        blocking(move || this.store_blocking(&uids, &change)).await
+        blocking(move || this.store_blocking(validity, &uids, &change)).await
     }
 
     /// Removes messages for good and returns the UIDs of those that were there. Durable.
     ///
     /// # Errors
     /// What the file system says, in which case some may be gone.
-    pub async fn expunge(self: &Arc<Self>, uids: &[Uid]) -> Result<Vec<Uid>> {
+    pub async fn expunge(self: &Arc<Self>, validity: UidValidity, uids: &[Uid]) -> Result<Vec<Uid>> {
         let (this, uids) = (Arc::clone(self), uids.to_vec());
-        blocking(move || this.expunge_blocking(&uids)).await
+        blocking(move || this.expunge_blocking(validity, &uids)).await
     }
 
     /// Copies messages with flags and dates: all or none. UIDs that are not there are passed over. Durable.
     ///
     /// # Errors
     /// What the file system says; [`StoreError::KeywordLimit`] of the destination; [`StoreError::OverQuota`].
-    pub async fn copy(self: &Arc<Self>, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
+    pub async fn copy(self: &Arc<Self>, validity: UidValidity, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
         let (this, uids, to) = (Arc::clone(self), uids.to_vec(), Arc::clone(to));
-        blocking(move || this.copy_blocking(&uids, &to)).await
+        blocking(move || this.copy_blocking(validity, &uids, &to)).await
     }
 
     /// Copies, then removes what was copied. Durable. Within one account never stopped by its quota.
     ///
     /// # Errors
     /// As [`Mailbox::copy`]; if only the removal fails, messages are in both mailboxes.
-    pub async fn move_to(self: &Arc<Self>, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
+    pub async fn move_to(self: &Arc<Self>, validity: UidValidity, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
         let (this, uids, to) = (Arc::clone(self), uids.to_vec(), Arc::clone(to));
-        blocking(move || this.move_blocking(&uids, &to)).await
+        blocking(move || this.move_blocking(validity, &uids, &to)).await
     }
 
     /// Adds a message; `date` is its INTERNALDATE, now by default. Durable.
@@ -347,6 +355,11 @@ impl Mailbox {
             lock(&self.folders).reset();
             work
         })
+    }
+
+    /// Whether UIDs of this validity name messages of this mailbox now. For who holds `work`.
+    pub(super) fn check_validity(&self, validity: UidValidity) -> Result<()> {
+        if self.shown().validity == Some(validity) { Ok(()) } else { Err(StoreError::MessageGone) }
     }
 
     /// The right to change, if nobody has it.

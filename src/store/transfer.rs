@@ -14,6 +14,7 @@ use crate::fsio::Content;
 use crate::mail::flags::Flags;
 use crate::mail::flags::KeywordSlot;
 use crate::mail::ids::Uid;
+use crate::mail::ids::UidValidity;
 use crate::mail::limits::RENAMES_AT_ONCE;
 use crate::mail::quota::Usage;
 
@@ -94,29 +95,35 @@ impl Mailbox {
     ///
     /// # Errors
     /// As there.
-    pub fn copy_blocking(&self, uids: &[Uid], to: &Self) -> Result<Copied> {
-        self.copy_by(uids, to, Charge::Checked)
+    pub fn copy_blocking(&self, validity: UidValidity, uids: &[Uid], to: &Self) -> Result<Copied> {
+        self.copy_by(validity, uids, to, Charge::Checked)
     }
 
     /// See [`Mailbox::move_to`]; for callers on a blocking thread.
     ///
     /// # Errors
     /// As there.
-    pub fn move_blocking(self: &std::sync::Arc<Self>, uids: &[Uid], to: &Self) -> Result<Copied> {
+    pub fn move_blocking(
+        self: &std::sync::Arc<Self>,
+        validity: UidValidity,
+        uids: &[Uid],
+        to: &Self,
+    ) -> Result<Copied> {
         // Within an account nothing is more in the end than it was before.
         let same = std::sync::Arc::ptr_eq(&self.quota, &to.quota);
-        let copied = self.copy_by(uids, to, if same { Charge::Exempt } else { Charge::Checked })?;
+        let charge = if same { Charge::Exempt } else { Charge::Checked };
+        let copied = self.copy_by(validity, uids, to, charge)?;
         let moved: Vec<Uid> = copied.pairs.iter().map(|(old, _)| *old).collect();
-        self.expunge_blocking(&moved)?;
+        self.expunge_blocking(validity, &moved)?;
         Ok(copied)
     }
 
-    fn copy_by(&self, uids: &[Uid], to: &Self, charge: Charge) -> Result<Copied> {
+    fn copy_by(&self, validity: UidValidity, uids: &[Uid], to: &Self, charge: Charge) -> Result<Copied> {
         let mut uids = uids.to_vec();
         uids.sort_unstable();
         uids.dedup();
         for tries in 0..TRIES {
-            let files = self.files(&uids);
+            let files = self.files_under(validity, &uids)?;
             let keywords = std::sync::Arc::clone(&self.shown().keywords);
             match to.receive(&self.folder()?, &files, &keywords, charge) {
                 // Whoever keeps the source changed it: the names are looked up again.
@@ -138,7 +145,7 @@ impl Mailbox {
         files: &[(Message, FileName)],
         keywords: &[String],
         charge: Charge,
-    ) -> Result<(Vec<Uid>, crate::mail::ids::UidValidity)> {
+    ) -> Result<(Vec<Uid>, UidValidity)> {
         let of_file = |(message, name): &(Message, FileName)| quota::of_file(name, || file(from, message, name));
         let size = files.iter().map(of_file).fold(Usage::default(), Usage::plus);
         let room = self.quota.reserve(size, charge)?;

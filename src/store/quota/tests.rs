@@ -161,8 +161,11 @@ fn limits_change_under_way() {
     let target = world.mailbox("Trash").expect("there");
     let inbox = world.mailbox("INBOX").expect("there");
     let uids = world.uids("INBOX");
-    assert!(matches!(world.runtime.block_on(inbox.copy(&uids, &target)), Err(StoreError::LargerThanQuota)));
-    world.runtime.block_on(inbox.move_to(&uids, &target)).expect("moved");
+    assert!(matches!(
+        world.runtime.block_on(inbox.copy(inbox.snapshot().validity, &uids, &target)),
+        Err(StoreError::LargerThanQuota)
+    ));
+    world.runtime.block_on(inbox.move_to(inbox.snapshot().validity, &uids, &target)).expect("moved");
     assert_eq!(world.books(), Some(Usage { octets: 200, messages: 2 }));
     world.store.set_quotas(HashMap::new());
     world.deliver(1000).expect("no limit");
@@ -193,7 +196,7 @@ fn what_other_programs_do_is_found_by_counting_again() {
     world.runtime.block_on(inbox.refresh()).expect("read");
     world.clock.advance(QUOTA_RECOUNT_PAUSE + Duration::from_secs(1));
     assert!(is_over(world.reserve(20)));
-    world.runtime.block_on(inbox.expunge(&world.uids("INBOX"))).expect("expunged");
+    world.runtime.block_on(inbox.expunge(inbox.snapshot().validity, &world.uids("INBOX"))).expect("expunged");
     assert_eq!(world.books(), Some(Usage::default()));
 }
 
@@ -212,7 +215,7 @@ fn a_warning_comes_once_until_usage_falls_below() {
     };
     let clear = || {
         let inbox = world.mailbox("INBOX").expect("there");
-        world.runtime.block_on(inbox.expunge(&world.uids("INBOX"))).expect("expunged");
+        world.runtime.block_on(inbox.expunge(inbox.snapshot().validity, &world.uids("INBOX"))).expect("expunged");
     };
     world.append("INBOX", 700).expect("room");
     assert!(percents().is_empty());
@@ -289,25 +292,25 @@ impl World {
             Act::Append(at, size) => self.append(NAMES[at], size).map(drop),
             Act::Copy(from, to) => {
                 let (from, to, uids) = both(from, to)?;
-                run.block_on(from.copy(&uids, &to)).map(drop)
+                run.block_on(from.copy(from.snapshot().validity, &uids, &to)).map(drop)
             }
             Act::Move(from, to) if from == to => Ok(()),
             Act::Move(from, to) => {
                 let (from, to, uids) = both(from, to)?;
-                let moved = run.block_on(from.move_to(&uids, &to));
+                let moved = run.block_on(from.move_to(from.snapshot().validity, &uids, &to));
                 assert!(!moved.as_ref().is_err_and(StoreError::is_quota), "{moved:?}");
                 moved.map(drop)
             }
             Act::Expunge(at, every) => {
                 let (mailbox, _, uids) = both(at, at)?;
                 let some: Vec<Uid> = uids.into_iter().step_by(every).collect();
-                run.block_on(mailbox.expunge(&some)).map(drop)
+                run.block_on(mailbox.expunge(mailbox.snapshot().validity, &some)).map(drop)
             }
             Act::Flag(at) => {
                 let (mailbox, _, uids) = both(at, at)?;
                 let system = Flags::NONE.with(SystemFlag::Seen);
                 let change = FlagChange { op: FlagOp::Add, system, keywords: Vec::new() };
-                run.block_on(mailbox.store(&uids, change)).map(drop)
+                run.block_on(mailbox.store(mailbox.snapshot().validity, &uids, change)).map(drop)
             }
             Act::Claim(at) => run.block_on(self.mailbox(NAMES[at])?.claim_recent()).map(drop),
             Act::Create(at) => run.block_on(self.account.create(&name(at))),

@@ -40,8 +40,8 @@ pub(super) async fn run(
     }
     let uids = selected.uids(numbers, set);
     let done = match keep {
-        Keep::Original => selected.mailbox.copy(&uids, &target).await,
-        Keep::Nothing => selected.mailbox.move_to(&uids, &target).await,
+        Keep::Original => selected.mailbox.copy(selected.snapshot.validity, &uids, &target).await,
+        Keep::Nothing => selected.mailbox.move_to(selected.snapshot.validity, &uids, &target).await,
     };
     let copied = match done {
         Ok(copied) => copied,

@@ -19,7 +19,7 @@ pub(super) async fn run(session: &mut Session, set: Option<&SequenceSet>) -> Res
     }
     let uids = deleted(selected, set);
     // The session tells which are gone, as it tells of all that is.
-    Ok(match selected.mailbox.expunge(&uids).await {
+    Ok(match selected.mailbox.expunge(selected.snapshot.validity, &uids).await {
         Ok(_) => Status::ok("Expunged"),
         Err(error) => errors::of_store(&error),
     })

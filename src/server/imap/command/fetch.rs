@@ -121,9 +121,12 @@ async fn prepare(
     let Some(selected) = session.user.as_ref().and_then(|u| u.selected.as_ref()) else {
         return Ok(Err(Status::bad("No mailbox is selected")));
     };
-    let mailbox = Arc::clone(&selected.mailbox);
+    let (mailbox, validity) = (Arc::clone(&selected.mailbox), selected.snapshot.validity);
     let work = async {
         let before = mailbox.snapshot();
+        if before.validity != validity {
+            return Err(StoreError::MessageGone);
+        }
         let unseen = |uid: Uid| before.find(uid).is_some_and(|m| !m.flags.has(SystemFlag::Seen));
         let mut newly_seen: Vec<bool> = targets.iter().map(|(_, e)| sets_seen && unseen(e.uid)).collect();
         let marked: Vec<Uid> =
@@ -131,7 +134,7 @@ async fn prepare(
         if !marked.is_empty() {
             let system = Flags::NONE.with(SystemFlag::Seen);
             let change = FlagChange { op: FlagOp::Add, system, keywords: Vec::new() };
-            if let Err(error) = mailbox.store(&marked, change).await {
+            if let Err(error) = mailbox.store(validity, &marked, change).await {
                 // A disk that takes no change must not keep anybody from reading.
                 tracing::warn!(mailbox = %mailbox.name(), ?error, "what is read cannot be marked so");
                 newly_seen.fill(false);
@@ -275,6 +278,10 @@ impl Job {
             }
         }
         self.mailbox.remember(self.snapshot.validity, fresh);
+        // Read under another validity, it would be of other messages.
+        if self.mailbox.snapshot().validity != self.snapshot.validity {
+            return Err(StoreError::MessageGone);
+        }
         batch.bytes = out.take();
         Ok(batch)
     }

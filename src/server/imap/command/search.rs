@@ -65,10 +65,14 @@ pub(super) async fn run(session: &mut Session, numbers: Numbers, key: Key) -> Re
     let clock = session.services.clock.clone();
     let selected = selected!(session);
     let exists = Some(selected.view.exists()).filter(|n| *n > 0);
+    let snapshot = selected.mailbox.snapshot();
+    if snapshot.validity != selected.snapshot.validity {
+        return Ok(errors::of_store(&StoreError::MessageGone));
+    }
     let job = Job {
         search: Search::new(key, exists, selected.view.last_uid().map(Uid::get)),
         mailbox: Arc::clone(&selected.mailbox),
-        snapshot: selected.mailbox.snapshot(),
+        snapshot,
         entries: selected.view.entries().to_vec(),
     };
     let work = async {

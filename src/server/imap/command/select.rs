@@ -52,7 +52,7 @@ pub(super) async fn close(session: &mut Session) -> Result<Status, End> {
     let mut failed = None;
     if !selected.read_only {
         let uids = expunge::deleted(selected, None);
-        failed = selected.mailbox.expunge(&uids).await.err();
+        failed = selected.mailbox.expunge(selected.snapshot.validity, &uids).await.err();
     }
     let closed = Status { text: "Closed".to_owned(), ..unselect(session) };
     Ok(failed.map_or(closed, |error| errors::of_store(&error)))

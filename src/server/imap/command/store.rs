@@ -36,7 +36,7 @@ pub(super) async fn run(
         StoreMode::Remove => FlagOp::Remove,
     };
     let change = FlagChange { op, system: arguments.flags.system, keywords: arguments.flags.keywords.clone() };
-    let now = match selected.mailbox.store(&uids, change).await {
+    let now = match selected.mailbox.store(selected.snapshot.validity, &uids, change).await {
         Ok(now) => now,
         Err(error) => return Ok(errors::of_store(&error)),
     };
