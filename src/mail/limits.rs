@@ -289,7 +289,7 @@ pub const SYNC_PATIENCE: Duration = Duration::from_millis(2);
 pub const SYNC_PATIENCE_MOST: Duration = Duration::from_millis(20);
 
 /// Deliveries under way at once from which folder syncs are gathered.
-pub const SYNC_BUSY: usize = 8;
+pub const SYNC_BUSY: usize = 16;
 
 /// So long at least does a folder sync then wait for more deliveries into the same folder: less than a busy disk takes.
 pub const SYNC_GATHER: Duration = Duration::from_millis(5);
