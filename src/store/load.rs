@@ -558,7 +558,6 @@ fn too_many(dead: usize, living: usize) -> bool {
     dead > DEAD_UID_LINES.max(living / 4)
 }
 
-/// A new list, with the random id that Dovecot wants.
 /// Begins the UID list of a new mailbox; one that is there stays.
 pub(super) fn begin_list(folder: &Path, validity: UidValidity) -> Result<()> {
     let path = folder.join(uidlist::FILE);
@@ -570,6 +569,7 @@ pub(super) fn begin_list(folder: &Path, validity: UidValidity) -> Result<()> {
     fsio::replace(&path, &bytes).map_err(StoreError::io("beginning the UID list"))
 }
 
+/// A new list, with the random id that Dovecot wants.
 fn new_header(validity: UidValidity) -> Result<Header> {
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| StoreError::Cannot("no random numbers"))?;

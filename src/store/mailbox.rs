@@ -1,14 +1,16 @@
 //! One live mailbox, shared by all sessions of the user and by deliveries.
 //!
-//! Three locks, always taken in this order, none ever held across an `await`:
+//! Its locks, always taken in this order, none ever held across an `await`:
 //!
 //! 1. `work`: one change at a time; held during file work, on blocking threads only;
-//! 2. `folders`: the folders' time stamps and the deliveries without a UID; held for a few renames; before it, by who
-//!    changes files, the shared lock of the account's quota (see `quota.rs`);
-//! 3. `shown`: what is in memory; held for moments.
+//! 2. `folders`: the folders' time stamps and the deliveries without a UID; held for a few renames;
+//! 3. `cache`, then `cache_mark`: the cache file; held while strings are appended;
+//! 4. `shown`: what is in memory; held for moments, or shared for one walk over it.
 //!
-//! Only who holds `work` changes what is shown. A message is shown when its line in the UID list is on disk, so that
-//! its UID will never name another. After a panic while `work` is held the mailbox is read from disk again.
+//! Only who holds `work` changes which messages are shown, their flags and the names of their files; what is learnt of
+//! them (sizes, dates, places in the cache) comes without it. A message is shown when its line in the UID list is on
+//! disk, so that its UID will never name another. After a panic while `work` is held the mailbox is read from disk
+//! again.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
