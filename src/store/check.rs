@@ -150,7 +150,11 @@ impl Store {
             }
         }
         if self.layout == Layout::Fs {
-            names = layout::mailboxes(self.layout, maildir)?;
+            let odd;
+            (names, odd) = layout::mailboxes_and_odd(self.layout, maildir)?;
+            for path in odd {
+                findings.warning("folder-name", &path, "no mailbox can have this name: it is not shown");
+            }
         }
         names.sort();
         names.insert(0, MailboxName::inbox());
@@ -274,12 +278,12 @@ impl Still {
     }
 }
 
-/// An error with its cause.
 /// Whether the folder of a mailbox can have this name.
 fn is_maildir_plus_plus(name: &std::ffi::OsStr) -> bool {
     name.as_bytes().starts_with(b".") && !name.as_bytes().starts_with(b"..")
 }
 
+/// An error with its cause.
 fn words(error: &StoreError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{error}{cause}")
@@ -510,8 +514,9 @@ impl Mailbox {
         // First as every opening does: the list is valid after it, and leftovers are gone.
         self.load(&mut work)?;
         if !findings.resized.is_empty() {
-            self.quota.doubt();
             let changing = self.quota.changing();
+            // Not before: a count in between would settle it.
+            self.quota.doubt();
             let renamed = rename_resized(&folder, &findings.resized);
             drop(changing);
             // What was remembered of sizes is what was wrong.

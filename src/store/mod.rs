@@ -175,7 +175,11 @@ impl Store {
     /// Forgets what is known of the mailboxes of a Maildir; each is read from disk at its next use. Sessions that have
     /// one open keep it, and what they were shown.
     pub fn forget(&self, maildir: &Path) {
-        lock(&self.accounts).remove(maildir);
+        // The account itself stays: sessions have it, and a second one would not know the lock of the first.
+        let account = lock(&self.accounts).get(maildir).cloned();
+        if let Some(account) = account {
+            account.prepare_again();
+        }
         for mailbox in self.context.let_go_below(maildir) {
             mailbox.unload();
         }
@@ -375,5 +379,17 @@ mod tests {
             });
             assert!(delivered.iter().all(Result::is_ok), "{delivered:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_account_that_is_forgotten_has_one_lock_and_is_prepared_again() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = Store::open(Clock::system());
+        let before = store.account(dir.path()).await.expect("made");
+        let left = dir.path().join("..facteur-removed-1");
+        std::fs::create_dir(&left).expect("made");
+        store.forget(dir.path());
+        let after = store.account(dir.path()).await.expect("there");
+        assert!(Arc::ptr_eq(&before, &after) && !left.exists());
     }
 }
