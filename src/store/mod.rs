@@ -93,6 +93,7 @@ use crate::clock::Clock;
 use crate::config::Layout;
 use crate::mail::limits::INDEX_LOOK;
 use crate::mail::limits::MAILBOX_DEPTH;
+use crate::mail::mailbox::MailboxName;
 use crate::mail::quota::QuotaLimits;
 use crate::mail::quota::Usage;
 
@@ -185,6 +186,20 @@ impl Store {
         }
         self.context.quotas.of(maildir).forget();
         self.forget_derived(maildir, 0);
+    }
+
+    /// As [`Store::forget`], for one mailbox alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Cannot`] for a name that has no folder.
+    pub fn forget_mailbox(&self, maildir: &Path, name: &MailboxName) -> Result<()> {
+        let folder = layout::folder(self.layout, maildir, name)?;
+        if let Some(mailbox) = self.context.live(&folder) {
+            mailbox.unload();
+        }
+        derived::removed(&self.context, &folder);
+        self.context.quotas.of(maildir).forget();
+        Ok(())
     }
 
     /// Removes the derived files of the mailboxes at and below a folder.
