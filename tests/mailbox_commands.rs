@@ -338,6 +338,69 @@ fn what_is_exported_comes_back_as_it_was() {
 }
 
 #[test]
+fn an_export_without_every_message_says_so_and_keeps_the_rest() {
+    let server = Server::serve("");
+    fill(&server);
+    std::fs::write(server.maildir("alice").join("cur/1.broken:2,S"), b"\x1f\x8b broken").expect("written");
+    let to = server.home().join("out");
+    let output = run(&server, &["export", "mbox", ALICE, "--mailbox", "INBOX", to.to_str().expect("text")], 65);
+    let said = words(&output.stderr);
+    assert!(said.contains("INBOX: message 4 cannot be read") && !said.contains("expunged"), "{said}");
+    let written = std::fs::read(&to).expect("written");
+    assert_eq!(words(&written).matches("From ").count() - words(&written).matches(">From ").count(), 3);
+}
+
+#[test]
+fn only_what_is_meant_is_forgotten() {
+    let mut server = Server::serve("");
+    fill(&server);
+    // The end of the server writes all indexes.
+    server.terminate();
+    let derived = || {
+        let folders = std::fs::read_dir(server.home().join("data/state/mailboxes")).expect("there").flatten();
+        folders.map(|entry| words(entry.file_name().as_encoded_bytes())).collect::<BTreeSet<_>>()
+    };
+    let before = derived();
+    let rest: BTreeSet<_> = before.iter().filter(|name| !name.contains("Sent")).cloned().collect();
+    assert!(rest.len() < before.len() && !rest.is_empty(), "{before:?}");
+    let inodes = || {
+        let inode = |name: &String| {
+            let path = server.home().join("data/state/mailboxes").join(name);
+            std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).expect("there"))
+        };
+        rest.iter().map(inode).collect::<Vec<_>>()
+    };
+    let kept = inodes();
+    json(&server, &["reindex", ALICE, "--mailbox", "Sent"], 0);
+    assert_eq!(inodes(), kept);
+    let server = server.restart();
+    let maildir = server.maildir("alice");
+    let output = run(&server, &["forget", server.home().to_str().expect("text")], 1);
+    assert!(words(&output.stderr).contains("is not the Maildir of an account"), "{output:?}");
+    // By another path, too.
+    let link = server.home().join("link");
+    std::os::unix::fs::symlink(&maildir, &link).expect("made");
+    for path in [&maildir, &link] {
+        run(&server, &["forget", path.to_str().expect("text")], 0);
+    }
+}
+
+#[test]
+fn an_import_beyond_keywords_and_quota_is_whole() {
+    let server = Server::serve("[quota]\nmessages = 1\n");
+    let keywords: Vec<String> = (0..30).map(|n| format!("k{n}")).collect();
+    let from = "From a@b Thu Feb 13 15:31:30 2020\n";
+    let message = format!("{from}X-Keywords: {}\nSubject: one\n\nx\n\n", keywords.join(" "));
+    let file = server.home().join("in.mbox");
+    std::fs::write(&file, message.repeat(3)).expect("written");
+    let output = run(&server, &["import", "mbox", BOB, file.to_str().expect("text")], 0);
+    assert!(words(&output.stderr).contains("no room for the keywords"), "{output:?}");
+    assert_eq!(messages(&server, BOB, "INBOX"), 3);
+    let status = json(&server, &["status", BOB], 0).remove(0);
+    assert_eq!((&status["quota_used_messages"], &status["quota_limit_messages"]), (&3.into(), &1.into()));
+}
+
+#[test]
 fn an_mbox_comes_from_a_pipe_and_what_does_not_fit_is_told() {
     let server = Server::serve("[smtp]\nmax_message_size = \"64KiB\"\n");
     let mut child = piped(&server, &["import", "mbox", BOB, "-"]);
@@ -534,9 +597,10 @@ fn who_does_not_listen_holds_up_nothing() {
     wait_for("the end of all four", || (server.log().matches("nobody listens").count() == 4).then_some(()));
     assert_eq!(messages(&server, BOB, "INBOX"), 40);
     let mut stuck = begun_export(&server).0;
+    let mut rest = vec![0; 30_001];
+    std::io::Read::read_exact(&mut stuck, &mut rest).expect("some of it comes");
     // The server stops although one sticks.
     assert!(server.terminate().success());
-    let mut rest = Vec::new();
     std::io::Read::read_to_end(&mut stuck, &mut rest).expect("closed");
     assert!(rest.len() > 30_000 && rest.len() < 40 * 60_000, "{}", rest.len());
 }

@@ -32,7 +32,6 @@ use tokio::sync::watch;
 
 use crate::admin::mailbox::job::Job;
 use crate::fsio;
-use crate::mail::limits::CONTROL_JOBS;
 use crate::mail::limits::CONTROL_LINE_OCTETS;
 
 /// What can be asked of a running server.
@@ -115,14 +114,14 @@ fn with_short_name<R>(path: &Path, with: impl FnOnce(PathBuf) -> io::Result<R>) 
     with(PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name))
 }
 
-/// Answers requests until it is dropped. Work ends at its next step when `stop` becomes true.
-pub async fn serve<F, R>(listener: UnixListener, stop: watch::Receiver<bool>, handle: F)
+/// Answers requests until it is dropped. Work ends at its next step when `stop` becomes true. Each work under way has
+/// a permit of `jobs`: who has them all knows that none is and none begins.
+pub async fn serve<F, R>(listener: UnixListener, stop: watch::Receiver<bool>, jobs: Arc<Semaphore>, handle: F)
 where
     F: Fn(Request) -> R + Send + Sync + 'static,
     R: Future<Output = Answer> + Send,
 {
     let handle = Arc::new(handle);
-    let jobs = Arc::new(Semaphore::new(CONTROL_JOBS));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -225,14 +224,18 @@ struct Stream {
 const GLANCE: Duration = Duration::from_millis(200);
 
 impl Stream {
+    fn check_stop(&self) -> io::Result<()> {
+        let stops = self.stop.as_ref().is_some_and(|stop| *stop.borrow());
+        let error = || Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the server stops"));
+        if stops { error() } else { Ok(()) }
+    }
+
     /// Repeats what was cut short for a glance.
     fn retry(&mut self, mut once: impl FnMut(&mut Blocking) -> io::Result<usize>) -> io::Result<usize> {
         loop {
             match once(&mut self.socket) {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    if self.stop.as_ref().is_some_and(|stop| *stop.borrow()) {
-                        return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the server stops"));
-                    }
+                    self.check_stop()?;
                 }
                 other => return other,
             }
@@ -268,6 +271,14 @@ impl Link {
         }
         let second = Stream { socket: socket.try_clone()?, stop: stop.clone() };
         Ok(Self { input: io::BufReader::new(second), output: io::BufWriter::new(Stream { socket, stop }) })
+    }
+
+    /// An error where the server stops.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ConnectionAborted`].
+    pub fn check_stop(&self) -> io::Result<()> {
+        self.output.get_ref().check_stop()
     }
 
     /// A line, which may wait in memory for the next [`Link::flush`].
@@ -344,7 +355,7 @@ mod tests {
         let folder = dir.path().join("a-long-name".repeat(15));
         let listener = listen(&folder).expect("bound");
         let (_running, stop) = watch::channel(false);
-        let server = tokio::spawn(serve(listener, stop, |request| async move {
+        let server = tokio::spawn(serve(listener, stop, Arc::new(Semaphore::new(1)), |request| async move {
             Answer::Now(Reply { done: request == Request::QueueFlush, text: "flushed".to_owned() })
         }));
         let asked = tokio::task::spawn_blocking(move || ask(&folder, &Request::QueueFlush)).await.expect("no panic");

@@ -11,6 +11,7 @@ mod signals;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use arc_swap::ArcSwap;
 use sd_notify::NotifyState;
 use signals::Told;
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -37,6 +39,7 @@ use crate::directory::Authenticator;
 use crate::directory::Directory;
 use crate::dns::Dns;
 use crate::fsio;
+use crate::mail::limits::CONTROL_JOBS;
 use crate::net;
 use crate::net::Limiter;
 use crate::queue::Queue;
@@ -47,6 +50,10 @@ use crate::tls::ServerTls;
 
 pub use run::run;
 pub use signals::Signals;
+
+/// Every place that a mailbox command can have.
+#[expect(clippy::cast_possible_truncation, reason = "a handful")]
+const ALL_JOBS: u32 = CONTROL_JOBS as u32;
 
 /// Connections have so long to end by themselves when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -91,6 +98,8 @@ pub struct Server {
     services: Services,
     listeners: Vec<(&'static str, net::Listener)>,
     control: Option<UnixListener>,
+    /// One permit for each mailbox command under way.
+    jobs: Arc<Semaphore>,
     shutdown: watch::Sender<bool>,
     _lock: fsio::Lock,
 }
@@ -173,6 +182,7 @@ impl Server {
             services,
             listeners,
             control: Some(control),
+            jobs: Arc::new(Semaphore::new(CONTROL_JOBS)),
             shutdown: watch::channel(false).0,
             _lock: lock,
         })
@@ -199,7 +209,7 @@ impl Server {
         if let Some(listener) = self.control.take() {
             let (queue, store, config) = (self.queue.clone(), Arc::clone(&self.store), Arc::clone(&self.config));
             let answer = move |request| answer(request, queue.clone(), Arc::clone(&store), config.load_full());
-            tokio::spawn(control::serve(listener, stop.clone(), answer));
+            tokio::spawn(control::serve(listener, stop.clone(), Arc::clone(&self.jobs), answer));
         }
         tokio::spawn(Arc::clone(&self.store).tend());
         let (config, directory) = (Arc::clone(&self.config), Arc::clone(&self.directory));
@@ -258,6 +268,10 @@ impl Server {
             sessions.await;
             // A panic in there was logged where it happened.
             delivering.await.ok();
+            // Nor does a mailbox command write what the store has closed, or one begin after this.
+            if let Ok(all) = self.jobs.acquire_many(ALL_JOBS).await {
+                all.forget();
+            }
         };
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!(connections = self.limiter.open(), "not everything ended in time");
@@ -289,13 +303,28 @@ async fn answer(request: Request, queue: Queue, store: Arc<Store>, config: Arc<C
             done(format!("{count} messages are tried now"))
         }
         Request::Forget { maildir } => {
-            store.forget(&maildir);
-            done(format!("{} is read again at its next use", maildir.display()))
+            let forgotten = tokio::task::spawn_blocking(move || forget(&store, &config, &maildir));
+            Answer::Now(forgotten.await.unwrap_or_else(|_| Reply { done: false, text: "a bug ended it".to_owned() }))
         }
         Request::Mailbox { job } => match job.at_home(&config) {
             Some(job) => Answer::Work(Box::new(move |link| job::work(&store, &job, link))),
             None => Answer::Now(Reply { done: false, text: "the running server has no such account".to_owned() }),
         },
+    }
+}
+
+/// Has the store forget a Maildir, if it is one of an account. Reads folders.
+fn forget(store: &Arc<Store>, config: &Config, maildir: &Path) -> Reply {
+    let real = maildir.canonicalize().ok();
+    let is_it = |own: &PathBuf| own == maildir || (real.is_some() && own.canonicalize().ok() == real);
+    // By the name that the store knows it by.
+    let own = config.accounts.iter().map(|entry| config.storage.maildir_of(&entry.address.value)).find(is_it);
+    match own {
+        Some(own) => {
+            store.forget(&own);
+            Reply { done: true, text: format!("{} is read again at its next use", maildir.display()) }
+        }
+        None => Reply { done: false, text: format!("{} is not the Maildir of an account", maildir.display()) },
     }
 }
 

@@ -99,6 +99,11 @@ impl AccountStore {
         if self.prepared.load(Ordering::Acquire) { Ok(()) } else { self.prepare() }
     }
 
+    /// Has the next who comes prepare it.
+    pub(super) fn prepare_again(&self) {
+        self.prepared.store(false, Ordering::Release);
+    }
+
     /// Makes what is missing of the Maildir, and the usual mailboxes if there is none beside the inbox; removes what
     /// a crash left of deleted mailboxes.
     pub(super) fn prepare(&self) -> Result<()> {
@@ -111,7 +116,7 @@ impl AccountStore {
     fn prepare_locked(&self) -> Result<()> {
         make_maildir(&self.root)?;
         self.remove_trash();
-        self.go_on_with_validities()?;
+        self.go_on_with_validities();
         if layout::seems_other(self.layout, &self.root)? {
             tracing::warn!(maildir = %self.root.display(), "its mailboxes seem to lie otherwise than storage.layout says");
             return Ok(());
@@ -138,13 +143,18 @@ impl AccountStore {
 
     /// Dovecot keeps the last UIDVALIDITY that it gave out, which is ahead of the clock after it made many mailboxes at
     /// once. One of the same name that is made now must have a larger one than that which is gone.
-    fn go_on_with_validities(&self) -> Result<()> {
-        let bytes = read_small(&self.root.join(DOVECOT_VALIDITY))?.unwrap_or_default();
+    fn go_on_with_validities(&self) {
+        let path = self.root.join(DOVECOT_VALIDITY);
+        let bytes = read_small(&path).unwrap_or_else(|error| {
+            // It matters where a mailbox is made anew, and must lock nobody out.
+            tracing::warn!(path = %path.display(), %error, "the last UIDVALIDITY is not known");
+            None
+        });
+        let bytes = bytes.unwrap_or_default();
         let last = std::str::from_utf8(&bytes).ok().and_then(|text| u32::from_str_radix(text.trim(), 16).ok());
         if let Some(validity) = last.and_then(UidValidity::new) {
             self.validities.removed(validity);
         }
-        Ok(())
     }
 
     /// All mailboxes, INBOX first, the others by name; a missing parent is there as not selectable.
@@ -325,7 +335,8 @@ impl AccountStore {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let micros = self.context.clock.since_epoch().as_micros();
         let trash = self.root.join(format!("{TRASH}{micros}-{}-{number}", std::process::id()));
-        let has_below = self.layout == Layout::Fs && self.folders()?.iter().any(|other| other.is_below(name));
+        // Also what no client can see stays.
+        let has_below = self.layout == Layout::Fs && layout::has_below(&folder)?;
         let removing = self.quota.removing();
         let emptied = if has_below { empty(&folder, &trash) } else { fsio::rename(&folder, &trash) };
         emptied.map_err(StoreError::io("deleting a mailbox"))?;
@@ -385,6 +396,7 @@ impl AccountStore {
     /// alone and never waits for a second, so holding many is safe.
     fn rename_family(&self, from: &MailboxName, to: &MailboxName, all: &[(MailboxName, MailboxName)]) -> Result<()> {
         let (old_folder, new_folder) = (self.folder(from)?, self.folder(to)?);
+        layout::check_way(&self.root, &new_folder)?;
         let mut live = Vec::new();
         for (old, new) in all {
             let (old, folder) = (self.folder(old)?, self.folder(new)?);
@@ -394,11 +406,13 @@ impl AccountStore {
         if let Some(parent) = new_folder.parent() {
             fsio::create_dir_durably(parent).map_err(StoreError::io("renaming a mailbox"))?;
         }
+        let changing = self.quota.changing();
         // An empty folder gives way to another, any other does not.
         fsio::rename(&old_folder, &new_folder).map_err(|e| match e.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => StoreError::AlreadyExists,
             _ => StoreError::io("renaming a mailbox")(e),
         })?;
+        drop(changing);
         for (old, new) in all {
             derived::moved(&self.context, &self.folder(old)?, &self.folder(new)?);
         }
@@ -483,6 +497,7 @@ impl AccountStore {
         let folder = self.folder(name)?;
         if self.layout == Layout::Fs {
             // Folders on the way, and this one, may be there for what is below.
+            layout::check_way(&self.root, &folder)?;
             return make_maildir(&folder);
         }
         fsio::create_one_dir(&folder).map_err(|e| match e.kind() {
@@ -490,7 +505,7 @@ impl AccountStore {
             _ => StoreError::io("making a mailbox")(e),
         })?;
         make_subfolders(&folder)?;
-        fsio::replace(&folder.join("maildirfolder"), b"").map_err(StoreError::io("making a mailbox"))?;
+        fsio::replace(&folder.join(layout::FOLDER_MARK), b"").map_err(StoreError::io("making a mailbox"))?;
         self.context.sync(&self.root)
     }
 
@@ -633,5 +648,54 @@ mod tests {
         let others: Vec<&str> = listed.iter().filter(|m| m.special_use.is_none()).map(|m| m.name.as_str()).collect();
         assert_eq!(others, ["INBOX", "a.b", "x"]);
         assert!(listed.iter().filter(|m| m.special_use.is_some()).all(|m| m.subscribed));
+    }
+
+    #[tokio::test]
+    async fn what_no_client_can_see_outlives_the_mailbox_around_it() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let maildir = dir.path().join("alice");
+        let store = Store::open_with(Clock::system(), Layout::Fs, None);
+        let account = store.account(&maildir).await.expect("opened");
+        let name = MailboxName::parse("a").expect("valid");
+        for hidden in ["a/R&D/cur", "a/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/cur"] {
+            account.create(&name).await.expect("made");
+            let hidden = maildir.join(hidden);
+            std::fs::create_dir_all(&hidden).expect("made");
+            std::fs::write(hidden.join("1.a"), b"Subject: x\n\n").expect("written");
+            let (_, findings) = store.check_tree_blocking(&maildir).expect("looked");
+            assert!(findings.all.iter().any(|finding| finding.kind == "folder-name"), "{findings:?}");
+            account.delete(&name).await.expect("deleted");
+            assert!(hidden.join("1.a").exists() && !maildir.join("a/cur").exists());
+            std::fs::remove_dir_all(maildir.join("a")).expect("removed");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_mailbox_is_made_through_a_symbolic_link() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (maildir, elsewhere) = (dir.path().join("alice"), dir.path().join("elsewhere"));
+        std::fs::create_dir(&elsewhere).expect("made");
+        let account = Store::open_with(Clock::system(), Layout::Fs, None).account(&maildir).await.expect("opened");
+        let name = |text: &str| MailboxName::parse(text).expect("valid");
+        account.create(&name("a")).await.expect("made");
+        std::os::unix::fs::symlink(&elsewhere, maildir.join("link")).expect("made");
+        std::os::unix::fs::symlink("nowhere", maildir.join("dangling")).expect("made");
+        std::fs::write(maildir.join("file"), b"").expect("written");
+        for text in ["link", "link/x", "dangling/x", "file/x", "file"] {
+            let refused = |done| matches!(done, Err(StoreError::Cannot(_)));
+            assert!(refused(account.create(&name(text)).await), "{text}");
+            assert!(refused(account.rename(&name("a"), &name(text)).await), "{text}");
+            assert!(refused(account.rename(&MailboxName::inbox(), &name(text)).await), "{text}");
+        }
+        assert_eq!(std::fs::read_dir(&elsewhere).expect("read").count(), 0);
+        account.mailbox(&name("a")).await.expect("stays");
+    }
+
+    #[tokio::test]
+    async fn a_folder_in_the_place_of_dovecots_file_locks_nobody_out() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        std::fs::create_dir_all(dir.path().join(DOVECOT_VALIDITY).join("cur")).expect("made");
+        let store = Store::open_with(Clock::system(), Layout::Fs, None);
+        store.account(dir.path()).await.expect("opened").mailbox(&MailboxName::inbox()).await.expect("there");
     }
 }

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::collections::HashSet;
-use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -27,6 +26,7 @@ use crate::mail::line_feeds;
 use crate::mail::mailbox::MailboxName;
 
 use super::Store;
+use super::compressed::MessageFile;
 use super::error::Result;
 use super::error::StoreError;
 use super::file_name;
@@ -150,7 +150,11 @@ impl Store {
             }
         }
         if self.layout == Layout::Fs {
-            names = layout::mailboxes(self.layout, maildir)?;
+            let odd;
+            (names, odd) = layout::mailboxes_and_odd(self.layout, maildir)?;
+            for path in odd {
+                findings.warning("folder-name", &path, "no mailbox can have this name: it is not shown");
+            }
         }
         names.sort();
         names.insert(0, MailboxName::inbox());
@@ -274,12 +278,12 @@ impl Still {
     }
 }
 
-/// An error with its cause.
 /// Whether the folder of a mailbox can have this name.
 fn is_maildir_plus_plus(name: &std::ffi::OsStr) -> bool {
     name.as_bytes().starts_with(b".") && !name.as_bytes().starts_with(b"..")
 }
 
+/// An error with its cause.
 fn words(error: &StoreError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{error}{cause}")
@@ -408,12 +412,18 @@ fn check_file(folder: &Path, entry: &Entry, owner: Option<u32>, findings: &mut F
         findings.warning("owner", &path, format!("belongs to user {}, unlike its mailbox", found.uid()));
     }
     let (disk, wire) = (size_field(&entry.name, b'S'), size_field(&entry.name, b'W'));
-    if disk.is_none() && wire.is_none() && entry.listed.is_none() {
+    let mut file = match MessageFile::new(file, &entry.name) {
+        Ok(file) => file,
+        Err(error) => return findings.error("unreadable", &path, error.to_string()),
+    };
+    if !file.is_compressed() && disk.is_none() && wire.is_none() && entry.listed.is_none() {
         return;
     }
-    let measured = match measure(file) {
-        Ok(Some(measured)) => measured,
-        Ok(None) => return findings.note("compressed", &path, "compressed: its sizes are not looked at"),
+    let measured = match measure(&mut file) {
+        Ok(_) if file.is_compressed() => {
+            return findings.note("compressed", &path, "compressed, and can be read: its sizes are not looked at");
+        }
+        Ok(measured) => measured,
         Err(error) => return findings.error("unreadable", &path, error.to_string()),
     };
     let wrong = |told: Option<u64>, is: u64| told.filter(|told| *told != is);
@@ -453,22 +463,17 @@ fn with_sizes(base: &[u8], (disk, wire): (u64, u64)) -> Vec<u8> {
     out
 }
 
-/// Octets on disk and on the wire; `None` for a file that another program compressed, whose name tells the sizes of
-/// what is in it.
-fn measure(mut file: File) -> io::Result<Option<(u64, u64)>> {
-    const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ"];
+/// Octets of the message as it is, and on the wire.
+fn measure(file: &mut MessageFile) -> io::Result<(u64, u64)> {
     let mut buffer = vec![0; 65_536];
     let (mut disk, mut wire, mut previous) = (0, 0, 0);
     loop {
         let n = match file.read(&mut buffer) {
-            Ok(0) => return Ok(Some((disk, wire))),
+            Ok(0) => return Ok((disk, wire)),
             Ok(n) => n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        if disk == 0 && COMPRESSED.iter().any(|magic| buffer[..n].starts_with(magic)) {
-            return Ok(None);
-        }
         disk += n as u64;
         wire += n as u64 + line_feeds::alone(&buffer[..n], &mut previous);
     }
@@ -510,8 +515,9 @@ impl Mailbox {
         // First as every opening does: the list is valid after it, and leftovers are gone.
         self.load(&mut work)?;
         if !findings.resized.is_empty() {
-            self.quota.doubt();
             let changing = self.quota.changing();
+            // Not before: a count in between would settle it.
+            self.quota.doubt();
             let renamed = rename_resized(&folder, &findings.resized);
             drop(changing);
             // What was remembered of sizes is what was wrong.
@@ -588,6 +594,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use proptest::prelude::*;
+    use std::io::Write;
     use std::time::SystemTime;
 
     fn kinds(findings: &Findings) -> Vec<&'static str> {
@@ -614,6 +621,24 @@ mod tests {
         mailbox.repair_blocking(&found).expect("repaired");
         assert_eq!(kinds(&look()), [""; 0]);
         assert!(!maildir.join("tmp/1.left").exists());
+    }
+
+    #[tokio::test]
+    async fn compressed_messages_that_cannot_be_read_are_errors() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = Store::open(Clock::system());
+        store.account(dir.path()).await.expect("made");
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(b"Subject: x\n\nx\n").expect("compressed");
+        let whole = gzip.finish().expect("compressed");
+        for (name, bytes) in [("1.a,S=15", &whole[..]), ("2.b", &whole[..whole.len() - 9]), ("3.c", b"BZh91AY&SY..")] {
+            std::fs::write(dir.path().join("new").join(name), bytes).expect("written");
+        }
+        let step = |_, _| Ok::<(), StoreError>(());
+        let found = store.check_mailbox_blocking(dir.path(), &MailboxName::inbox(), step).expect("looked");
+        assert_eq!(kinds(&found), ["compressed", "no-uid", "unreadable", "unreadable"], "{found:?}");
+        let errors = found.all.iter().filter(|finding| finding.severity == Severity::Error).count();
+        assert_eq!(errors, 2, "{found:?}");
     }
 
     #[test]

@@ -81,7 +81,10 @@ impl MessageFile {
     }
 
     /// When the file's bytes last changed, seconds since 1970: the date of arrival in a Maildir.
-    pub(super) fn modified(&self) -> io::Result<i64> {
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn modified(&self) -> io::Result<i64> {
         match &self.0 {
             Source::Plain(file) => Ok(file.metadata()?.mtime()),
             Source::Compressed(_, modified) => Ok(*modified),
@@ -98,8 +101,7 @@ impl MessageFile {
     }
 
     /// Whether its octets are not those of the file.
-    #[cfg(test)]
-    fn is_compressed(&self) -> bool {
+    pub(super) fn is_compressed(&self) -> bool {
         matches!(self.0, Source::Compressed(..))
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! In both the inbox is the Maildir itself, and folders whose names begin with [`OURS`] are our own.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -31,8 +32,22 @@ pub(super) const OURS: &str = "..facteur-";
 /// The parts of a Maildir.
 const SUBFOLDERS: [&str; 3] = ["cur", "new", "tmp"];
 
-/// The files of every mailbox that we write.
-const FILES: [&str; 2] = [uidlist::FILE, keywords::FILE];
+/// How the names begin of the files that Dovecot or we write beside the messages, locks and temporary ones included. A
+/// mailbox of such a name would stand in their way; one named `dovecot-users` does not.
+const FILES: [&str; 9] = [
+    uidlist::FILE,
+    keywords::FILE,
+    "dovecot-uidvalidity",
+    "dovecot-acl",
+    "dovecot-shared",
+    "dovecot.index",
+    "dovecot.list.index",
+    "dovecot.mailbox.log",
+    ".dovecot-",
+];
+
+/// Lies in the folders of Maildir++, by which other programs know them.
+pub(super) const FOLDER_MARK: &str = "maildirfolder";
 
 /// The folder of a mailbox. [`StoreError::Cannot`] where the layout has none for this name.
 pub(super) fn folder(layout: Layout, root: &Path, name: &MailboxName) -> Result<PathBuf> {
@@ -45,7 +60,8 @@ pub(super) fn folder(layout: Layout, root: &Path, name: &MailboxName) -> Result<
             let mut folder = root.to_owned();
             for (depth, component) in name.components().enumerate() {
                 // Only the Maildir itself has subscriptions.
-                let taken = FILES.contains(&component) || (depth == 0 && component == subscriptions::FILE);
+                let is_file = FILES.iter().any(|file| component.starts_with(file)) || component == FOLDER_MARK;
+                let taken = is_file || (depth == 0 && component == subscriptions::FILE);
                 if taken || SUBFOLDERS.contains(&component) || component.starts_with(OURS) {
                     return Err(StoreError::Cannot("a part of this name is that of a file of the Maildir"));
                 }
@@ -70,72 +86,104 @@ pub(super) fn exists(layout: Layout, root: &Path, name: &MailboxName) -> bool {
     }
 }
 
+/// Checks the way to a folder that is to be made: what of it is there already must be folders, or a symbolic link would
+/// lead out of the Maildir. [`StoreError::Cannot`] where it is not so.
+pub(super) fn check_way(root: &Path, folder: &Path) -> Result<()> {
+    let way = folder.ancestors().take_while(|path| *path != root).map(Path::to_owned);
+    for path in way.chain(SUBFOLDERS.map(|sub| folder.join(sub))) {
+        match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Err(StoreError::Cannot("something other than a folder is in the way of this name")),
+            // Below a file: the next look above finds it.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(StoreError::io("looking at the folder of a mailbox")(error)),
+        }
+    }
+    Ok(())
+}
+
 /// The mailboxes that have a folder, in order; the inbox is not among them. A symbolic link is no folder.
 pub(super) fn mailboxes(layout: Layout, root: &Path) -> Result<Vec<MailboxName>> {
-    let mut names = Vec::new();
+    let (names, odd) = mailboxes_and_odd(layout, root)?;
+    for folder in odd {
+        tracing::warn!(folder = %folder.display(), "not a mailbox: no mailbox can have this name");
+    }
+    Ok(names)
+}
+
+/// As [`mailboxes`], with the folders that seem to be mailboxes and cannot be, for their names.
+pub(super) fn mailboxes_and_odd(layout: Layout, root: &Path) -> Result<(Vec<MailboxName>, Vec<PathBuf>)> {
+    let (mut names, mut odd) = (Vec::new(), Vec::new());
     match layout {
         Layout::MaildirPlusPlus => {
-            for folder in folders_in(root)? {
+            for sub in folders_in(root)? {
+                let text = sub.to_string_lossy();
                 // Names with two dots are not Maildir++, ours among them.
-                if !folder.starts_with('.') || folder.starts_with("..") {
+                if !text.starts_with('.') || text.starts_with("..") {
                     continue;
                 }
-                match folder_name::decode(&folder) {
+                match sub.to_str().and_then(folder_name::decode) {
                     Some(name) => names.push(name),
-                    None => tracing::warn!(folder, "not a mailbox: its name does not decode"),
+                    None => odd.push(root.join(&sub)),
                 }
             }
         }
         Layout::Fs => {
-            find_nested(root, "", MAILBOX_DEPTH, &mut names)?;
-            names.retain(|name| folder(layout, root, name).is_ok());
+            find_nested(root, "", MAILBOX_DEPTH, &mut names, &mut odd)?;
+            names.retain(|name| match folder(layout, root, name) {
+                Ok(_) => true,
+                Err(_) => {
+                    odd.push(root.join(utf7::encode(name.as_str())));
+                    false
+                }
+            });
         }
     }
     names.sort();
-    Ok(names)
+    odd.sort();
+    Ok((names, odd))
 }
 
 /// Finds the mailboxes below a folder; `prefix` is the name of what the folder is, with a slash.
-fn find_nested(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<MailboxName>) -> Result<()> {
-    if depth == 0 {
-        return Ok(());
-    }
+fn find_nested(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    names: &mut Vec<MailboxName>,
+    odd: &mut Vec<PathBuf>,
+) -> Result<()> {
     for sub in folders_in(folder)? {
-        if SUBFOLDERS.contains(&sub.as_str()) || sub.starts_with(OURS) {
+        let path = folder.join(&sub);
+        if SUBFOLDERS.iter().any(|part| sub == *part) || sub.as_encoded_bytes().starts_with(OURS.as_bytes()) {
             continue;
         }
-        let Some(component) = utf7::decode(&sub).filter(|c| !c.contains('/')) else {
-            tracing::warn!(folder = sub, "not a mailbox: its name does not decode");
-            continue;
-        };
-        let text = format!("{prefix}{component}");
-        // INBOX itself is elsewhere, and other spellings of it have no name.
-        let name = MailboxName::parse(&text).ok().filter(|name| name.as_str() == text);
-        let path = folder.join(&sub);
+        let component = sub.to_str().and_then(utf7::decode).filter(|c| depth > 0 && !c.contains('/'));
+        let text = format!("{prefix}{}", component.as_deref().unwrap_or_default());
+        // Other spellings of INBOX have no name.
+        let name = component.and_then(|_| MailboxName::parse(&text).ok()).filter(|name| name.as_str() == text);
+        let is_mailbox = path.join("cur").is_dir();
         match name {
-            Some(name) if !name.is_inbox() && path.join("cur").is_dir() => names.push(name),
+            // The inbox is elsewhere; this is only the parent of those below it.
+            Some(name) if name.is_inbox() && is_mailbox => odd.push(path.clone()),
+            Some(name) if is_mailbox => names.push(name),
             Some(_) => {}
             None => {
-                tracing::warn!(folder = %path.display(), "not a mailbox: no mailbox can have this name");
+                odd.push(path);
                 continue;
             }
         }
-        find_nested(&path, &format!("{text}/"), depth - 1, names)?;
+        find_nested(&path, &format!("{text}/"), depth.saturating_sub(1), names, odd)?;
     }
     Ok(())
 }
 
 /// The names of the folders in a folder.
-fn folders_in(folder: &Path) -> Result<Vec<String>> {
+fn folders_in(folder: &Path) -> Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(StoreError::io("listing mailboxes"))? {
         let entry = entry.map_err(StoreError::io("listing mailboxes"))?;
-        if !entry.file_type().is_ok_and(|t| t.is_dir()) {
-            continue;
-        }
-        match entry.file_name().into_string() {
-            Ok(name) => names.push(name),
-            Err(name) => tracing::warn!(folder = %name.display(), "not a mailbox: its name is not text"),
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            names.push(entry.file_name());
         }
     }
     Ok(names)
@@ -143,13 +191,21 @@ fn folders_in(folder: &Path) -> Result<Vec<String>> {
 
 /// Whether a Maildir seems to be of the other layout: then no mailboxes shall be made in it.
 pub(super) fn seems_other(layout: Layout, root: &Path) -> Result<bool> {
-    let is_other = |folder: &String| match layout {
-        // Within a Maildir++ nothing else looks like a Maildir.
-        Layout::MaildirPlusPlus => !folder.starts_with('.') && root.join(folder).join("cur").is_dir(),
-        // Dovecot makes this file in Maildir++ alone.
-        Layout::Fs => folder.starts_with('.') && root.join(folder).join("maildirfolder").exists(),
+    let is_other = |folder: &OsString| {
+        let hidden = folder.as_encoded_bytes().starts_with(b".");
+        match layout {
+            // Within a Maildir++ nothing else looks like a Maildir.
+            Layout::MaildirPlusPlus => !hidden && root.join(folder).join("cur").is_dir(),
+            // Dovecot makes this file in Maildir++ alone.
+            Layout::Fs => hidden && root.join(folder).join(FOLDER_MARK).exists(),
+        }
     };
-    Ok(folders_in(root)?.iter().filter(|folder| !SUBFOLDERS.contains(&folder.as_str())).any(is_other))
+    Ok(folders_in(root)?.iter().filter(|folder| !SUBFOLDERS.iter().any(|part| *folder == part)).any(is_other))
+}
+
+/// Whether folders lie in that of a mailbox beside its own three: other mailboxes, or what nobody can see.
+pub(super) fn has_below(folder: &Path) -> Result<bool> {
+    Ok(folders_in(folder)?.iter().any(|sub| !SUBFOLDERS.iter().any(|part| sub == part)))
 }
 
 /// What lies in the folder of a mailbox and is not of the mailboxes below it: the names, `cur` first, so that the
@@ -224,9 +280,23 @@ mod tests {
             assert_eq!(folder(Layout::MaildirPlusPlus, root, &name(text)).expect("has one"), Path::new(plus));
             assert_eq!(folder(Layout::Fs, root, &name(text)).expect("has one"), Path::new(nested));
         }
-        assert!(folder(Layout::Fs, root, &name("a/subscriptions")).is_ok());
-        for text in ["cur", "a/new", "tmp/x", "..facteur-x", "subscriptions/x", "a/dovecot-uidlist", "dovecot-keywords"]
-        {
+        for text in ["a/subscriptions", "dovecot", "lists/dovecot-users", "..x"] {
+            assert!(folder(Layout::Fs, root, &name(text)).is_ok(), "{text}");
+        }
+        for text in [
+            "cur",
+            "a/new",
+            "tmp/x",
+            "..facteur-x",
+            "subscriptions/x",
+            "a/dovecot-uidlist",
+            "dovecot-keywords",
+            "dovecot-uidvalidity",
+            "a/dovecot-uidlist.lock/b",
+            "dovecot.index.log",
+            "a/maildirfolder",
+            ".dovecot-uidlist.7.tmp",
+        ] {
             assert!(folder(Layout::MaildirPlusPlus, root, &name(text)).is_ok());
             assert!(folder(Layout::Fs, root, &name(text)).is_err(), "{text}");
         }
@@ -257,7 +327,9 @@ mod tests {
             make(path);
         }
         std::os::unix::fs::symlink("a", root.path().join("link")).expect("made");
-        let found = mailboxes(Layout::Fs, root.path()).expect("read");
+        let (found, odd) = mailboxes_and_odd(Layout::Fs, root.path()).expect("read");
+        let hidden = ["&bad", "INBOX", "inbox", "subscriptions"].map(|path| root.path().join(path));
+        assert_eq!(odd, hidden);
         let texts: Vec<&str> = found.iter().map(MailboxName::as_str).collect();
         assert_eq!(texts, [".x", "INBOX/Sub", "R&D", "a", "a.b", "a/b/c"]);
         for (text, there) in [("a", true), ("a/b", false), ("a/b/c", true), ("link", false), ("link/b/c", false)] {

@@ -93,6 +93,7 @@ use crate::clock::Clock;
 use crate::config::Layout;
 use crate::mail::limits::INDEX_LOOK;
 use crate::mail::limits::MAILBOX_DEPTH;
+use crate::mail::mailbox::MailboxName;
 use crate::mail::quota::QuotaLimits;
 use crate::mail::quota::Usage;
 
@@ -175,12 +176,30 @@ impl Store {
     /// Forgets what is known of the mailboxes of a Maildir; each is read from disk at its next use. Sessions that have
     /// one open keep it, and what they were shown.
     pub fn forget(&self, maildir: &Path) {
-        lock(&self.accounts).remove(maildir);
+        // The account itself stays: sessions have it, and a second one would not know the lock of the first.
+        let account = lock(&self.accounts).get(maildir).cloned();
+        if let Some(account) = account {
+            account.prepare_again();
+        }
         for mailbox in self.context.let_go_below(maildir) {
             mailbox.unload();
         }
         self.context.quotas.of(maildir).forget();
         self.forget_derived(maildir, 0);
+    }
+
+    /// As [`Store::forget`], for one mailbox alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Cannot`] for a name that has no folder.
+    pub fn forget_mailbox(&self, maildir: &Path, name: &MailboxName) -> Result<()> {
+        let folder = layout::folder(self.layout, maildir, name)?;
+        if let Some(mailbox) = self.context.live(&folder) {
+            mailbox.unload();
+        }
+        derived::removed(&self.context, &folder);
+        self.context.quotas.of(maildir).forget();
+        Ok(())
     }
 
     /// Removes the derived files of the mailboxes at and below a folder.
@@ -375,5 +394,17 @@ mod tests {
             });
             assert!(delivered.iter().all(Result::is_ok), "{delivered:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_account_that_is_forgotten_has_one_lock_and_is_prepared_again() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = Store::open(Clock::system());
+        let before = store.account(dir.path()).await.expect("made");
+        let left = dir.path().join("..facteur-removed-1");
+        std::fs::create_dir(&left).expect("made");
+        store.forget(dir.path());
+        let after = store.account(dir.path()).await.expect("there");
+        assert!(Arc::ptr_eq(&before, &after) && !left.exists());
     }
 }

@@ -40,6 +40,7 @@ use super::context::lock;
 use super::error::Result;
 use super::error::StoreError;
 use super::file_name;
+use super::layout::OURS;
 
 /// An account has reached a percentage of which its owner is to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -397,8 +398,8 @@ fn of_tree(folder: &Path, depth: usize) -> Usage {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.as_bytes();
-        // As in `layout.rs`: two dots are no mailbox.
-        let part = [b"cur", b"new", b"tmp"].iter().any(|part| name == *part) || name.starts_with(b"..");
+        // In one of the two layouts two dots may begin a mailbox.
+        let part = [b"cur", b"new", b"tmp"].iter().any(|part| name == *part) || name.starts_with(OURS.as_bytes());
         if depth <= MAILBOX_DEPTH && !part && entry.file_type().is_ok_and(|t| t.is_dir()) {
             usage = usage.plus(of_tree(&entry.path(), depth + 1));
         }

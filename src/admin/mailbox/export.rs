@@ -135,9 +135,9 @@ fn write_all(accounts: &Accounts, wanted: &Wanted<'_>, rows: &mut Vec<Row>) -> R
                     Target::create(file)?
                 });
             }
-            Event::Message(carried) => {
+            Event::Message { carried, recent } => {
                 if let (Some(target), Some(row)) = (&mut target, rows.last_mut()) {
-                    target.write(&carried, link)?;
+                    target.write(&carried, recent, link)?;
                     row.messages += 1;
                 }
             }
@@ -145,13 +145,11 @@ fn write_all(accounts: &Accounts, wanted: &Wanted<'_>, rows: &mut Vec<Row>) -> R
         }
         Ok(())
     })?;
-    if code != 0 {
-        return Err(Failed { code, text });
-    }
-    if let Some(target) = target.take() {
+    // Where single messages could not be read, the file is as whole as it can be.
+    if let Some(target) = target.take().filter(|_| code == 0 || code == EX_DATAERR) {
         target.finish(wanted.force)?;
     }
-    Ok(text)
+    if code == 0 { Ok(text) } else { Err(Failed { code, text }) }
 }
 
 /// A file that is being written.
@@ -196,11 +194,10 @@ impl Target {
     }
 
     /// A message, whose octets come through the link.
-    fn write(&mut self, carried: &Carried, link: &mut Link) -> Result<(), Failed> {
+    fn write(&mut self, carried: &Carried, recent: bool, link: &mut Link) -> Result<(), Failed> {
         let Some(mut writer) = self.writer.take() else { return Ok(()) };
         let (flags, _) = Flags::from_letters(&carried.flags);
-        let envelope =
-            Envelope { date: carried.date, flags, keywords: carried.keywords.clone(), recent: carried.recent };
+        let envelope = Envelope { date: carried.date, flags, keywords: carried.keywords.clone(), recent };
         let mut octets = link.octets(carried.octets);
         let mut buffer = vec![0; 1 << 16];
         let mut left = carried.octets;
@@ -237,10 +234,11 @@ impl Target {
     }
 }
 
-/// Gives all messages, mailbox by mailbox, as they are when it is opened.
+/// Gives all messages, mailbox by mailbox, as they are when it is opened. One that is there and cannot be read is told,
+/// and in the exit code.
 pub(super) fn work(worker: &mut Worker<'_>, mailbox: Option<&str>) -> Done {
     let account = worker.account()?;
-    let mut gone = 0;
+    let (mut gone, mut unreadable) = (0u64, 0u64);
     for name in worker.names(mailbox)? {
         let mailbox = wait(account.mailbox(&name))?;
         let snapshot = mailbox.snapshot();
@@ -252,7 +250,13 @@ pub(super) fn work(worker: &mut Worker<'_>, mailbox: Option<&str>) -> Done {
             let bytes = match mailbox.read_blocking(message.uid) {
                 Ok(bytes) => bytes,
                 Err(StoreError::MessageGone) => {
-                    gone += 1;
+                    if mailbox.refresh_blocking()?.find(message.uid).is_some() {
+                        unreadable += 1;
+                        let text = format!("{name}: message {} cannot be read: left out", message.uid);
+                        worker.tell(&Event::Warning { text })?;
+                    } else {
+                        gone += 1;
+                    }
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -262,16 +266,21 @@ pub(super) fn work(worker: &mut Worker<'_>, mailbox: Option<&str>) -> Done {
                 flags: message.flags.system().fold(Flags::NONE, Flags::with).letters(""),
                 keywords: names.filter(|name| !name.is_empty()).cloned().collect(),
                 date,
-                recent: message.is_recent(),
                 octets: bytes.len() as u64,
                 from: message.uid.to_string(),
             };
-            worker.link.put(&Event::Message(carried))?;
+            worker.link.put(&Event::Message { carried, recent: message.is_recent() })?;
             worker.link.put_octets(&bytes)?;
         }
     }
-    let text = if gone > 0 { format!("{gone} messages were expunged meanwhile") } else { String::new() };
-    Ok((0, text))
+    let mut texts = Vec::new();
+    if unreadable > 0 {
+        texts.push(format!("{unreadable} messages cannot be read and are not in the export"));
+    }
+    if gone > 0 {
+        texts.push(format!("{gone} messages were expunged meanwhile"));
+    }
+    Ok((if unreadable > 0 { EX_DATAERR } else { 0 }, texts.join("; ")))
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! `facteur mailbox import`: from a Maildir or an mbox into an account.
 //!
-//! The person's side reads the files, one message at a time, and sends them; the other side makes each durable before
-//! it takes the next. What is past the size limit, or no message, is passed over with a warning.
+//! The person's side reads the files, one message at a time, and sends them; the other side makes durable what has come
+//! whenever no more waits or a batch is full. What is past the size limit, or no message, is passed over with a warning.
 
 use std::fs::File;
 use std::io;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,7 +38,6 @@ use crate::admin::commands::EX_UNAVAILABLE;
 use crate::admin::commands::complain;
 use crate::admin::commands::say;
 use crate::admin::control::Link;
-use crate::fsio;
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
 use crate::mail::flags::Flags;
@@ -98,11 +96,11 @@ fn name_below(top: Option<&str>, name: &MailboxName) -> Result<String, Failed> {
 /// Sends the file of a message.
 fn send_file(sending: &mut Sending<'_>, message: &ForeignMessage) -> Result<(), Failed> {
     let path = message.path.display();
-    let read = fsio::open_regular(&message.path).and_then(|file| {
-        let found = file.metadata()?;
+    let read = message.open().and_then(|file| {
+        let date = file.modified()?;
         let mut bytes = Vec::new();
         file.take(sending.max.saturating_add(1)).read_to_end(&mut bytes)?;
-        Ok((bytes, found.mtime()))
+        Ok((bytes, date))
     });
     let (bytes, date) = match read {
         Ok(read) => read,
@@ -111,10 +109,6 @@ fn send_file(sending: &mut Sending<'_>, message: &ForeignMessage) -> Result<(), 
             return Ok(());
         }
     };
-    if bytes.starts_with(b"\x1f\x8b") || bytes.starts_with(b"\x28\xb5\x2f\xfd") {
-        sending.pass_over(format_args!("{path}: compressed; unpack it first"));
-        return Ok(());
-    }
     let envelope = mbox::Envelope {
         date: Some(date),
         flags: message.flags,
@@ -193,7 +187,6 @@ impl Sending<'_> {
             flags: envelope.flags.letters(""),
             keywords,
             date: envelope.date,
-            recent: envelope.recent,
             octets: bytes.len() as u64,
             from,
         };
@@ -388,21 +381,25 @@ fn receive(worker: &mut Worker<'_>, octets: u64) -> Result<Content, Failure> {
     writer.finish().map_err(full)
 }
 
-/// Adds a message, durably. Keywords that the mailbox has no room for are left out; the warning says so.
-fn add_one(mailbox: &Arc<Mailbox>, addition: Addition, from: &str) -> Result<Option<String>, Failure> {
-    let Addition { content, flags, keywords: wanted, date } = addition;
-    let mut keywords = &wanted[..];
+/// Adds a message, durably and whatever the quota, as a batch is added. Keywords that the mailbox has no room for are
+/// left out; the warning says so.
+fn add_one(mailbox: &Arc<Mailbox>, mut addition: Addition, from: &str) -> Result<Option<String>, Failure> {
+    let wanted = addition.keywords.clone();
     loop {
-        match (mailbox.append_blocking(&content, flags, keywords, date), keywords) {
-            (Ok(_), _) => break,
-            (Err(StoreError::KeywordLimit), [fewer @ .., _]) => keywords = fewer,
-            (Err(error), _) => {
-                let Failure::Told { code, text } = Failure::from(error) else { continue };
-                return Err(Failure::Told { code, text: format!("{from}: {text}") });
+        match mailbox.append_all_blocking(std::slice::from_ref(&addition)) {
+            Ok(()) => break,
+            Err(StoreError::KeywordLimit) if !addition.keywords.is_empty() => {
+                addition.keywords.pop();
+            }
+            Err(error) => {
+                return Err(match Failure::from(error) {
+                    Failure::Told { code, text } => Failure::Told { code, text: format!("{from}: {text}") },
+                    gone @ Failure::Gone(_) => gone,
+                });
             }
         }
     }
-    let left_out = &wanted[keywords.len()..];
+    let left_out = &wanted[addition.keywords.len()..];
     let text = || format!("{from}: no room for the keywords {}: left out", left_out.join(" "));
     Ok((!left_out.is_empty()).then(text))
 }

@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::mail::limits::CONTROL_PROGRESS;
 use crate::mail::mailbox::MailboxName;
+use crate::mail::quota::QuotaLimits;
 use crate::store::AccountStore;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -41,6 +42,9 @@ pub struct Job {
     /// two Maildirs to the store.
     #[serde(skip)]
     pub maildir: PathBuf,
+    /// What the account may hold, from the same place.
+    #[serde(skip)]
+    pub limits: QuotaLimits,
     /// What to do.
     pub task: Task,
 }
@@ -83,6 +87,7 @@ impl Job {
     pub fn at_home(mut self, config: &Config) -> Option<Self> {
         let entry = config.accounts.iter().find(|entry| entry.address.value.to_string() == self.account)?;
         self.maildir = config.storage.maildir_of(&entry.address.value);
+        self.limits = config.quota.limits_of(entry);
         Some(self)
     }
 }
@@ -130,7 +135,13 @@ pub enum Event {
         messages: u64,
     },
     /// A message, its octets behind the line.
-    Message(Carried),
+    Message {
+        /// What is told of it.
+        #[serde(flatten)]
+        carried: Carried,
+        /// Whether no session was told of it.
+        recent: bool,
+    },
     /// Something that a person should know; the work goes on.
     Warning {
         /// What.
@@ -169,8 +180,6 @@ pub struct Carried {
     pub keywords: Vec<String>,
     /// INTERNALDATE in seconds since 1970.
     pub date: Option<i64>,
-    /// Whether no session was told of it.
-    pub recent: bool,
     /// How many octets follow.
     pub octets: u64,
     /// Where it comes from, in words.
@@ -281,8 +290,9 @@ impl Worker<'_> {
         self.tell(&Event::Row { row })
     }
 
-    /// How far it is, now and then.
+    /// How far it is, now and then. An error where the server stops: this is the step at which work ends.
     pub(super) fn progress(&mut self, what: &str, done: u64, of: u64) -> io::Result<()> {
+        self.link.check_stop()?;
         let now = self.clock.instant();
         let due = self.told.is_none_or(|told| now.saturating_duration_since(told) >= CONTROL_PROGRESS);
         if !due {

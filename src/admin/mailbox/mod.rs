@@ -35,6 +35,7 @@ use crate::admin::commands::say;
 use crate::admin::control::Request;
 use crate::config::Config;
 use crate::mail::address::Address;
+use crate::mail::quota::QuotaLimits;
 
 /// The accounts that a command is for.
 struct Accounts {
@@ -47,7 +48,9 @@ struct Accounts {
 pub fn run(command: &MailboxCommand) -> ExitCode {
     let done = match command {
         MailboxCommand::Forget { config, maildir } => {
-            return commands::request(&config.config, &Request::Forget { maildir: maildir.clone() });
+            // The server may have been started elsewhere.
+            let maildir = std::path::absolute(maildir).unwrap_or_else(|_| maildir.clone());
+            return commands::request(&config.config, &Request::Forget { maildir });
         }
         MailboxCommand::List { accounts, json } => some(accounts).map(|accounts| list::run(&accounts, *json)),
         MailboxCommand::Status { config, account, mailbox, json } => {
@@ -111,7 +114,12 @@ fn one(file: &Path, typed: &str) -> Result<Accounts, ExitCode> {
 impl Accounts {
     /// Begins a job on an account.
     fn open(&self, account: &Address, task: &Task, json: bool) -> Result<Session, Failed> {
-        let job = Job { account: account.to_string(), maildir: PathBuf::new(), task: task.clone() };
+        let job = Job {
+            account: account.to_string(),
+            maildir: PathBuf::new(),
+            limits: QuotaLimits::default(),
+            task: task.clone(),
+        };
         let job = job.at_home(&self.config).ok_or_else(|| Failed::new(EX_NOUSER, "no such account"))?;
         Session::open(&self.config.storage, job, json)
     }

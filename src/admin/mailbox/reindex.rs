@@ -29,10 +29,13 @@ pub(super) fn run(accounts: &Accounts, mailbox: Option<&str>, json: bool) -> Exi
     })
 }
 
-/// Forgets all that is known of the account, and reads its mailboxes from disk.
+/// Forgets all that is known of the account, or of one mailbox, and reads that from disk.
 pub(super) fn work(worker: &mut Worker<'_>, mailbox: Option<&str>) -> Done {
     let names = worker.names(mailbox)?;
-    worker.store.forget(&worker.job.maildir);
+    match (mailbox, &names[..]) {
+        (Some(_), [name]) => worker.store.forget_mailbox(&worker.job.maildir, name)?,
+        _ => worker.store.forget(&worker.job.maildir),
+    }
     let account = worker.account()?;
     let of = names.len() as u64;
     for (done, name) in (0..).zip(&names) {

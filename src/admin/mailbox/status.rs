@@ -32,6 +32,12 @@ struct Row {
     /// By slot; empty where a name is lost.
     keywords: Vec<String>,
     folder: PathBuf,
+    /// Of the account as a whole, as its quota counts.
+    quota_used_octets: u64,
+    quota_used_messages: u64,
+    /// 0 for no limit.
+    quota_limit_octets: u64,
+    quota_limit_messages: u64,
 }
 
 /// Prints what there is.
@@ -51,16 +57,27 @@ pub(super) fn run(accounts: &Accounts, mailbox: &str, json: bool) -> ExitCode {
                 ["highest modseq".to_owned(), row.highest_modseq.to_string()],
                 ["keywords".to_owned(), keywords.join(" ")],
                 ["folder".to_owned(), row.folder.display().to_string()],
+                ["quota, octets".to_owned(), of(row.quota_used_octets, row.quota_limit_octets)],
+                ["quota, messages".to_owned(), of(row.quota_used_messages, row.quota_limit_messages)],
             ]
         });
         table(["what", "value"], cells)
     })
 }
 
+/// How much of a limit is used.
+fn of(used: u64, limit: u64) -> String {
+    if limit == 0 { format!("{used}, no limit") } else { format!("{used} of {limit}") }
+}
+
 /// Looks.
 pub(super) fn work(worker: &mut Worker<'_>, mailbox: &str) -> Done {
     let name = name_of(mailbox)?;
-    let mailbox = wait(worker.account()?.mailbox(&name))?;
+    let account = worker.account()?;
+    let mailbox = wait(account.mailbox(&name))?;
+    let (used, _) = wait(account.usage())?;
+    // Not those of the store: where no server runs it knows none.
+    let limits = &worker.job.limits;
     let snapshot = mailbox.snapshot();
     let uids: Vec<Uid> = snapshot.messages.iter().map(|message| message.uid).collect();
     let row = Row {
@@ -75,6 +92,10 @@ pub(super) fn work(worker: &mut Worker<'_>, mailbox: &str) -> Done {
         highest_modseq: snapshot.highest_modseq,
         keywords: snapshot.keywords.to_vec(),
         folder: mailbox.folder_on_disk()?,
+        quota_used_octets: used.octets,
+        quota_used_messages: used.messages,
+        quota_limit_octets: limits.octets,
+        quota_limit_messages: limits.messages,
     };
     worker.row(&row)?;
     Ok((0, String::new()))

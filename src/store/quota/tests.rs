@@ -394,3 +394,13 @@ fn one_of_many_gets_the_last_place() {
     assert_eq!(done.iter().filter(|done| **done).count(), 5);
     assert_eq!(of_account(world.dir.path()).messages, 5);
 }
+
+#[test]
+fn a_mailbox_whose_name_begins_with_two_dots_counts_and_a_removed_one_does_not() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    for folder in ["..x/cur", "..facteur-removed-1/cur"] {
+        std::fs::create_dir_all(dir.path().join(folder)).expect("made");
+        std::fs::write(dir.path().join(folder).join("1.a,S=7"), b"message").expect("written");
+    }
+    assert_eq!(of_account(dir.path()), Usage::of_message(7));
+}
