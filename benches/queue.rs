@@ -52,6 +52,7 @@ impl World {
             prefix: b"Received: by bench\n".to_vec(),
             content: content.clone(),
             arrived: SystemTime::now(),
+            quiet: false,
         };
         self.runtime.block_on(queue.submit(entry)).expect("queued");
     }

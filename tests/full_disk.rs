@@ -140,6 +140,7 @@ async fn queue(disk: &Path) {
         prefix: Vec::new(),
         content: Content::from_bytes(bytes.to_vec()),
         arrived: SystemTime::now(),
+        quiet: false,
     };
     queue.submit(entry("b-1", FEW)).await.expect("there is room");
     fill(disk);

@@ -206,6 +206,7 @@ impl Run {
             prefix: b"Received: by test\n".to_vec(),
             content: Content::from_bytes(body.clone().into_bytes()),
             arrived: self.clock.wall(),
+            quiet: false,
         };
         self.runtime.block_on(self.queue.submit(entry)).expect("queued");
         self.world.seen().texts.insert(id.clone(), format!("Received: by test\n{body}"));

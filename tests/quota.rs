@@ -96,20 +96,30 @@ fn of_two_at_once_one_gets_the_last_place() {
     let server = Server::serve(&format!(
         "[smtp]\nmax_message_size = \"10KiB\"\n[quota]\nstorage = \"15KiB\"\nmessages = 3\nwarn = []\n{OFTEN}"
     ));
-    // Declared, the second is refused at RCPT, until the first gives up.
-    let (mut one, mut two) = (greeted(&server), greeted(&server));
-    assert_eq!(ask(&mut one, ALICE, 9000).code, 250);
-    assert_eq!(ask(&mut two, ALICE, 9000).text(), "452 4.2.2 mailbox full");
+    // Declared by users, the second is refused at RCPT, until the first gives up.
+    let user = || {
+        let mut smtp = server.submissions();
+        smtp.ehlo();
+        smtp.login("bob");
+        smtp
+    };
+    let ask_as_bob = |smtp: &mut Smtp| {
+        assert_eq!(smtp.command(&format!("MAIL FROM:<{BOB}> SIZE=9000")).code, 250);
+        smtp.command(&format!("RCPT TO:<{ALICE}>"))
+    };
+    let (mut one, mut two) = (user(), user());
+    assert_eq!(ask_as_bob(&mut one).code, 250);
+    assert_eq!(ask_as_bob(&mut two).text(), "452 4.2.2 mailbox full");
     assert_eq!(one.command("RSET").code, 250);
     assert_eq!(two.command(&format!("RCPT TO:<{ALICE}>")).code, 250, "given back with the transaction");
-    assert_eq!(ask(&mut one, ALICE, 9000).text(), "452 4.2.2 mailbox full");
+    assert_eq!(ask_as_bob(&mut one).text(), "452 4.2.2 mailbox full");
     one.quit();
     two.quit();
     wait_for("the room of who has gone", || (ask(&mut greeted(&server), ALICE, 9000).code == 250).then_some(()));
-    // Not declared, one of them is refused at the end.
+    // Of strangers, declared or not, one is refused at the end.
     let mut both = [greeted(&server), greeted(&server)];
-    for smtp in &mut both {
-        for line in [format!("MAIL FROM:<{STRANGER}>"), format!("RCPT TO:<{BOB}>")] {
+    for (smtp, size) in both.iter_mut().zip([" SIZE=9000", ""]) {
+        for line in [format!("MAIL FROM:<{STRANGER}>{size}"), format!("RCPT TO:<{BOB}>")] {
             assert_eq!(smtp.command(&line).code, 250);
         }
         assert_eq!(smtp.command("DATA").code, 354);
@@ -127,6 +137,53 @@ fn of_two_at_once_one_gets_the_last_place() {
         server.deliver(BOB, "Subject: small\n\nx\n");
     }
     assert_eq!(ask(&mut greeted(&server), BOB, 10).text(), "452 4.2.2 mailbox full");
+}
+
+#[test]
+fn what_a_stranger_says_keeps_nobody_out() {
+    let server = Server::serve(&format!(
+        "[smtp]\nmax_message_size = \"25KiB\"\n[quota]\nstorage = \"50KiB\"\nwarn = []\n{OFTEN}"
+    ));
+    let mut strangers = [greeted(&server), greeted(&server), greeted(&server)];
+    for smtp in &mut strangers {
+        assert_eq!(ask(smtp, ALICE, 25_000).code, 250);
+        assert_eq!(smtp.command(&format!("RCPT TO:<{BOB}>")).code, 250);
+    }
+    server.deliver(ALICE, &message(20_000));
+    let appended = server.imap("bob").append("INBOX", "", &wire(&message(20_000)));
+    assert!(appended.tagged.starts_with("OK"), "{appended:?}");
+}
+
+#[test]
+fn many_strangers_at_once_never_pass_the_limit() {
+    let server = Server::serve(&format!(
+        "[smtp]\nmax_message_size = \"25KiB\"\n[quota]\nstorage = \"50KiB\"\nwarn = []\n{OFTEN}"
+    ));
+    let mut all: Vec<Smtp> = (0..8).map(|_| greeted(&server)).collect();
+    for smtp in &mut all {
+        assert_eq!(ask(smtp, ALICE, 20_000).code, 250);
+        assert_eq!(smtp.command("DATA").code, 354);
+    }
+    for smtp in &mut all {
+        smtp.0.send(&wire(&message(20_000)));
+    }
+    let replies: Vec<Reply> = all.iter_mut().map(Smtp::reply).collect();
+    assert_eq!(replies.iter().filter(|reply| reply.code == 250).count(), 2, "{replies:?}");
+    assert!(replies.iter().all(|reply| reply.code == 250 || reply.text() == "452 4.2.2 mailbox full"), "{replies:?}");
+    assert_eq!(server.messages("alice", "INBOX").len(), 2);
+    assert_eq!(server.command(&["queue", "list"]).stdout, b"The queue is empty.\n");
+}
+
+#[test]
+fn a_stranger_gets_all_or_nothing_and_nobody_a_notice() {
+    let server = Server::serve(&format!(
+        "[smtp]\nmax_message_size = \"20KiB\"\n[quota]\nstorage = \"20KiB\"\nwarn = []\n{OFTEN}"
+    ));
+    server.deliver(ALICE, &message(15_000));
+    let late = greeted(&server).send_message(STRANGER, &[BOB, ALICE], &message(10_000));
+    assert_eq!(late.text(), "452 4.2.2 mailbox full");
+    assert!(server.messages("bob", "INBOX").is_empty());
+    assert_eq!(server.command(&["queue", "list"]).stdout, b"The queue is empty.\n");
 }
 
 #[test]

@@ -94,3 +94,27 @@ fn the_second_search_of_a_header_opens_no_file() {
     assert_eq!(alice.ok("SEARCH SUBJECT number NOT SUBJECT .").texts(), ["* SEARCH"]);
     assert!(alice.ok("SEARCH 3 BODY thing").has("SEARCH 3"));
 }
+
+/// The most memory that a process has had at once, in KiB.
+fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("on Linux");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn messages_without_an_empty_line_are_in_memory_one_at_a_time() {
+    let server = Server::serve("");
+    let header = format!("A: {}\n", "y".repeat(76)).repeat((40 << 20) / 80);
+    fill(&cur(&server, "alice"), header.as_bytes(), 3);
+    let mut imap = server.imap("alice");
+    imap.ok("SELECT INBOX");
+    let before = peak(server.pid());
+    assert!(imap.ok("SEARCH HEADER B x").has("SEARCH"));
+    let grown = (peak(server.pid()) - before) >> 10;
+    // Room for one is 64 MiB.
+    assert!(grown < 75, "{grown} MiB");
+    // The header first, and then the same message whole.
+    let found = imap.ok("SEARCH OR HEADER B x BODY needle");
+    assert!(found.has("SEARCH"), "{found:?}");
+}

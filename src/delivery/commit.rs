@@ -45,7 +45,7 @@ pub struct Accepted {
     pub content: Content,
     /// When it came.
     pub received: SystemTime,
-    /// What was taken for it at RCPT in the inboxes here.
+    /// What it has of the inboxes here, and by whose right.
     pub room: Room,
 }
 
@@ -127,9 +127,13 @@ impl StoreAndQueue {
     }
 
     /// Inboxes first, so that one durable entry in the queue can take both what goes elsewhere and what an inbox did
-    /// not take for the moment. Where no inbox took it and nothing goes elsewhere, the sender keeps it.
-    async fn commit_all(&self, message: Accepted) -> Result<(), CommitError> {
+    /// not take for the moment. Where no inbox took it and nothing goes elsewhere, the sender keeps it. A stranger
+    /// keeps it where one recipient has no room: a notice about that, later, would go to whom he names as the sender.
+    async fn commit_all(&self, mut message: Accepted) -> Result<(), CommitError> {
+        let octets = message.return_path.len() as u64 + message.trace.len() as u64 + message.content.len();
+        message.room.settle(&self.store, &message.recipients, octets).await.map_err(from_store)?;
         let (accounts, mut onward) = destinations(&message.recipients);
+        let elsewhere = onward.len();
         let outcomes = self.deliver(&message, &accounts).await;
         let all_failed = outcomes.iter().all(Result::is_err);
         let mut failure = None;
@@ -155,6 +159,7 @@ impl StoreAndQueue {
             _ if onward.is_empty() => return Ok(()),
             _ => {}
         }
+        let waits_for_inbox = onward.len() > elsewhere;
         let to: Vec<String> = onward.iter().map(ToString::to_string).collect();
         let id = message.id.clone();
         let entry = NewEntry {
@@ -165,6 +170,8 @@ impl StoreAndQueue {
             prefix: message.trace,
             content: message.content,
             arrived: message.received,
+            // An inbox lost its room or its disk since: our trouble, and no reason to write to whom a stranger named.
+            quiet: message.room.is_of_stranger() && waits_for_inbox,
         };
         self.onward.submit(entry).await.map_err(from_queue)?;
         tracing::info!(%id, ?to, "queued");
@@ -248,6 +255,7 @@ mod tests {
     use crate::config;
     use crate::directory::Directory;
     use crate::intake::permit;
+    use crate::intake::permit::RelayPermit;
     use crate::mail::mailbox::MailboxName;
     use crate::mail::quota::QuotaLimits;
 
@@ -351,6 +359,7 @@ mod tests {
         assert_eq!(world.queued(), ["far@elsewhere.example"]);
         let entries = world.taken.entries.lock().expect("not poisoned");
         assert_eq!(entries[0].prefix, b"Received: here\n", "Return-Path is for inboxes");
+        assert!(!entries[0].quiet, "of what goes elsewhere the sender is told");
     }
 
     #[tokio::test]
@@ -376,10 +385,35 @@ mod tests {
         let alone = world.commit_as("id-2", &["bob@example.com"], Room::default()).await;
         assert!(matches!(alone, Err(CommitError::OverQuota)), "{alone:?}");
         assert!(world.queued().is_empty());
-        world.commit_as("id-3", &["alice@example.com", "bob@example.com"], Room::default()).await.expect("committed");
+        let both = ["alice@example.com", "bob@example.com"];
+        let permit = RelayPermit::of_own_notice();
+        world.commit_as("id-3", &both, Room::of(Some(&permit))).await.expect("committed");
         assert_eq!((world.inbox("alice").await.len(), world.queued()), (1, vec!["bob@example.com".to_owned()]));
+        assert!(!world.taken.entries.lock().expect("not poisoned")[0].quiet, "a user is told");
         world.commit_as("id-4", &["bob@example.com"], Room::past_quota()).await.expect("a notice");
         assert_eq!(world.inbox("bob").await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_stranger_keeps_what_one_of_the_recipients_has_no_room_for() {
+        let world = world(false);
+        let limit = |octets, messages| QuotaLimits { octets, messages, warn: [].into() };
+        world.store.set_quotas([(world.maildir("bob"), limit(0, 1))].into());
+        world.commit(&["bob@example.com"]).await.expect("there is room");
+        let both = ["alice@example.com", "bob@example.com"];
+        let refused = world.commit_as("id-2", &both, Room::default()).await;
+        assert!(matches!(refused, Err(CommitError::OverQuota)), "{refused:?}");
+        world.store.set_quotas([(world.maildir("bob"), limit(10, 0))].into());
+        let refused = world.commit_as("id-2", &both, Room::default()).await;
+        assert!(matches!(refused, Err(CommitError::OverQuota)), "alice may have it: {refused:?}");
+        let refused = world.commit_as("id-2", &both[1..], Room::default()).await;
+        assert!(matches!(refused, Err(CommitError::LargerThanQuota)), "{refused:?}");
+        assert!(world.inbox("alice").await.is_empty() && world.queued().is_empty(), "nobody has it");
+        // A list is taken where one of its members has room, and nobody hears of the others.
+        world.commit_as("id-3", &["all@example.com"], Room::default()).await.expect("committed");
+        assert_eq!(world.inbox("alice").await.len(), 1);
+        assert_eq!(world.queued(), ["far@elsewhere.example", "bob@example.com"]);
+        assert!(world.taken.entries.lock().expect("not poisoned")[0].quiet);
     }
 
     #[tokio::test]

@@ -11,8 +11,11 @@
 //! - **Peers who want our memory or time**: every line, literal, header, list and wait has a limit in
 //!   [`crate::mail::limits`]; connections are counted per address ([`crate::net`]).
 //! - **Owners and senders who want more room than there is**: what is under way is reserved before it is written, so
-//!   that many at once get no further than one after the other (`store/quota.rs`). Whoever holds a reservation by a
-//!   declared size keeps others out only while the transaction is open.
+//!   that many at once get no further than one after the other (`store/quota.rs`). By a declared size only users and
+//!   trusted networks hold room, while the transaction is open; a stranger's word holds none, and his message gets
+//!   its room when it is there, for all recipients or none (`delivery/room.rs`).
+//! - **Strangers who name somebody else as the sender**: a mailbox that is full is told to whoever brings the message,
+//!   who keeps it. What is queued for an inbox here all the same makes no notice when it is given up.
 //! - **Names that want to leave the Maildir**: a mailbox name is checked when it is parsed, and there is no other way
 //!   to one ([`crate::mail::mailbox::MailboxName`]); message files are opened without following links.
 //!

@@ -27,7 +27,8 @@ pub struct Notice {
 }
 
 /// The notice about the recipients of `waiting` that failed. `None` for mail without a sender, about which nobody may
-/// be told (RFC 5321 §4.5.5), and where nobody failed.
+/// be told (RFC 5321 §4.5.5), for mail whose sender may be forged and that was taken all the same, and where nobody
+/// failed.
 ///
 /// # Errors
 /// What reading the original says.
@@ -37,6 +38,9 @@ pub fn notice(
     hostname: &str,
     now: SystemTime,
 ) -> std::io::Result<Option<Notice>> {
+    if waiting.quiet {
+        return Ok(None);
+    }
     let (Some(to), Some(_)) = (waiting.sender.address(), waiting.failed().next()) else { return Ok(None) };
     let Some(id) = QueueId::parse(&format!("{}-b{}", waiting.id, waiting.attempts)) else { return Ok(None) };
     let (kind, returned) = returned(original)?;
@@ -169,6 +173,8 @@ mod tests {
         entry.sender = ReversePath::Null;
         let content = Content::from_bytes(Vec::new());
         assert!(notice(&entry, &content, "mail.example.com", SystemTime::UNIX_EPOCH).expect("memory").is_none());
+        let quiet = Waiting { quiet: true, ..failed("no") };
+        assert!(notice(&quiet, &content, "mail.example.com", SystemTime::UNIX_EPOCH).expect("memory").is_none());
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct Waiting {
     pub attempts: u32,
     /// When it is due.
     pub next: SystemTime,
+    /// Whether nobody is told when it fails: the sender may be forged.
+    pub quiet: bool,
 }
 
 impl Waiting {
@@ -162,6 +164,7 @@ pub(super) mod tests {
             octets: 10,
             attempts: 0,
             next: SystemTime::UNIX_EPOCH,
+            quiet: false,
         }
     }
 

@@ -315,7 +315,7 @@ impl Queue {
                 tracing::info!(id = %waiting.id, notice = %made.id, to = %made.to, "sender told of failure");
                 transport.tell(made).await?;
             }
-            None => tracing::warn!(id = %waiting.id, "failed, and there is no sender to be told"),
+            None => tracing::warn!(id = %waiting.id, "failed, and there is no sender who may be told"),
         }
         let told: Vec<_> = failed.into_iter().map(|address| (address, Outcome::Told)).collect();
         waiting.apply(&told);
@@ -432,6 +432,7 @@ mod tests {
             prefix: b"Received: by test\n".to_vec(),
             content: Content::from_bytes(b"Subject: x\n\nhello\n".to_vec()),
             arrived: SystemTime::now(),
+            quiet: false,
         }
     }
 

@@ -65,6 +65,8 @@ pub struct NewEntry {
     pub content: Content,
     /// When it came.
     pub arrived: SystemTime,
+    /// Whether nobody is told when it fails: the sender may be forged.
+    pub quiet: bool,
 }
 
 /// What the queue could not do.
@@ -203,6 +205,7 @@ impl Spool {
             eight_bit: entry.body == BodyKind::EightBitMime,
             arrived: v1::micros(entry.arrived),
             octets,
+            quiet: entry.quiet,
         };
         let mut head = v1::head(&envelope)?;
         head.extend_from_slice(&entry.prefix);
@@ -228,6 +231,7 @@ impl Spool {
             octets,
             attempts: 0,
             next: entry.arrived,
+            quiet: entry.quiet,
         })
     }
 

@@ -40,6 +40,9 @@ pub(super) struct Envelope {
     /// Microseconds since 1970.
     pub(super) arrived: u64,
     pub(super) octets: u64,
+    /// Whether nobody is told when it fails. Files of before it was written have none.
+    #[serde(default)]
+    pub(super) quiet: bool,
 }
 
 /// What is appended after each attempt.
@@ -147,6 +150,7 @@ fn waiting(envelope: Envelope) -> Option<(Waiting, BodyKind)> {
         octets: envelope.octets,
         attempts: 0,
         next: time(envelope.arrived),
+        quiet: envelope.quiet,
     };
     Some((waiting, if envelope.eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit }))
 }
@@ -200,6 +204,7 @@ mod tests {
             eight_bit: true,
             arrived: 1_800_000_000_000_000,
             octets: 6,
+            quiet: true,
         };
         let mut bytes = head(&envelope).expect("small");
         bytes.extend_from_slice(b"hello\n");
@@ -221,6 +226,14 @@ mod tests {
         assert_eq!(entry.end, bytes.len() as u64);
         let from = usize::try_from(entry.content_at).expect("small");
         assert_eq!(&bytes[from..from + 6], b"hello\n");
+    }
+
+    #[test]
+    fn who_may_not_be_told_is_written_and_older_files_know_of_nobody() {
+        let (bytes, _) = sample();
+        assert!(read(&mut Cursor::new(&bytes)).expect("memory").expect("whole").waiting.quiet);
+        let old = r#"{"id":"a-1","sender":"","recipients":[],"eight_bit":false,"arrived":0,"octets":1}"#;
+        assert!(!serde_json::from_str::<Envelope>(old).expect("an envelope of before").quiet);
     }
 
     #[test]

@@ -121,7 +121,8 @@ struct Outward {
 
 enum Source {
     Memory(io::Cursor<Vec<u8>>),
-    File(Box<MessageFile>),
+    /// What was read of it already, and the file.
+    File(Box<io::Chain<io::Cursor<Vec<u8>>, MessageFile>>),
     /// While a piece of the file is read.
     Away,
 }
@@ -176,6 +177,29 @@ impl Outward {
     }
 }
 
+/// Opens a message whose name promises so many octets, and reads it where that is few. A name may lie, and a file that
+/// another server compressed may hold far more than its size: the rest of it follows piece by piece.
+fn open_source(mailbox: &Mailbox, uid: Uid, size: u64) -> Result<Source, StoreError> {
+    let mut file = mailbox.open_message_blocking(uid)?;
+    let begun = if size > READ_AT_ONCE {
+        Vec::new()
+    } else {
+        let bytes = read_at_once(&mut file).map_err(|error| mailbox.unread(uid, error))?;
+        if bytes.len() as u64 <= READ_AT_ONCE {
+            return Ok(Source::Memory(io::Cursor::new(bytes)));
+        }
+        bytes
+    };
+    Ok(Source::File(Box::new(io::Cursor::new(begun).chain(file))))
+}
+
+/// A whole message, or one octet more than one that is read at once may have.
+fn read_at_once(from: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(READ_AT_ONCE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn read_piece(from: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut piece = Vec::with_capacity(PIECE);
     from.take(PIECE as u64).read_to_end(&mut piece)?;
@@ -227,11 +251,11 @@ impl Conversation {
     async fn open(&mut self, handle: Handle) -> Result<(), Refusal> {
         let opened = self.opened.as_ref().ok_or(Refusal::Trouble)?;
         let size = opened.snapshot.find(handle.uid).and_then(|m| m.wire_size()).unwrap_or(u64::MAX);
-        let source = if size <= READ_AT_ONCE {
-            opened.mailbox.read(handle.uid).await.map(|bytes| Source::Memory(io::Cursor::new(bytes)))
-        } else {
-            opened.mailbox.open_message(handle.uid).await.map(|file| Source::File(Box::new(file)))
-        };
+        let mailbox = Arc::clone(&opened.mailbox);
+        let read = tokio::task::spawn_blocking(move || open_source(&mailbox, handle.uid, size)).await;
+        let source = read.unwrap_or_else(|error| {
+            Err(StoreError::Io { doing: "reading a message", source: io::Error::other(error) })
+        });
         let source = source.map_err(|error| match error {
             StoreError::MessageGone => Refusal::Gone,
             other => self.trouble("reading a message", &other),
@@ -444,6 +468,20 @@ mod tests {
         let replies = world.talk(&format!("{LOGIN}RETR 1\r\nTOP 1 0\r\nQUIT\r\n")).await;
         let wire = message.replace('\n', "\r\n");
         let wanted = format!("{GREETED}+OK {} octets\r\n{wire}.\r\n+OK \r\nA: b\r\n\r\n.\r\n+OK bye\r\n", wire.len());
+        assert!(replies == wanted, "{} octets instead of {}", replies.len(), wanted.len());
+    }
+
+    #[tokio::test]
+    async fn a_message_larger_than_its_name_says_is_not_read_at_once_and_sent_whole() {
+        let endless = read_at_once(&mut io::repeat(b'x')).expect("memory");
+        assert_eq!(endless.len() as u64, READ_AT_ONCE + 1);
+        let world = world(&[]).await;
+        let maildir = world.folder.path().join("mail/example.com/alice");
+        let message = format!("A: b\n\n{}", format!("{}\n", "x".repeat(998)).repeat(2000));
+        std::fs::write(maildir.join("cur/1795308606.M217877P8982.vm,S=7,W=10:2,S"), &message).expect("written");
+        let replies = world.talk(&format!("{LOGIN}RETR 1\r\nQUIT\r\n")).await;
+        let wire = message.replace('\n', "\r\n");
+        let wanted = format!("{GREETED}+OK 10 octets\r\n{wire}.\r\n+OK bye\r\n");
         assert!(replies == wanted, "{} octets instead of {}", replies.len(), wanted.len());
     }
 

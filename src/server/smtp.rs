@@ -153,7 +153,7 @@ struct Conversation {
     recipients: Vec<Admitted>,
     /// The size that MAIL named; 0 for none.
     declared: u64,
-    /// What the recipients that are ours have free for it.
+    /// What it has of the inboxes of recipients that are ours.
     room: Room,
     body: Option<io::Result<ContentWriter>>,
     messages: u32,
@@ -216,6 +216,8 @@ impl Conversation {
         if !authenticated {
             self.user = None;
         }
+        let of_user = self.user.as_ref().map(RelayPermit::of_user);
+        self.room = Room::of(of_user.as_ref().or(self.network.as_ref()));
         let sender = mail.sender.to_string();
         if let Some(address) = mail.sender.address()
             && self.role == Role::Submission

@@ -159,9 +159,8 @@ impl Mailbox {
         if names.is_empty() {
             return Ok(Flags::NONE);
         }
-        let used = self.shown().table.used_flags();
         let mut keywords = work.keywords.clone();
-        let flags = keywords.slots(names, used)?;
+        let flags = keywords.slots(names, || self.shown().table.used_flags())?;
         if keywords != work.keywords {
             let path = self.folder()?.join(keywords::FILE);
             fsio::replace(&path, &keywords.format()).map_err(StoreError::io("writing the keywords"))?;

@@ -1,5 +1,6 @@
 //! `dovecot-keywords`: the names of the keyword letters `a` to `z` of a mailbox, one `<slot> <name>` a line.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use crate::mail::flags::Flags;
@@ -54,8 +55,10 @@ impl Keywords {
     }
 
     /// The flags of these keywords, compared without case (RFC 3501 §2.3.2 leaves it to us, and Dovecot does so);
-    /// names that are not known yet get the next free slot.
-    pub(super) fn slots(&mut self, wanted: &[String], used: Flags) -> Result<Flags> {
+    /// names that are not known yet get the next free slot. `used` tells which letters messages have; it is asked only
+    /// where a name is new, for it may look at all messages.
+    pub(super) fn slots(&mut self, wanted: &[String], used: impl FnOnce() -> Flags) -> Result<Flags> {
+        let used = LazyCell::new(used);
         let mut names: Vec<String> = self.0.to_vec();
         let mut flags = Flags::NONE;
         for name in wanted {
@@ -123,15 +126,17 @@ mod tests {
     fn new_names_get_free_slots_until_there_are_none() {
         let mut keywords = Keywords::parse(b"1 One\n");
         let used = Flags::NONE.with_keyword(KeywordSlot::new(0).expect("a slot"));
-        let flags = keywords.slots(&all(&["one", "Two", "two"]), used).expect("room");
+        let flags = keywords.slots(&all(&["one", "Two", "two"]), || used).expect("room");
         assert_eq!(flags.letters(""), "bc");
         assert_eq!(&*keywords.names(), all(&["", "One", "Two"]));
         assert_eq!(keywords.known(&all(&["TWO", "three", ""])).letters(""), "c");
         let many: Vec<String> = (0..30).map(|n| format!("k{n}")).collect();
         let before = keywords.clone();
-        assert!(matches!(keywords.slots(&many, used), Err(StoreError::KeywordLimit)));
+        assert!(matches!(keywords.slots(&many, || used), Err(StoreError::KeywordLimit)));
         assert_eq!(keywords, before);
-        assert!(keywords.slots(&many[..23], used).is_ok());
-        assert!(keywords.slots(&all(&["a b"]), used).is_err());
+        assert!(keywords.slots(&many[..23], || used).is_ok());
+        assert!(keywords.slots(&all(&["a b"]), || used).is_err());
+        let asked = || panic!("nobody asks which letters are in use for names that are known");
+        assert_eq!(keywords.slots(&all(&["ONE", "two"]), asked).expect("known").letters(""), "bc");
     }
 }

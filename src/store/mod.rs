@@ -266,6 +266,19 @@ impl Store {
         }
     }
 
+    /// Whether a Maildir, which need not be there yet, has room for one message of so many octets now. Nothing is
+    /// taken: the next who comes finds the same room.
+    ///
+    /// # Errors
+    /// [`StoreError::OverQuota`], [`StoreError::LargerThanQuota`].
+    pub async fn check_room(&self, maildir: &Path, octets: u64) -> Result<()> {
+        let (quota, wanted) = (self.context.quotas.of(maildir), Usage::of_message(octets));
+        if quota.check_at_once(wanted) {
+            return Ok(());
+        }
+        context::blocking(move || quota.check(wanted)).await
+    }
+
     /// Delivers a message into inboxes. One outcome per Maildir, in order; each `Ok` is durable.
     pub async fn deliver(self: &Arc<Self>, message: Delivery) -> Vec<Result<()>> {
         self.deliver_reserved(message, Vec::new()).await

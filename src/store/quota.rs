@@ -1,4 +1,4 @@
-//! How much an account holds, and whether more may come: reserve first, then commit.
+//! How much an account holds, and whether more may come: reserve first, then commit. Who only asks takes nothing.
 //!
 //! One [`Quota`] per Maildir, shared by all who change it. Usage is counted from the names in the folders when somebody
 //! first asks, and kept in memory from then on; an account without limits is never counted unless asked for.
@@ -18,6 +18,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
@@ -194,13 +195,23 @@ impl Quota {
 
     /// Takes room where that needs no look at the disk; `None` where it does.
     pub(super) fn reserve_at_once(self: &Arc<Self>, wanted: Usage) -> Option<Reservation> {
-        let now = self.clock.instant();
-        let mut books = lock(&self.books);
-        if books.limits.is_limited() && (books.is_due(now) || !books.has_room(wanted)) {
-            return None;
-        }
+        let mut books = self.at_once(wanted)?;
         books.reserved = books.reserved.plus(wanted);
+        drop(books);
         Some(Reservation { quota: Arc::clone(self), charge: Charge::Checked, held: Mutex::new(wanted) })
+    }
+
+    /// Whether there is room, without taking it. May read the folders; see [`Quota::check_at_once`].
+    ///
+    /// # Errors
+    /// [`StoreError::OverQuota`], [`StoreError::LargerThanQuota`].
+    pub(super) fn check(&self, wanted: Usage) -> Result<()> {
+        self.with_room(wanted, Usage::default()).map(drop)
+    }
+
+    /// Whether it is known without a look at the disk that there is room.
+    pub(super) fn check_at_once(&self, wanted: Usage) -> bool {
+        self.at_once(wanted).is_some()
     }
 
     /// What the account holds, counted if need be, and what it may hold.
@@ -212,8 +223,23 @@ impl Quota {
         (books.usage.unwrap_or_default(), books.limits.clone())
     }
 
+    /// The books, where they say without a look at the disk that there is room.
+    fn at_once(&self, wanted: Usage) -> Option<MutexGuard<'_, Books>> {
+        let now = self.clock.instant();
+        let books = lock(&self.books);
+        let unknown = books.limits.is_limited() && (books.is_due(now) || !books.has_room(wanted));
+        (!unknown).then_some(books)
+    }
+
     /// Takes `more` beside `held` where there is room.
     fn take(&self, more: Usage, held: Usage) -> Result<()> {
+        let mut books = self.with_room(more, held)?;
+        books.reserved = books.reserved.plus(more);
+        Ok(())
+    }
+
+    /// The books, where there is room for `more` beside `held`.
+    fn with_room(&self, more: Usage, held: Usage) -> Result<MutexGuard<'_, Books>> {
         let now = self.clock.instant();
         let mut books = lock(&self.books);
         if books.limits.is_limited() && books.is_due(now) {
@@ -228,8 +254,7 @@ impl Quota {
             books = lock(&self.books);
         }
         if books.has_room(more) {
-            books.reserved = books.reserved.plus(more);
-            return Ok(());
+            return Ok(books);
         }
         let alone = held.plus(more);
         Err(if books.limits.hold(alone) { StoreError::OverQuota } else { StoreError::LargerThanQuota })

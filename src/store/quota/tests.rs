@@ -121,6 +121,23 @@ fn what_is_promised_counts_until_it_is_given_back() {
 }
 
 #[test]
+fn who_only_asks_takes_nothing() {
+    let world = world(100, 3);
+    let ask = |octets| world.runtime.block_on(world.store.check_room(world.dir.path(), octets));
+    for _ in 0..9 {
+        ask(100).expect("room");
+    }
+    assert_eq!(world.reserved(), Usage::default());
+    assert!(matches!(ask(101), Err(StoreError::LargerThanQuota)));
+    let promised = world.reserve(60).expect("room");
+    assert!(is_over(ask(41)), "what others were promised counts");
+    ask(40).expect("room");
+    drop(promised);
+    world.deliver(75).expect("delivered");
+    assert!(is_over(ask(30)));
+}
+
+#[test]
 fn a_delivery_uses_what_was_promised_to_it() {
     let world = world(100, 0);
     let room = Arc::new(world.reserve(80).expect("room"));

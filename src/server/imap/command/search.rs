@@ -199,10 +199,12 @@ impl Look for Files {
             large: None,
         };
         let matches = self.job.search.matches(&mut read, &mut scratch, given_up);
+        let large = read.large.take();
         drop(read);
         worker.scratch = scratch;
         worker.room.truncate(SEARCH_WHOLE_OCTETS);
         worker.room.shrink_to(SEARCH_WHOLE_OCTETS);
+        drop(large);
         if worker.header_octets > IMAP_BATCH_OCTETS {
             self.remember(worker);
         }
@@ -278,6 +280,14 @@ impl InFile<'_> {
         Ok(false)
     }
 
+    /// Waits until no other large message is in memory. The guard is kept for as long as this message is, and taken
+    /// once: the lock would wait for itself.
+    fn be_the_large_one(&mut self) {
+        if self.large.is_none() {
+            self.large = Some(LARGE.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
     /// The header from the cache, if it is there.
     fn cached_header(&mut self) -> Option<usize> {
         let uid = self.uid();
@@ -305,7 +315,11 @@ impl InFile<'_> {
                 }
                 return Ok(len);
             }
-            most *= 2;
+            most = most.saturating_mul(2);
+            if most > SEARCH_WHOLE_OCTETS {
+                // A message without an empty line is all header.
+                self.be_the_large_one();
+            }
         }
     }
 }
@@ -371,7 +385,7 @@ impl Candidate for InFile<'_> {
         if self.held != Held::Whole {
             let is_whole = self.fill(SEARCH_WHOLE_OCTETS)?;
             if !is_whole {
-                self.large = Some(LARGE.lock().unwrap_or_else(PoisonError::into_inner));
+                self.be_the_large_one();
                 self.fill(usize::MAX)?;
             }
             self.held = Held::Whole;
