@@ -167,7 +167,8 @@ pub enum MailboxCommand {
 pub enum ImportCommand {
     /// Bring in a Maildir with its subfolders: messages, flags, keywords and dates.
     ///
-    /// Nothing is changed there. What is in the account stays; a second import brings a second copy.
+    /// Maildir++ or Dovecot's LAYOUT=fs, compressed or not. Nothing is changed there. What is in the account stays; a
+    /// second import brings a second copy.
     #[command(after_help = "Example: facteur mailbox import maildir alice@example.com /home/alice/Maildir")]
     Maildir {
         /// Whereto.

@@ -38,8 +38,11 @@
 //!   brings them into a Maildir, with `dsync`.
 //! - A `prefix` of the namespace, such as `INBOX.`: names lose it, and clients load the mailboxes under their new names.
 //! - More than 26 keywords in a mailbox: Dovecot keeps the rest in its index alone.
-//! - Messages compressed with bzip2, lz4 or xz, or whose compression is broken: they are left out, and the log names
-//!   them. Uncompressed first, under the same names, they are read.
+//! - Messages compressed with bzip2, lz4 or xz, or whose compression is broken: they are left out; the log and
+//!   `facteur mailbox fsck` name them. Uncompressed first, under the same names, they are read.
+//! - In `LAYOUT=fs`, folders whose names no mailbox can have, such as `R&D` (rightly `R&-D`) or one that begins like a
+//!   file of Dovecot's (`dovecot-acl`, `dovecot.index`): no client sees them, nothing removes them, and
+//!   `facteur mailbox fsck` names them.
 //! - UIDLs of a `pop3_uidl_format` other than the default `%08Xu%08Xv`, unless `pop3_save_uidl = yes` has written them
 //!   into `dovecot-uidlist` before; POP3 clients load once more what they have left on the server.
 //! - Symbolic links, as folders or as messages: Dovecot follows them, Facteur does not leave the account.
