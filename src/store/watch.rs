@@ -4,8 +4,8 @@
 //! # How our own operations are told from foreign ones
 //!
 //! The kernel queues an event before the system call that caused it returns, and the events of one folder in the order
-//! in which its names changed. Who is about to change a name says so first ([`Watched::expect`]), and afterwards how it
-//! went ([`Watched::done`], [`Watched::unexpect`]; [`Watched::ours`] does it all). An event that somebody expects is
+//! in which its names changed. Who is about to change a name says so first, and afterwards how it
+//! went, both by [`Watched::ours`]. An event that somebody expects is
 //! consumed; every other is foreign. Events of one name and kind are alike, so they are counted, and it does not matter
 //! which of two is ours.
 //!
