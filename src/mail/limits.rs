@@ -288,8 +288,11 @@ pub const SYNC_PATIENCE: Duration = Duration::from_millis(2);
 /// And at most so long: a disk that takes longer for a file gains nothing by more.
 pub const SYNC_PATIENCE_MOST: Duration = Duration::from_millis(20);
 
-/// Deliveries under way at once from which folder syncs are gathered.
-pub const SYNC_BUSY: usize = 16;
+/// Deliveries under way at once from which folder syncs are gathered: with fewer, waiting costs more time than it saves.
+pub const SYNC_BUSY: usize = 10;
+
+/// For so long after there were as many: how many there are at once goes up and down within milliseconds.
+pub const SYNC_BUSY_FOR: Duration = Duration::from_millis(200);
 
 /// So long at least does a folder sync then wait for more deliveries into the same folder: less than a busy disk takes.
 pub const SYNC_GATHER: Duration = Duration::from_millis(5);

@@ -4,8 +4,8 @@
 //! next, which one of them leads for all. A leader waits for others only if they have announced themselves, that is
 //! while they are writing their file for the same folder, and not longer than its own file took, for theirs take about
 //! as long (between [`SYNC_PATIENCE`] and [`SYNC_PATIENCE_MOST`]): under load one sync then serves many, and who is alone
-//! never waits. While many deliveries are under way ([`SYNC_BUSY`]) it waits three times as long for whoever comes, since the
-//! next one into this folder is likely among them; [`SYNC_GATHER`] at least.
+//! never waits. While many deliveries are under way at once, or were a moment ago ([`SYNC_BUSY`]), it waits three times
+//! as long for whoever comes, since the next one into this folder is likely among them; [`SYNC_GATHER`] at least.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,6 +25,7 @@ use std::time::Instant;
 use crate::clock::Clock;
 use crate::fsio;
 use crate::mail::limits::SYNC_BUSY;
+use crate::mail::limits::SYNC_BUSY_FOR;
 use crate::mail::limits::SYNC_GATHER;
 use crate::mail::limits::SYNC_PATIENCE;
 use crate::mail::limits::SYNC_PATIENCE_MOST;
@@ -35,6 +36,8 @@ pub(super) struct FolderSyncs {
     clock: Clock,
     /// Deliveries that have begun and not ended.
     deliveries: AtomicUsize,
+    /// Until when there were many of them at once a moment ago.
+    busy_until: Mutex<Option<Instant>>,
     folders: Mutex<HashMap<PathBuf, Arc<Group>>>,
 }
 
@@ -62,7 +65,7 @@ struct Outcome(OnceLock<Result<(), (Option<i32>, io::ErrorKind)>>);
 impl FolderSyncs {
     /// None under way.
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, deliveries: AtomicUsize::new(0), folders: Mutex::default() }
+        Self { clock, deliveries: AtomicUsize::new(0), busy_until: Mutex::default(), folders: Mutex::default() }
     }
 
     /// Returns when a sync of the folder that began after this call has ended. Blocks.
@@ -72,8 +75,16 @@ impl FolderSyncs {
 
     /// Counts a delivery until the guard is dropped.
     pub(super) fn begin(&self) -> UnderWay<'_> {
-        self.deliveries.fetch_add(1, Ordering::Relaxed);
+        if self.deliveries.fetch_add(1, Ordering::Relaxed) + 1 >= SYNC_BUSY {
+            let until = self.clock.instant().checked_add(SYNC_BUSY_FOR);
+            *self.busy_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        }
         UnderWay(self)
+    }
+
+    fn is_busy(&self) -> bool {
+        let until = *self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| self.clock.instant() < until)
     }
 
     /// Says that a sync of this folder will be asked for as soon as a file is written.
@@ -145,7 +156,7 @@ impl Coming<'_> {
             .saturating_duration_since(self.announced)
             .clamp(SYNC_PATIENCE, SYNC_PATIENCE_MOST);
         let announced = patience.checked_div(share).unwrap_or_default();
-        let busy = self.syncs.deliveries.load(Ordering::Relaxed) >= SYNC_BUSY;
+        let busy = self.syncs.is_busy();
         let gather = (3 * patience).clamp(SYNC_GATHER, SYNC_PATIENCE_MOST).checked_div(share).unwrap_or_default();
         let anybody = if busy { gather } else { Duration::ZERO };
         let patience = Patience { announced, anybody };
