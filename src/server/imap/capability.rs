@@ -1,8 +1,27 @@
-//! What is announced, and when (RFC 3501 §6.1.1, §7.2.1). Only what works is announced.
+//! What is announced, and when (RFC 3501 §6.1.1, §7.2.1). Only what works is announced; every name has its dialog in
+//! `tests/dialogs/imap/`.
 
-/// After login.
-pub(super) const USER: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN SPECIAL-USE LIST-STATUS \
-                               UNSELECT UIDPLUS MOVE";
+/// After login, in the order in which it is announced.
+pub(super) const USER: &[&str] = &[
+    "IMAP4rev1",
+    "SASL-IR",
+    "LITERAL+",
+    "ID",
+    "ENABLE",
+    "IDLE",
+    "NAMESPACE",
+    "CHILDREN",
+    "SPECIAL-USE",
+    "LIST-STATUS",
+    "UNSELECT",
+    "UIDPLUS",
+    "MOVE",
+];
+
+/// The line of a user.
+pub(super) fn user() -> String {
+    USER.join(" ")
+}
 
 /// Before login. `LITERAL-` bounds what a stranger sends unasked (RFC 7888 §5).
 pub(super) fn stranger(can_start_tls: bool, may_log_in: bool) -> String {

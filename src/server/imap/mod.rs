@@ -5,6 +5,7 @@
 
 mod capability;
 mod command;
+mod enabled;
 mod errors;
 mod selected;
 mod session;

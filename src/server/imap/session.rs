@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::Services;
 use super::capability;
 use super::command;
+use super::enabled::Enabled;
 use super::errors;
 use super::selected::Look;
 use super::selected::Selected;
@@ -57,6 +58,9 @@ pub(super) struct Session {
     pub(super) services: Arc<Services>,
     pub(super) id: SessionId,
     pub(super) user: Option<User>,
+    /// What the client has enabled.
+    #[expect(dead_code, reason = "what reads it comes next")]
+    pub(super) enabled: Enabled,
     started: Instant,
     bad_commands: u32,
     /// What a command that is being dropped will be answered.
@@ -85,6 +89,7 @@ impl Session {
             services,
             id,
             user: None,
+            enabled: Enabled::default(),
             started,
             bad_commands: 0,
             refusal: None,
@@ -116,7 +121,7 @@ impl Session {
     /// What is announced now.
     pub(super) fn capabilities(&self) -> String {
         match &self.user {
-            Some(_) => capability::USER.to_owned(),
+            Some(_) => capability::user(),
             None => capability::stranger(self.wire.connection.can_start_tls(), self.may_log_in()),
         }
     }
