@@ -345,6 +345,9 @@ pub const CACHE_RECORD_OCTETS: usize = 1 << 20;
 /// Octets of the cache that are read at once by who goes through a mailbox.
 pub const CACHE_WINDOW_OCTETS: usize = 256 << 10;
 
+/// A cache file up to this is read at once by who jumps about in it: of a mailbox with some thousands of messages.
+pub const CACHE_WHOLE_OCTETS: usize = 4 << 20;
+
 /// Records of no use that a cache may have beside as many as those of use.
 pub const CACHE_SPARE_RECORDS: usize = 1000;
 /// The most that is read out of a message file that another server compressed: no server took larger messages, and a

@@ -32,6 +32,12 @@ impl Needle {
         self.0.find(prepared).is_some()
     }
 
+    /// The prepared form.
+    #[must_use]
+    pub fn prepared(&self) -> &[u8] {
+        self.0.needle()
+    }
+
     /// Octets in the prepared form.
     #[must_use]
     pub fn len(&self) -> usize {

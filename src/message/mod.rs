@@ -16,5 +16,6 @@ pub mod mime;
 pub mod parameters;
 mod quoted;
 pub mod sent;
+pub mod sieve;
 pub mod text;
 pub mod wire;

@@ -25,6 +25,7 @@ use super::mime::Kind;
 use super::mime::Part;
 use super::mime::Structure;
 use super::parameters::parameterised;
+use super::sieve::SieveMaker;
 use crate::mail::limits::HEADER_OCTETS;
 use crate::mail::limits::TEXT_PIECE_OCTETS;
 
@@ -248,6 +249,7 @@ pub struct Wanted {
 pub struct Finder {
     prepared: Vec<u8>,
     found: Vec<bool>,
+    maker: SieveMaker,
 }
 
 impl Finder {
@@ -258,8 +260,20 @@ impl Finder {
         self.found.extend(wanted.iter().map(|w| w.needle.is_empty()));
         let longest = wanted.iter().map(|w| w.needle.len()).max().unwrap_or(0);
         let in_header = wanted.iter().any(|w| w.in_header);
-        let mut looking = Looking { finder: self, wanted, longest, in_header, given_up };
+        let mut looking = Looking { finder: self, wanted, longest, in_header, sieve: false, given_up };
         looking.is_done() || (read(message, &mut looking).is_break() && looking.is_done())
+    }
+
+    /// As [`Finder::find`], but goes through the whole message and gives the [`super::sieve`] of its texts; `None` where
+    /// there is too much for one, or it was given up.
+    pub fn find_all(&mut self, message: &[u8], wanted: &[Wanted], given_up: &AtomicBool) -> Option<Vec<u8>> {
+        self.found.clear();
+        self.found.extend(wanted.iter().map(|w| w.needle.is_empty()));
+        self.maker.clear();
+        let longest = wanted.iter().map(|w| w.needle.len()).max().unwrap_or(0).max(SIEVE_OVERLAP + 1);
+        let mut looking = Looking { finder: self, wanted, longest, in_header: true, sieve: true, given_up };
+        let whole = read(message, &mut looking).is_continue();
+        whole.then(|| self.maker.make()).flatten()
     }
 
     /// Whether the message that was looked at last has the text of this place.
@@ -269,11 +283,16 @@ impl Finder {
     }
 }
 
+/// Octets of a piece that the next one repeats for [`SieveMaker::add`].
+const SIEVE_OVERLAP: usize = 2;
+
 struct Looking<'a> {
     finder: &'a mut Finder,
     wanted: &'a [Wanted],
     longest: usize,
     in_header: bool,
+    /// Whether a sieve is made, and the message read to its end.
+    sieve: bool,
     given_up: &'a AtomicBool,
 }
 
@@ -298,13 +317,16 @@ impl Reader for Looking<'_> {
             prepared.clear();
         }
         push_prepared(piece.text, prepared);
+        if self.sieve {
+            self.finder.maker.add(prepared);
+        }
         let is_header = matches!(piece.place, Place::Header | Place::PartHeader);
         for (found, wanted) in self.finder.found.iter_mut().zip(self.wanted) {
             if !*found && (wanted.in_header || !is_header) {
                 *found = wanted.needle.is_in(prepared);
             }
         }
-        let ends = self.is_done() || self.given_up.load(Ordering::Relaxed);
+        let ends = (!self.sieve && self.is_done()) || self.given_up.load(Ordering::Relaxed);
         if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
@@ -312,11 +334,16 @@ impl Reader for Looking<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::sieve::may_have;
 
     fn finds(message: &[u8], text: &str, in_header: bool) -> bool {
         let mut finder = Finder::default();
         let found = finder.find(message, &[Wanted { needle: Needle::new(text), in_header }], &AtomicBool::new(false));
         assert_eq!(found, finder.has(0));
+        let wanted = [Wanted { needle: Needle::new(text), in_header }];
+        let sieve = finder.find_all(message, &wanted, &AtomicBool::new(false));
+        assert_eq!(found, finder.has(0), "{text:?} by going through all");
+        assert!(!found || sieve.is_none_or(|sieve| may_have(&sieve, &wanted[0].needle)), "{text:?} kept out");
         found
     }
 

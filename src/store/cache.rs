@@ -23,6 +23,7 @@ use crate::mail::ids::Uid;
 use crate::mail::ids::UidValidity;
 use crate::mail::limits::CACHE_RECORD_OCTETS;
 use crate::mail::limits::CACHE_SPARE_RECORDS;
+use crate::mail::limits::CACHE_WHOLE_OCTETS;
 use crate::mail::limits::CACHE_WINDOW_OCTETS;
 
 use super::context::lock;
@@ -95,6 +96,9 @@ fn strings(record: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
+/// Jumps after which a reader takes a small file as a whole: as many small reads cost about as much.
+const JUMPS: u32 = 32;
+
 /// Octets of a record before its strings.
 const RECORD_HEAD: usize = 8;
 
@@ -113,6 +117,8 @@ pub struct CacheReader {
     file: Option<Arc<File>>,
     window: Vec<u8>,
     start: u64,
+    /// Reads that began elsewhere than the one before had ended.
+    jumps: u32,
 }
 
 impl CacheReader {
@@ -142,14 +148,31 @@ impl CacheReader {
         let end = self.start + self.window.len() as u64;
         if offset < self.start || offset + len as u64 > end {
             let follows = offset >= self.start && offset <= end;
-            let most = if follows { CACHE_WINDOW_OCTETS } else { CACHE_WINDOW_OCTETS / 16 };
-            self.window.resize(len.max(most), 0);
-            self.start = offset;
+            self.jumps += u32::from(!follows);
+            let (start, most) = self.window_for(file, offset, follows);
+            self.window.resize(usize::try_from(offset - start).ok()?.checked_add(len)?.max(most), 0);
+            self.start = start;
+            let offset = start;
             let read = read_at(file, &mut self.window, offset).unwrap_or(0);
             self.window.truncate(read);
         }
         let at = usize::try_from(offset - self.start).ok()?;
         self.window.get(at..at + len)
+    }
+}
+
+impl CacheReader {
+    /// Where to read from and how much, for octets at `offset`. Who jumps about in a small file has it whole soon: its
+    /// records lie in the order in which they were asked for first.
+    fn window_for(&self, file: &File, offset: u64, follows: bool) -> (u64, usize) {
+        if self.jumps >= JUMPS
+            && let Some(whole) = file.metadata().ok().and_then(|m| usize::try_from(m.len()).ok())
+            && whole <= CACHE_WHOLE_OCTETS
+            && offset < whole as u64
+        {
+            return (0, whole);
+        }
+        (offset, if follows { CACHE_WINDOW_OCTETS } else { CACHE_WINDOW_OCTETS / 16 })
     }
 }
 
@@ -171,7 +194,7 @@ impl Mailbox {
     #[must_use]
     pub fn cache_reader(self: &Arc<Self>) -> CacheReader {
         let file = self.with_cache(|cache| Ok(Arc::clone(&cache.file)));
-        CacheReader { mailbox: Arc::clone(self), file, window: Vec::new(), start: 0 }
+        CacheReader { mailbox: Arc::clone(self), file, window: Vec::new(), start: 0, jumps: 0 }
     }
 
     /// Keeps strings for later, beside those that are kept of the same messages. Where that fails they are made again
