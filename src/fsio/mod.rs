@@ -156,14 +156,32 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// What the kernel says; [`io::ErrorKind::InvalidInput`] for what is no regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
+    open_regular_sized(path).map(|(file, _)| file)
+}
+
+/// As [`open_regular`]; tells the octets of the file too.
+///
+/// # Errors
+/// As there.
+pub fn open_regular_sized(path: &Path) -> io::Result<(File, u64)> {
     use rustix::fs::Mode;
     use rustix::fs::OFlags;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
+    // When mail was read last is nobody's business, and noting it would write to the disk for every message.
+    #[cfg(target_os = "linux")]
+    let opened = match rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty()) {
+        // Another user's file.
+        Err(rustix::io::Errno::PERM) => rustix::fs::open(path, flags, Mode::empty()),
+        opened => opened,
+    };
+    #[cfg(not(target_os = "linux"))]
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    let file = File::from(opened?);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    Ok(file)
+    Ok((file, metadata.len()))
 }
 
 /// Whether there is a regular file of this name; a symbolic link is none.

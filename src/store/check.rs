@@ -412,7 +412,7 @@ fn check_file(folder: &Path, entry: &Entry, owner: Option<u32>, findings: &mut F
         findings.warning("owner", &path, format!("belongs to user {}, unlike its mailbox", found.uid()));
     }
     let (disk, wire) = (size_field(&entry.name, b'S'), size_field(&entry.name, b'W'));
-    let mut file = match MessageFile::new(file, &entry.name) {
+    let mut file = match MessageFile::new((file, found.len()), &entry.name) {
         Ok(file) => file,
         Err(error) => return findings.error("unreadable", &path, error.to_string()),
     };

@@ -17,7 +17,6 @@ use std::io;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
 
 use flate2::read::MultiGzDecoder;
@@ -34,9 +33,47 @@ pub struct MessageFile(Source);
 
 #[derive(Debug)]
 enum Source {
-    Plain(File),
+    Plain(Plain),
     /// With the time of the file's last change.
     Compressed(Bounded<Decoder>, i64),
+}
+
+/// A file whose first octets were read to see what it is. Its end is where it was when it was opened: a message never
+/// grows, and asking the kernel for more would cost a call each time.
+#[derive(Debug)]
+struct Plain {
+    file: File,
+    head: Vec<u8>,
+    /// Octets of the head that were given.
+    given: usize,
+    /// Octets behind the head that were not.
+    left: u64,
+}
+
+impl Read for Plain {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let ready = &self.head[self.given..];
+        if !ready.is_empty() {
+            let n = ready.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&ready[..n]);
+            self.given += n;
+            return Ok(n);
+        }
+        let n = (&self.file).take(self.left).read(buffer)?;
+        self.left = self.left.saturating_sub(n as u64);
+        Ok(n)
+    }
+
+    fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
+        let ready = &self.head[self.given..];
+        let before = out.len();
+        out.reserve(ready.len().saturating_add(usize::try_from(self.left).unwrap_or(0)));
+        out.extend_from_slice(ready);
+        self.given = self.head.len();
+        let n = (&self.file).take(self.left).read_to_end(out)?;
+        self.left = self.left.saturating_sub(n as u64);
+        Ok(out.len() - before)
+    }
 }
 
 /// How a file is compressed.
@@ -62,21 +99,24 @@ const MAGIC: [(&[u8], Method); 5] = [
     (b"\xfd7zXZ\0", Method::Other("xz")),
 ];
 
-/// Octets that tell the method: those of the longest in the table.
-const HEAD_OCTETS: usize = 15;
+/// Octets of the first read: enough for the magic, for nearly every header, and for most messages.
+const HEAD_OCTETS: usize = 8192;
 
 impl MessageFile {
     /// The message in an open file of this name. Errors are those of the file system, and
     /// [`io::ErrorKind::Unsupported`] for a method that we cannot read.
-    pub(super) fn new(file: File, name: &[u8]) -> io::Result<Self> {
-        let mut head = [0; HEAD_OCTETS];
+    pub(super) fn new((file, length): (File, u64), name: &[u8]) -> io::Result<Self> {
+        let mut head = vec![0; usize::try_from(length).unwrap_or(HEAD_OCTETS).min(HEAD_OCTETS)];
         let n = read_head(&file, &mut head)?;
-        let Some(method) = method(&head[..n]) else { return Ok(Self(Source::Plain(file))) };
+        head.truncate(n);
+        let plain = |file, head| Self(Source::Plain(Plain { file, head, given: 0, left: length - n as u64 }));
+        let Some(method) = method(&head) else { return Ok(plain(file, head)) };
         let metadata = file.metadata()?;
-        let length = metadata.len();
         let size = file_name::disk_size(name);
+        rewind(&file)?;
         if size == Some(length) && !gives(&file, method, length) {
-            return Ok(Self(Source::Plain(file)));
+            io::Seek::seek(&mut &file, io::SeekFrom::Start(n as u64))?;
+            return Ok(plain(file, head));
         }
         let left = DECOMPRESSED_OCTETS;
         Ok(Self(Source::Compressed(Bounded { source: Decoder::new(file, method)?, left }, metadata.mtime())))
@@ -88,7 +128,7 @@ impl MessageFile {
     /// What the kernel says.
     pub fn modified(&self) -> io::Result<i64> {
         match &self.0 {
-            Source::Plain(file) => Ok(file.metadata()?.mtime()),
+            Source::Plain(plain) => Ok(plain.file.metadata()?.mtime()),
             Source::Compressed(_, modified) => Ok(*modified),
         }
     }
@@ -111,25 +151,28 @@ impl MessageFile {
 impl Read for MessageFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Source::Plain(file) => file.read(buffer),
+            Source::Plain(plain) => plain.read(buffer),
             Source::Compressed(bounded, _) => bounded.read(buffer),
         }
     }
 
     fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
         match &mut self.0 {
-            // A file knows how much room it needs.
-            Source::Plain(file) => file.read_to_end(out),
+            Source::Plain(plain) => plain.read_to_end(out),
             Source::Compressed(bounded, _) => bounded.read_to_end(out),
         }
     }
 }
 
-/// Reads the first octets and leaves the place in the file as it was.
-fn read_head(file: &File, head: &mut [u8]) -> io::Result<usize> {
+fn rewind(file: &File) -> io::Result<()> {
+    io::Seek::seek(&mut &*file, io::SeekFrom::Start(0)).map(drop)
+}
+
+/// Reads the first octets.
+fn read_head(mut file: &File, head: &mut [u8]) -> io::Result<usize> {
     let mut n = 0;
     while n < head.len() {
-        match file.read_at(&mut head[n..], n as u64) {
+        match file.read(&mut head[n..]) {
             Ok(0) => break,
             Ok(more) => n += more,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -153,8 +196,7 @@ fn gives(file: &File, method: Method, length: u64) -> bool {
     let Ok(decoder) = decoder else { return false };
     let counted = io::copy(&mut decoder.take(length.saturating_add(1)), &mut io::sink());
     // Both handles share one place in the file.
-    let rewound = io::Seek::seek(&mut &*file, io::SeekFrom::Start(0));
-    rewound.is_ok() && counted.is_ok_and(|n| n == length)
+    rewind(file).is_ok() && counted.is_ok_and(|n| n == length)
 }
 
 impl Decoder {
@@ -266,6 +308,7 @@ mod tests {
     use flate2::write::GzEncoder;
 
     use super::*;
+    use crate::fsio;
 
     const MESSAGE: &[u8] = b"Subject: x\n\na body that is long enough, long enough, long enough, long enough\n";
 
@@ -310,7 +353,8 @@ mod tests {
         std::fs::write(&path, bytes).expect("written");
         let date = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         File::options().write(true).open(&path).expect("there").set_modified(date).expect("ours");
-        Opened { file: MessageFile::new(File::open(&path).expect("there"), name.as_bytes()), _folder: folder }
+        let opened = fsio::open_regular_sized(&path).expect("there");
+        Opened { file: MessageFile::new(opened, name.as_bytes()), _folder: folder }
     }
 
     fn read(bytes: &[u8], name: &str) -> io::Result<Vec<u8>> {

@@ -57,7 +57,7 @@ impl ForeignMessage {
     /// What the kernel says; that it is compressed in a way that we cannot undo, also while it is read.
     pub fn open(&self) -> io::Result<MessageFile> {
         let name = self.path.file_name().unwrap_or_default().as_bytes();
-        fsio::open_regular(&self.path).and_then(|file| MessageFile::new(file, name))
+        fsio::open_regular_sized(&self.path).and_then(|file| MessageFile::new(file, name))
     }
 }
 

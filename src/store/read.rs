@@ -53,7 +53,7 @@ impl Mailbox {
         for tries in 0..TRIES {
             let (message, name) = self.files(&[uid]).pop().ok_or(StoreError::MessageGone)?;
             let folder = self.folder().map_err(|_| StoreError::MessageGone)?;
-            match fsio::open_regular(&file(&folder, &message, &name)) {
+            match fsio::open_regular_sized(&file(&folder, &message, &name)) {
                 Ok(file) => return MessageFile::new(file, &name).map_err(|error| self.unread(uid, error)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(StoreError::io("opening a message")(error)),
