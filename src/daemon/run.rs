@@ -19,6 +19,12 @@ use crate::store::Delivery;
 /// among those that wait together, so more of them cost little and fewer would cost time.
 const BLOCKING_THREADS: usize = 64;
 
+/// Threads for sessions: half of the cores, since files and hashes have threads of their own. Each event may wake a
+/// thread that looks for work in vain: with two of them on two cores a NOOP cost half as much CPU again as with one.
+fn session_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
+}
+
 /// Runs a server until a signal ends it. For a try-out also the welcome, the settings and the env file.
 ///
 /// # Errors
@@ -30,6 +36,7 @@ pub fn run(config: Config, tried: Option<Arc<TryOut>>) -> Result<(), StartError>
     observe::start(level).map_err(machine)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .worker_threads(session_threads())
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(machine)?;
