@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::message::fields::fields;
+use crate::message::fields::header_len;
 use crate::message::mime::Kind;
 use crate::message::mime::Part;
 use crate::message::mime::Structure;
@@ -59,6 +60,19 @@ fn push_astring(out: &mut Vec<u8>, octets: &[u8]) {
 #[must_use]
 pub fn needs_header_only(section: &Section) -> bool {
     section.numbers.is_empty() && matches!(section.text, SectionText::Header | SectionText::Fields { .. })
+}
+
+/// The bytes of a section that needs no more than the message's header; `None` for another one.
+#[must_use]
+pub fn header_text<'a>(message: &'a [u8], section: &Section) -> Option<Cow<'a, [u8]>> {
+    if !needs_header_only(section) {
+        return None;
+    }
+    let header = &message[..header_len(message)];
+    Some(match &section.text {
+        SectionText::Fields { not, names } => Cow::Owned(pick_fields(header, *not, names)),
+        _ => Cow::Borrowed(header),
+    })
 }
 
 /// The bytes of a section as they are held, or `None` where there is no such part.
@@ -153,7 +167,11 @@ mod tests {
 
     fn get(message: &str, name: &str) -> Option<String> {
         let structure = Structure::scan(message.as_bytes());
-        section_text(&structure, message.as_bytes(), &section(name)).map(|b| String::from_utf8_lossy(&b).into_owned())
+        let found = section_text(&structure, message.as_bytes(), &section(name));
+        if let Some(header) = header_text(message.as_bytes(), &section(name)) {
+            assert_eq!(found.as_ref(), Some(&header), "{name}");
+        }
+        found.map(|b| String::from_utf8_lossy(&b).into_owned())
     }
 
     const MIXED: &str = "Subject: top\nContent-Type: multipart/mixed; boundary=a\n\n--a\nX: 1\n\none\n--a\n\

@@ -17,6 +17,7 @@ use crate::message::fields::header_len;
 use crate::message::mime::Structure;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
+use crate::protocol::imap::section::header_text;
 use crate::protocol::imap::section::needs_header_only;
 use crate::protocol::imap::section::section_name;
 use crate::protocol::imap::section::section_text;
@@ -423,6 +424,9 @@ fn push_section(
     if section.numbers.is_empty() && section.text == SectionText::All {
         // The whole message needs no structure.
         return out.text_literal(text, from, len);
+    }
+    if let Some(found) = header_text(text, section) {
+        return out.text_literal(&found, from, len);
     }
     let structure = structure.get_or_insert_with(|| Structure::scan(text));
     match section_text(structure, text, section) {
