@@ -155,6 +155,12 @@ impl Flags {
         SystemFlag::ALL.into_iter().filter(move |f| self.has(*f))
     }
 
+    /// Whether any keyword is set.
+    #[must_use]
+    pub fn has_keywords(self) -> bool {
+        self.0 >> Self::KEYWORD_SHIFT != 0
+    }
+
     /// The keyword slots that are set, in order.
     pub fn keywords(self) -> impl Iterator<Item = KeywordSlot> {
         (0..KeywordSlot::COUNT).map(KeywordSlot).filter(move |k| self.has_keyword(*k))

@@ -47,6 +47,12 @@ impl Messages {
         self.pieces.iter().flat_map(|piece| piece.messages.iter())
     }
 
+    /// To find many of them, one after the other.
+    #[must_use]
+    pub fn lookup(&self) -> Lookup<'_> {
+        Lookup { messages: self, piece: 0, at: 0 }
+    }
+
     /// The message at a place, counted from 0.
     #[must_use]
     pub fn get(&self, at: usize) -> Option<&Message> {
@@ -61,6 +67,42 @@ impl Messages {
         let piece = self.pieces.partition_point(|piece| piece.messages.first().is_some_and(|m| m.uid <= uid));
         let piece = self.pieces.get(piece.checked_sub(1)?)?;
         piece.messages.binary_search_by_key(&uid, |m| m.uid).ok().map(|at| piece.start + at)
+    }
+}
+
+/// Finds messages, best by ascending UID: what follows the one before costs no search.
+#[derive(Debug, Clone)]
+pub struct Lookup<'a> {
+    messages: &'a Messages,
+    piece: usize,
+    at: usize,
+}
+
+impl<'a> Lookup<'a> {
+    /// The message of a UID.
+    pub fn find(&mut self, uid: Uid) -> Option<&'a Message> {
+        if let Some(next) = self.next_one()
+            && next.uid == uid
+        {
+            return Some(next);
+        }
+        let place = self.messages.position(uid)?;
+        let pieces = &self.messages.pieces;
+        self.piece = pieces.partition_point(|piece| piece.start <= place).checked_sub(1)?;
+        self.at = place - pieces[self.piece].start;
+        self.next_one()
+    }
+
+    /// The one at the cursor, which goes on behind it.
+    fn next_one(&mut self) -> Option<&'a Message> {
+        let mut piece = self.messages.pieces.get(self.piece)?;
+        if self.at >= piece.messages.len() {
+            (self.piece, self.at) = (self.piece + 1, 0);
+            piece = self.messages.pieces.get(self.piece)?;
+        }
+        let message = piece.messages.get(self.at)?;
+        self.at += 1;
+        Some(message)
     }
 }
 

@@ -199,6 +199,22 @@ impl Output {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
+    /// A number, in digits.
+    pub fn number(&mut self, number: impl Into<u64>) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = number.into();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.bytes.extend_from_slice(&digits[at..]);
+    }
+
     /// A whole line `* text`, of our own words.
     pub fn untagged(&mut self, text: &str) {
         self.raw("* ");
@@ -316,6 +332,13 @@ mod tests {
         assert_eq!(out.take(), b"{4}\r\na\x80\xffb");
         assert!(written(|o| o.string(&vec![b'x'; 2000])).starts_with("{2000}\r\n"));
         assert_eq!(written(|o| o.nstring(None)), "NIL");
+    }
+
+    #[test]
+    fn numbers() {
+        for number in [0, 7, 10, 4_294_967_295, u64::MAX] {
+            assert_eq!(written(|o| o.number(number)), number.to_string());
+        }
     }
 
     #[test]

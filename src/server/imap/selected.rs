@@ -199,6 +199,27 @@ fn within(
     entries.filter(|entry| ranges.contains(key(entry))).collect()
 }
 
+/// Writes `FLAGS (…)`, `\Recent` first; a keyword whose name is lost is left out.
+pub(super) fn push_flags(out: &mut Output, snapshot: &Snapshot, flags: Flags, recent: bool) {
+    out.raw("FLAGS (");
+    let mut before = false;
+    let mut push = |name: &str| {
+        if before {
+            out.raw(" ");
+        }
+        before = true;
+        out.raw(name);
+    };
+    if recent {
+        push("\\Recent");
+    }
+    flags.system().for_each(|flag| push(flag.name()));
+    if flags.has_keywords() {
+        flags.keywords().filter_map(|slot| keyword_name(snapshot, slot)).for_each(push);
+    }
+    out.raw(")");
+}
+
 /// Flags as they are written, `\Recent` first; a keyword whose name is lost is not.
 pub(super) fn flag_names(snapshot: &Snapshot, flags: Flags, recent: bool) -> String {
     let mut names: Vec<&str> = if recent { vec!["\\Recent"] } else { Vec::new() };

@@ -32,7 +32,7 @@ use crate::protocol::imap::syntax::fetch::SectionText;
 use crate::protocol::imap::syntax::set::SequenceSet;
 use crate::protocol::imap::view::Entry;
 use crate::server::imap::errors;
-use crate::server::imap::selected::flag_names;
+use crate::server::imap::selected::push_flags;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 use crate::store::CacheEntry;
@@ -246,11 +246,12 @@ impl Job {
         let mut batch = Batch { bytes: Vec::new(), next: at, told: Vec::new(), gone: false };
         let mut reader = (!self.kept.is_empty()).then(|| self.mailbox.cache_reader());
         let mut fresh: Vec<CacheEntry> = Vec::new();
+        let mut lookup = self.snapshot.messages.lookup();
         while batch.next < self.targets.len() && out.len() < IMAP_BATCH_OCTETS {
             let (number, entry) = self.targets[batch.next];
             let newly_seen = self.newly_seen[batch.next];
             batch.next += 1;
-            let Some(message) = self.snapshot.find(entry.uid).copied() else {
+            let Some(message) = lookup.find(entry.uid).copied() else {
                 batch.gone = true;
                 continue;
             };
@@ -328,7 +329,9 @@ impl Job {
         material: &mut Material<'_>,
         batch: &mut Batch,
     ) {
-        out.raw(&format!("* {number} FETCH ("));
+        out.raw("* ");
+        out.number(number);
+        out.raw(" FETCH (");
         let mut first = true;
         let mut separate = |out: &mut Output| {
             if !std::mem::take(&mut first) {
@@ -338,7 +341,8 @@ impl Job {
         // RFC 3501 §6.4.8: the answer to UID FETCH always has the UID.
         if self.numbers == Numbers::Uid && !self.items.contains(&FetchItem::Uid) {
             separate(out);
-            out.raw(&format!("UID {}", message.uid));
+            out.raw("UID ");
+            out.number(message.uid.get());
         }
         for item in &self.items {
             separate(out);
@@ -347,7 +351,7 @@ impl Job {
         let asked = self.items.contains(&FetchItem::Flags);
         if newly_seen && !asked {
             separate(out);
-            out.raw(&format!("FLAGS ({})", flag_names(&self.snapshot, message.flags, entry.recent)));
+            push_flags(out, &self.snapshot, message.flags, entry.recent);
         }
         if newly_seen || asked {
             batch.told.push((message.uid, message.flags));
@@ -366,14 +370,20 @@ impl Job {
         let Material { text, strings, structure } = material;
         let text = *text;
         match item {
-            FetchItem::Uid => out.raw(&format!("UID {}", message.uid)),
+            FetchItem::Uid => {
+                out.raw("UID ");
+                out.number(message.uid.get());
+            }
             FetchItem::Flags => {
-                out.raw(&format!("FLAGS ({})", flag_names(&self.snapshot, message.flags, entry.recent)));
+                push_flags(out, &self.snapshot, message.flags, entry.recent);
             }
             FetchItem::InternalDate => {
                 out.raw(&format!("INTERNALDATE \"{}\"", internal_date(message.date().unwrap_or(0))));
             }
-            FetchItem::Size => out.raw(&format!("RFC822.SIZE {}", message.wire_size().unwrap_or(0))),
+            FetchItem::Size => {
+                out.raw("RFC822.SIZE ");
+                out.number(message.wire_size().unwrap_or(0));
+            }
             FetchItem::Envelope => {
                 out.raw("ENVELOPE ");
                 match strings(CacheKind::Envelope) {
