@@ -394,6 +394,11 @@ mod tests {
             assert_eq!((messages.position(uid(*n)), messages[at].uid.get()), (Some(at), *n));
         }
         assert_eq!(messages.get(model.len()), None);
+        // In order, and with every second one asked for twice and out of order.
+        let mut lookup = messages.lookup();
+        for n in model.keys().chain(model.keys().rev().step_by(2)).flat_map(|n| [*n, n / 2 + 1]) {
+            assert_eq!(lookup.find(uid(n)).map(|m| m.uid.get()), Some(n).filter(|n| model.contains_key(n)));
+        }
     }
 
     proptest! {
