@@ -91,6 +91,22 @@ fn a_full_mailbox_refuses_warns_and_takes_mail_again() {
     assert!(appended.tagged.starts_with("OK"), "a deleted mailbox counts no longer: {appended:?}");
 }
 
+/// RFC 9208 §4.1.2 and, for Thunderbird, as RFC 2087 has it.
+#[test]
+fn imap_tells_what_is_used_of_what_there_is() {
+    let server =
+        Server::serve("[smtp]\nmax_message_size = \"10KiB\"\n[quota]\nstorage = \"20KiB\"\nmessages = 7\nwarn = []\n");
+    server.deliver(ALICE, &message(3000));
+    let octets: u64 = server.messages("alice", "INBOX").iter().map(|(_, m)| m.len() as u64).sum();
+    let mut imap = server.imap("alice");
+    // The file has LF where the wire has CRLF, so it is a little smaller than what was fetched.
+    let kib = octets.div_ceil(1024);
+    let quota = format!("* QUOTA \"account\" (STORAGE {kib} 20 MESSAGE 1 7)");
+    let answer = imap.ok("GETQUOTAROOT INBOX");
+    assert_eq!(answer.texts(), ["* QUOTAROOT \"INBOX\" \"account\"".to_owned(), quota.clone()]);
+    assert_eq!(imap.ok("GETQUOTA \"account\"").texts(), [quota]);
+}
+
 #[test]
 fn of_two_at_once_one_gets_the_last_place() {
     let server = Server::serve(&format!(

@@ -406,3 +406,12 @@ pub const SCAN_CHUNK: usize = 256;
 
 /// Octets that are collected of a text in a charset that is not decoded in pieces, such as UTF-7.
 pub const TEXT_HELD_OCTETS: usize = 1 << 20;
+
+/// Entries of METADATA that a mailbox may have (RFC 5464): no client uses more than a few.
+pub const METADATA_ENTRIES: usize = 200;
+
+/// Octets of all entries of METADATA of a mailbox together: they are read as one file.
+pub const METADATA_OCTETS: usize = 256 << 10;
+
+/// Octets of one value of METADATA: notes, colours, filters.
+pub const METADATA_VALUE_OCTETS: usize = 64 << 10;

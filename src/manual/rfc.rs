@@ -27,7 +27,8 @@
 //! | 5322 | messages | `message/` |
 //! | 5530 | response codes | `server/imap/errors.rs` |
 //! | 6152 | 8BITMIME | `protocol/smtp/` |
-//! | 6154 | special-use mailboxes | `store/`, `server/imap/command/list.rs` |
+//! | 5464, 9590 | METADATA, LIST-METADATA | `store/annotations.rs`, `server/imap/command/metadata.rs` |
+//! | 6154 | special-use mailboxes, made for a use | `store/special_use.rs`, `server/imap/command/create.rs` |
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
 //! | 6851 | MOVE | `server/imap/command/` |
 //! | 7162 | mod-sequences and what was expunged (CONDSTORE and QRESYNC do not use them yet) | `store/mailbox.rs`, `store/expunged.rs` |
@@ -35,4 +36,6 @@
 //! | 7505 | null MX | `dns/`, `delivery/route.rs` |
 //! | 7888 | LITERAL+ and LITERAL- | `protocol/imap/fragment.rs` |
 //! | 8314 | implicit TLS | `daemon/accept.rs` |
-//! | 9208 | OVERQUOTA (GETQUOTA is not there yet) | `server/imap/errors.rs`, `store/quota.rs` |
+//! | 8438 | STATUS=SIZE | `server/imap/command/status.rs` |
+//! | 8474 | ids of mailboxes and messages | `store/load.rs`, `server/imap/command/` |
+//! | 9208 | quota, without SETQUOTA | `server/imap/command/quota.rs`, `store/quota.rs` |

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -166,10 +167,15 @@ impl AccountStore {
         blocking(move || this.list_blocking()).await
     }
 
-    fn list_blocking(&self) -> Result<Vec<Listed>> {
+    /// Has the tree stay as it is.
+    pub(super) fn lock_tree(&self) -> MutexGuard<'_, ()> {
+        lock(&self.tree)
+    }
+
+    pub(super) fn list_blocking(&self) -> Result<Vec<Listed>> {
         let names = self.folders()?;
         let subscribed: BTreeSet<MailboxName> = self.read_subscriptions()?.names().iter().cloned().collect();
-        let roles = special_use::roles(names.iter());
+        let roles = special_use::roles(names.iter(), |name| self.said_use(name));
         let mut all: BTreeMap<MailboxName, bool> = BTreeMap::new();
         for name in names {
             let mut parent = name.parent();
@@ -222,6 +228,14 @@ impl AccountStore {
     /// # Errors
     /// [`StoreError::AlreadyExists`]; what the file system says.
     pub async fn create(self: &Arc<Self>, name: &MailboxName) -> Result<()> {
+        self.create_for(name, None).await
+    }
+
+    /// As [`AccountStore::create`], for this use if there is one (RFC 6154 §3).
+    ///
+    /// # Errors
+    /// As there; [`StoreError::UseTaken`].
+    pub async fn create_for(self: &Arc<Self>, name: &MailboxName, special_use: Option<SpecialUse>) -> Result<()> {
         let (this, name) = (Arc::clone(self), name.clone());
         blocking(move || {
             let _tree = lock(&this.tree);
@@ -231,7 +245,10 @@ impl AccountStore {
             if this.folders()?.len() >= MAILBOXES {
                 return Err(StoreError::Cannot("too many mailboxes"));
             }
-            this.make_folder(&name)
+            let Some(role) = special_use else { return this.make_folder(&name) };
+            this.check_use_free(role, &name)?;
+            this.make_folder(&name)?;
+            this.say_use_locked(&name, role)
         })
         .await
     }
@@ -465,16 +482,16 @@ impl AccountStore {
     }
 
     /// The folder of a mailbox; [`StoreError::Cannot`] where it can have none.
-    fn folder(&self, name: &MailboxName) -> Result<PathBuf> {
+    pub(super) fn folder(&self, name: &MailboxName) -> Result<PathBuf> {
         layout::folder(self.layout, &self.root, name)
     }
 
-    fn exists(&self, name: &MailboxName) -> bool {
+    pub(super) fn exists(&self, name: &MailboxName) -> bool {
         name.is_inbox() || layout::exists(self.layout, &self.root, name)
     }
 
     /// The mailboxes that have a folder; the inbox is not among them.
-    fn folders(&self) -> Result<Vec<MailboxName>> {
+    pub(super) fn folders(&self) -> Result<Vec<MailboxName>> {
         layout::mailboxes(self.layout, &self.root)
     }
 

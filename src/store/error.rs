@@ -24,6 +24,10 @@ pub enum StoreError {
     OverQuota,
     /// The message alone is more than the account may hold.
     LargerThanQuota,
+    /// The notes about a mailbox would become too many.
+    TooManyAnnotations,
+    /// Another mailbox is for this already.
+    UseTaken,
     /// No space, no inodes or no quota left on the file system.
     Full(io::Error),
     /// The file system failed otherwise.
@@ -67,6 +71,8 @@ impl fmt::Display for StoreError {
             Self::MessageGone => f.write_str("the message is gone"),
             Self::OverQuota => f.write_str("the account is over its quota"),
             Self::LargerThanQuota => f.write_str("the message is larger than the quota of the account"),
+            Self::TooManyAnnotations => f.write_str("too many annotations"),
+            Self::UseTaken => f.write_str("another mailbox is for this use"),
             Self::Full(_) => f.write_str("no space left"),
             Self::Io { doing, .. } => write!(f, "failed {doing}"),
         }
@@ -83,7 +89,9 @@ impl std::error::Error for StoreError {
             | Self::KeywordLimit
             | Self::MessageGone
             | Self::OverQuota
-            | Self::LargerThanQuota => None,
+            | Self::LargerThanQuota
+            | Self::TooManyAnnotations
+            | Self::UseTaken => None,
         }
     }
 }

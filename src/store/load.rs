@@ -199,6 +199,33 @@ impl Mailbox {
         Stamp::of_file(&folder.join(uidlist::FILE)).ok() == list.stamp
     }
 
+    /// The id, where it is known without a wait.
+    pub(super) fn known_object_id(&self) -> Option<String> {
+        let work = self.try_work()?;
+        work.list.as_ref()?.header.guid().map(|guid| format!("F{guid}"))
+    }
+
+    /// See [`Mailbox::object_id`]; for callers on a blocking thread. A list that has no id gets one, which is on disk
+    /// before anybody hears of it.
+    pub(super) fn object_id_blocking(&self) -> Result<String> {
+        let mut work = self.work();
+        if work.list.is_none() {
+            self.load(&mut work)?;
+        }
+        let list = work.list.as_mut().ok_or(StoreError::NoSuchMailbox)?;
+        if list.header.guid().is_none() {
+            let mut fields = new_guid()?.into_bytes();
+            let others = list.header.fields.split(|b| *b == b' ').filter(|f| !f.is_empty() && f[0] != b'G');
+            others.for_each(|field| fields.extend_from_slice(&[b" ", field].concat()));
+            list.header.fields = fields;
+            list.rewrite = true;
+            let next = list.header.next;
+            self.write_list(&self.folder()?, &mut work, &[], next)?;
+        }
+        let guid = work.list.as_ref().and_then(|list| list.header.guid()).ok_or(StoreError::NoSuchMailbox)?;
+        Ok(format!("F{guid}"))
+    }
+
     /// Appends lines to the UID list, or writes it anew with them, and syncs.
     fn write_list(&self, folder: &Path, work: &mut Work, lines: &[u8], next: Uid) -> Result<()> {
         let path = folder.join(uidlist::FILE);
@@ -571,10 +598,13 @@ pub(super) fn begin_list(folder: &Path, validity: UidValidity) -> Result<()> {
 
 /// A new list, with the random id that Dovecot wants.
 fn new_header(validity: UidValidity) -> Result<Header> {
+    Ok(Header { validity, next: Uid::FIRST, fields: new_guid()?.into_bytes() })
+}
+
+fn new_guid() -> Result<String> {
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| StoreError::Cannot("no random numbers"))?;
-    let fields = format!("G{}", data_encoding::HEXLOWER.encode(&random)).into_bytes();
-    Ok(Header { validity, next: Uid::FIRST, fields })
+    Ok(format!("G{}", data_encoding::HEXLOWER.encode(&random)))
 }
 
 /// A file of bounded size; `None` where there is none.

@@ -198,6 +198,18 @@ impl Mailbox {
         self.version.subscribe()
     }
 
+    /// What identifies it for as long as it lives, whatever its name (RFC 8474 §4): the id that Dovecot keeps too.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn object_id(self: &Arc<Self>) -> Result<String> {
+        if let Some(id) = self.known_object_id() {
+            return Ok(id);
+        }
+        let this = Arc::clone(self);
+        blocking(move || this.object_id_blocking()).await
+    }
+
     /// Looks for changes by other programs, and shows new messages. For NOOP, CHECK, SELECT and the timer of IDLE.
     ///
     /// # Errors

@@ -48,6 +48,7 @@
 //! moments, with nothing taken inside; so is the table of watches (`watch.rs`), after all of these.
 
 mod account;
+mod annotations;
 mod bulk;
 mod cache;
 mod change;
@@ -104,6 +105,9 @@ use quota::Charge;
 
 pub use account::AccountStore;
 pub use account::Listed;
+pub use annotations::AnnotationChanges;
+pub use annotations::Annotations;
+pub use annotations::SPECIAL_USE_ENTRY;
 pub use bulk::Addition;
 pub use cache::CacheEntry;
 pub use cache::CacheKind;

@@ -75,17 +75,26 @@ fn folded(name: &str) -> String {
     name.chars().flat_map(char::to_lowercase).filter(|c| !is_mark(c)).map(plain).collect()
 }
 
-/// The roles of an account's mailboxes. Names directly below the inbox count as well, after those on top: clients of
+/// The roles of an account's mailboxes. What a client `said` wins over any name. Names directly below the inbox count as well, after those on top: clients of
 /// Courier put them there.
-pub(super) fn roles<'a>(names: impl Iterator<Item = &'a MailboxName>) -> HashMap<MailboxName, SpecialUse> {
+pub(super) fn roles<'a>(
+    names: impl Iterator<Item = &'a MailboxName>,
+    said: impl Fn(&MailboxName) -> Option<SpecialUse>,
+) -> HashMap<MailboxName, SpecialUse> {
+    let mut roles: HashMap<MailboxName, SpecialUse> = HashMap::new();
     let mut by_name: HashMap<String, &MailboxName> = HashMap::new();
     let mut exact: HashMap<&str, &MailboxName> = HashMap::new();
     for name in names {
+        if let Some(role) = said(name) {
+            roles.insert(name.clone(), role);
+            continue;
+        }
         by_name.entry(folded(name.as_str())).or_insert(name);
         exact.insert(name.as_str(), name);
     }
-    let mut roles = HashMap::new();
-    for (role, others) in OTHER_NAMES {
+    let free = |role: &SpecialUse| !roles.values().any(|said| said == role);
+    let left: Vec<_> = OTHER_NAMES.into_iter().filter(|(role, _)| free(role)).collect();
+    for (role, others) in left {
         let spellings: Vec<String> = std::iter::once(role.default_name())
             .chain(others.iter().copied())
             .flat_map(|name| [folded(name), format!("inbox/{}", folded(name))])
@@ -121,10 +130,18 @@ mod tests {
             ("Spanish", ["Archivo", "Borradores", "Correo no deseado", "Elementos enviados", "Elementos eliminados"]),
         ] {
             let names: Vec<MailboxName> = names.iter().map(|n| MailboxName::parse(n).expect("valid")).collect();
-            let roles = roles(names.iter());
+            let roles = roles(names.iter(), |_| None);
             let wanted = SpecialUse::ALL;
             assert!(names.iter().zip(wanted).all(|(name, role)| roles.get(name) == Some(&role)), "{apart}: {roles:?}");
         }
+    }
+
+    #[test]
+    fn what_was_said_wins() {
+        let names = ["Sent", "Outbox", "Trash"].map(|n| MailboxName::parse(n).expect("valid"));
+        let found = roles(names.iter(), |name| (name.as_str() == "Outbox").then_some(SpecialUse::Sent));
+        let wanted = [(names[1].clone(), SpecialUse::Sent), (names[2].clone(), SpecialUse::Trash)];
+        assert_eq!(found, HashMap::from(wanted));
     }
 
     #[test]
@@ -153,7 +170,7 @@ mod tests {
             let parse = |n: &&str| MailboxName::parse(n).expect("valid");
             let names: Vec<MailboxName> = names.iter().map(parse).collect();
             let expected: HashMap<MailboxName, SpecialUse> = marked.iter().map(|(n, r)| (parse(n), *r)).collect();
-            assert_eq!(roles(names.iter()), expected, "{names:?}");
+            assert_eq!(roles(names.iter(), |_| None), expected, "{names:?}");
         }
     }
 }

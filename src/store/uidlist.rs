@@ -30,6 +30,14 @@ pub(super) struct Header {
     pub(super) fields: Vec<u8>,
 }
 
+impl Header {
+    /// The random id of the mailbox, which stays when it is renamed (`G`).
+    pub(super) fn guid(&self) -> Option<&str> {
+        let is_guid = |guid: &&str| !guid.is_empty() && guid.bytes().all(|b| b.is_ascii_hexdigit());
+        text_field(&self.fields, b'G').filter(is_guid)
+    }
+}
+
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line<'a> {

@@ -11,11 +11,15 @@
 //! | 4315 | UIDPLUS | [`response`] |
 //! | 4959 | SASL-IR | [`syntax::command`] |
 //! | 5161 | ENABLE: nothing to enable yet | [`syntax::command`] |
-//! | 5258 | of LIST-EXTENDED what LIST-STATUS and SPECIAL-USE need | [`syntax::list`] |
+//! | 5258 | LIST-EXTENDED | [`syntax::list`] |
+//! | 5464, 9590 | METADATA, LIST-METADATA | [`syntax::metadata`] |
 //! | 5530 | response codes | [`response`] |
 //! | 5819 | LIST-STATUS | [`syntax::list`] |
-//! | 6154 | SPECIAL-USE | [`syntax::list`] |
+//! | 6154 | SPECIAL-USE, CREATE-SPECIAL-USE | [`syntax::list`], [`syntax::command`] |
 //! | 6851 | MOVE | [`syntax::command`] |
+//! | 8438 | STATUS=SIZE | [`syntax::mailbox`] |
+//! | 8474 | of OBJECTID: MAILBOXID | [`syntax::mailbox`] |
+//! | 9208 | QUOTA without SETQUOTA | [`syntax::command`] |
 //! | 7888 | LITERAL+ after login, LITERAL- before | [`fragment`] |
 //!
 //! Commands themselves are mostly storage and live in `server::imap`. Not supported on purpose: `MULTIAPPEND` and the

@@ -45,8 +45,18 @@ pub enum Code {
     ExpungeIssued,
     /// `LIMIT`.
     Limit,
+    /// `MAILBOXID` with this one (RFC 8474 §4).
+    MailboxId(String),
+    /// `METADATA LONGENTRIES`: octets of the longest value that was not told (RFC 5464 §4.2.1).
+    MetadataLongEntries(u64),
+    /// `METADATA MAXSIZE`: the most octets that a value may have (RFC 5464 §4.3).
+    MetadataMaxSize(u64),
+    /// `METADATA TOOMANY` (RFC 5464 §4.3).
+    MetadataTooMany,
     /// `NONEXISTENT`.
     NonExistent,
+    /// `NOPERM`.
+    NoPerm,
     /// `OVERQUOTA`.
     OverQuota,
     /// `PRIVACYREQUIRED`.
@@ -63,6 +73,8 @@ pub enum Code {
     UidNext(Uid),
     /// `UIDVALIDITY`.
     UidValidity(UidValidity),
+    /// `USEATTR` (RFC 6154 §6).
+    UseAttr,
     /// `UNAVAILABLE`.
     Unavailable,
     /// `UNSEEN`, a sequence number.
@@ -79,6 +91,12 @@ impl fmt::Display for Code {
                 let (from, to) = pair_sets(pairs);
                 return write!(f, "[COPYUID {validity} {from} {to}] ");
             }
+            Self::MailboxId(id) => return write!(f, "[MAILBOXID ({id})] "),
+            Self::MetadataLongEntries(octets) => return write!(f, "[METADATA LONGENTRIES {octets}] "),
+            Self::MetadataMaxSize(octets) => return write!(f, "[METADATA MAXSIZE {octets}] "),
+            Self::MetadataTooMany => "[METADATA TOOMANY] ",
+            Self::NoPerm => "[NOPERM] ",
+            Self::UseAttr => "[USEATTR] ",
             Self::UidNext(uid) => return write!(f, "[UIDNEXT {uid}] "),
             Self::UidValidity(validity) => return write!(f, "[UIDVALIDITY {validity}] "),
             Self::Unseen(number) => return write!(f, "[UNSEEN {number}] "),

@@ -25,6 +25,8 @@ pub(super) fn of_store(error: &StoreError) -> Status {
         StoreError::AlreadyExists => Status::no(Code::AlreadyExists, "Mailbox exists already"),
         StoreError::Cannot(why) => Status::no(Code::Cannot, *why),
         StoreError::KeywordLimit => Status::no(Code::Limit, "Too many keywords in this mailbox"),
+        StoreError::TooManyAnnotations => Status::no(Code::MetadataTooMany, "Too many annotations"),
+        StoreError::UseTaken => Status::no(Code::UseAttr, "Another mailbox is for this use"),
         StoreError::MessageGone => Status::no(Code::ExpungeIssued, "Some messages are gone"),
         // RFC 9208 §4.3.
         StoreError::OverQuota => Status::no(Code::OverQuota, "Quota exceeded"),

@@ -305,7 +305,11 @@ fn needs(command: &Command) -> Needs {
         Command::StartTls | Command::Authenticate { .. } | Command::Login { .. } => Needs::NoLogin,
         Command::Enable(_)
         | Command::Select { .. }
-        | Command::Create(_)
+        | Command::Create(..)
+        | Command::GetQuota(_)
+        | Command::GetQuotaRoot(_)
+        | Command::GetMetadata(_)
+        | Command::SetMetadata(_)
         | Command::Delete(_)
         | Command::Rename(..)
         | Command::Subscribe(_)

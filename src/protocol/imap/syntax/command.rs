@@ -15,6 +15,8 @@ use crate::protocol::imap::syntax::list::ListArguments;
 use crate::protocol::imap::syntax::mailbox::StatusItem;
 use crate::protocol::imap::syntax::mailbox::mailbox;
 use crate::protocol::imap::syntax::mailbox::status_items;
+use crate::protocol::imap::syntax::metadata::GetMetadata;
+use crate::protocol::imap::syntax::metadata::SetMetadata;
 use crate::protocol::imap::syntax::search::Key;
 use crate::protocol::imap::syntax::search::search_keys;
 use crate::protocol::imap::syntax::set::SequenceSet;
@@ -65,8 +67,8 @@ pub enum Command {
         /// `EXAMINE`.
         read_only: bool,
     },
-    /// `CREATE`.
-    Create(MailboxName),
+    /// `CREATE`, with the use attributes of RFC 6154 §3.
+    Create(MailboxName, Vec<String>),
     /// `DELETE`.
     Delete(MailboxName),
     /// `RENAME`.
@@ -83,6 +85,14 @@ pub enum Command {
     Namespace,
     /// `STATUS`.
     Status(MailboxName, Vec<StatusItem>),
+    /// `GETQUOTA` (RFC 9208 §4.1.1), of this root.
+    GetQuota(Vec<u8>),
+    /// `GETQUOTAROOT` (RFC 9208 §4.1.2).
+    GetQuotaRoot(MailboxName),
+    /// `GETMETADATA` (RFC 5464 §4.2).
+    GetMetadata(GetMetadata),
+    /// `SETMETADATA` (RFC 5464 §4.3).
+    SetMetadata(SetMetadata),
     /// `APPEND` without a message: it comes as a stream, see [`crate::protocol::imap::syntax::append`].
     AppendWithoutMessage,
     /// `IDLE` (RFC 2177).
@@ -106,6 +116,9 @@ pub enum Command {
     /// `MOVE` (RFC 6851).
     Move(Numbers, SequenceSet, MailboxName),
 }
+
+/// More use attributes than there are.
+const CREATE_USES: usize = 20;
 
 /// A command, or what is wrong with it; the tag is known in either case.
 pub type Request = (String, Parsed<Command>);
@@ -173,7 +186,20 @@ fn command_with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command
     match name {
         "SELECT" => one(|mailbox| Command::Select { mailbox, read_only: false }),
         "EXAMINE" => one(|mailbox| Command::Select { mailbox, read_only: true }),
-        "CREATE" => one(Command::Create),
+        "CREATE" => create(cursor),
+        "GETQUOTAROOT" => one(Command::GetQuotaRoot),
+        "GETQUOTA" => {
+            cursor.space()?;
+            cursor.astring().map(Command::GetQuota)
+        }
+        "GETMETADATA" => {
+            cursor.space()?;
+            GetMetadata::parse(cursor).map(Command::GetMetadata)
+        }
+        "SETMETADATA" => {
+            cursor.space()?;
+            SetMetadata::parse(cursor).map(Command::SetMetadata)
+        }
         "DELETE" => one(Command::Delete),
         "SUBSCRIBE" => one(Command::Subscribe),
         "UNSUBSCRIBE" => one(Command::Unsubscribe),
@@ -212,6 +238,21 @@ fn message_command(name: &str, numbers: Numbers, cursor: &mut Cursor<'_>) -> Par
         "COPY" => Command::Copy(numbers, set, mailbox(cursor)?),
         _ => Command::Move(numbers, set, mailbox(cursor)?),
     })
+}
+
+/// RFC 6154 §6, RFC 4466 §2.2.
+fn create(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.space()?;
+    let name = mailbox(cursor)?;
+    let mut uses = Vec::new();
+    if cursor.take_word(" (USE ") {
+        uses = cursor.list(CREATE_USES, |cursor| {
+            cursor.expect(b'\\')?;
+            Ok(format!("\\{}", cursor.atom()?))
+        })?;
+        cursor.expect(b')')?;
+    }
+    Ok(Command::Create(name, uses))
 }
 
 fn rename(cursor: &mut Cursor<'_>) -> Parsed<Command> {
@@ -287,7 +328,10 @@ mod tests {
             ("a1 SELECT inbox", Command::Select { mailbox: MailboxName::inbox(), read_only: false }),
             ("a1 EXAMINE {1}\r\nx", Command::Select { mailbox: name("x"), read_only: true }),
             ("a1 RENAME a \"b c\"", Command::Rename(name("a"), name("b c"))),
-            ("a1 CREATE a/", Command::Create(name("a"))),
+            ("a1 CREATE a/", Command::Create(name("a"), vec![])),
+            ("a1 CREATE a (USE (\\Sent \\x))", Command::Create(name("a"), vec!["\\Sent".into(), "\\x".into()])),
+            ("a1 GETQUOTA \"\"", Command::GetQuota(vec![])),
+            ("a1 GETQUOTAROOT a", Command::GetQuotaRoot(name("a"))),
             (
                 "a1 login al \"p\\\"w\"",
                 Command::Login { user: b"al".to_vec(), password: Secret::new(b"p\"w".to_vec()) },

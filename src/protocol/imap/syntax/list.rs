@@ -10,6 +10,7 @@ use crate::protocol::imap::syntax::cursor::SyntaxError;
 use crate::protocol::imap::syntax::cursor::is_atom_char;
 use crate::protocol::imap::syntax::mailbox::StatusItem;
 use crate::protocol::imap::syntax::mailbox::status_items;
+use crate::protocol::imap::syntax::metadata::EntryName;
 
 /// What LIST is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +31,8 @@ pub struct ListArguments {
     pub return_subscribed: bool,
     /// Return option `STATUS`.
     pub status: Vec<StatusItem>,
+    /// Return option `METADATA` (RFC 9590).
+    pub metadata: Vec<EntryName>,
 }
 
 impl ListArguments {
@@ -95,6 +98,10 @@ impl ListArguments {
             "STATUS" => {
                 cursor.space()?;
                 self.status = status_items(cursor)?;
+            }
+            "METADATA" => {
+                cursor.space()?;
+                self.metadata = EntryName::parse_list(cursor)?;
             }
             _ => return Err(SyntaxError::Bad("unknown LIST return option")),
         }

@@ -44,10 +44,34 @@ pub enum StatusItem {
     UidValidity,
     /// `UNSEEN`.
     Unseen,
+    /// `SIZE` (RFC 8438).
+    Size,
+    /// `DELETED` (RFC 9208 §4.1.4, RFC 9051 §6.3.11).
+    Deleted,
+    /// `DELETED-STORAGE` (RFC 9208 §4.1.4).
+    DeletedStorage,
+    /// `HIGHESTMODSEQ` (RFC 7162 §3.1.2.2).
+    HighestModSeq,
+    /// `APPENDLIMIT` (RFC 7889 §3.1).
+    AppendLimit,
+    /// `MAILBOXID` (RFC 8474 §4.3).
+    MailboxId,
 }
 
 impl StatusItem {
-    const ALL: [Self; 5] = [Self::Messages, Self::Recent, Self::UidNext, Self::UidValidity, Self::Unseen];
+    const ALL: [Self; 11] = [
+        Self::Messages,
+        Self::Recent,
+        Self::UidNext,
+        Self::UidValidity,
+        Self::Unseen,
+        Self::Size,
+        Self::Deleted,
+        Self::DeletedStorage,
+        Self::HighestModSeq,
+        Self::AppendLimit,
+        Self::MailboxId,
+    ];
 
     /// Its name.
     #[must_use]
@@ -58,6 +82,12 @@ impl StatusItem {
             Self::UidNext => "UIDNEXT",
             Self::UidValidity => "UIDVALIDITY",
             Self::Unseen => "UNSEEN",
+            Self::Size => "SIZE",
+            Self::Deleted => "DELETED",
+            Self::DeletedStorage => "DELETED-STORAGE",
+            Self::HighestModSeq => "HIGHESTMODSEQ",
+            Self::AppendLimit => "APPENDLIMIT",
+            Self::MailboxId => "MAILBOXID",
         }
     }
 }

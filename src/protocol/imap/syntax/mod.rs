@@ -9,6 +9,7 @@ pub mod date;
 pub mod fetch;
 pub mod list;
 pub mod mailbox;
+pub mod metadata;
 pub mod search;
 pub mod set;
 pub mod store;

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use super::metadata;
 use super::status;
 use super::user;
 use crate::mail::mailbox::MailboxName;
@@ -35,7 +37,8 @@ struct Known {
 }
 
 pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Result<Status, End> {
-    let separator = session.services.separator;
+    let services = Arc::clone(&session.services);
+    let separator = services.separator;
     let user = user!(session);
     if !arguments.extended && arguments.patterns == [Some(String::new())] {
         // RFC 3501 §6.3.8: a question about the separator and the root.
@@ -56,9 +59,16 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
         write(&mut session.wire.out, arguments, name, mailbox, separator);
         if !arguments.status.is_empty() && mailbox.selectable {
             // RFC 5819 §2: what cannot be told is left out. Thunderbird wants it right after its LIST.
-            let told = status::write(&mut session.wire.out, user, name, &arguments.status, separator).await;
+            let told = status::write(&mut session.wire.out, user, name, &arguments.status, &services).await;
             if let Err(error) = told {
                 tracing::debug!(mailbox = %name, %error, "no status in list");
+            }
+        }
+        if !arguments.metadata.is_empty() && mailbox.selectable && mailbox.exists {
+            let out = &mut session.wire.out;
+            let told = metadata::write_listed(out, user, name, &arguments.metadata, separator).await;
+            if let Err(error) = told {
+                tracing::debug!(mailbox = %name, %error, "no metadata in list");
             }
         }
         session.wire.flush_if_full().await?;
@@ -124,10 +134,10 @@ fn chosen(arguments: &ListArguments, mailbox: &Known) -> bool {
 
 fn write(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbox: &Known, separator: Separator) {
     let mut attributes: Vec<&str> = Vec::new();
+    // RFC 5258 §3: \NonExistent implies \Noselect.
     if !mailbox.exists {
         attributes.push("\\NonExistent");
-    }
-    if !mailbox.selectable {
+    } else if !mailbox.selectable {
         attributes.push("\\Noselect");
     }
     if mailbox.subscribed && (arguments.subscribed || arguments.return_subscribed) {

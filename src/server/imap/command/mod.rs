@@ -13,6 +13,8 @@ mod idle;
 mod list;
 mod login;
 mod lsub;
+mod metadata;
+mod quota;
 mod rename;
 mod search;
 mod select;
@@ -47,7 +49,11 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Authenticate { mechanism, initial } => authenticate::run(session, &mechanism, initial.as_ref()).await,
         Command::Login { user, password } => login::run(session, &user, &password).await,
         Command::Select { mailbox, read_only } => select::run(session, &mailbox, read_only).await,
-        Command::Create(name) => create::run(session, &name).await,
+        Command::Create(name, uses) => create::run(session, &name, &uses).await,
+        Command::GetQuota(root) => quota::get(session, &root).await,
+        Command::GetQuotaRoot(name) => quota::get_root(session, &name).await,
+        Command::GetMetadata(wanted) => metadata::get(session, &wanted).await,
+        Command::SetMetadata(wanted) => metadata::set(session, wanted).await,
         Command::Delete(name) => delete::run(session, &name).await,
         Command::Rename(from, to) => rename::run(session, &from, &to).await,
         Command::Subscribe(name) => subscribe::run(session, &name, true).await,

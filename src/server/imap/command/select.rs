@@ -25,7 +25,11 @@ pub(super) async fn run(session: &mut Session, name: &MailboxName, read_only: bo
         Ok(selected) => selected,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    describe(&mut session.wire.out, &selected);
+    let id = match selected.mailbox.object_id().await {
+        Ok(id) => id,
+        Err(error) => return Ok(errors::of_store(&error)),
+    };
+    describe(&mut session.wire.out, &selected, id);
     user.selected = Some(selected);
     Ok(if read_only {
         Status::ok("Examined").with(Code::ReadOnly)
@@ -34,7 +38,7 @@ pub(super) async fn run(session: &mut Session, name: &MailboxName, read_only: bo
     })
 }
 
-fn describe(out: &mut Output, selected: &Selected) {
+fn describe(out: &mut Output, selected: &Selected, id: String) {
     selected.write_flags(out);
     out.untagged(&format!("{} EXISTS", selected.view.exists()));
     out.untagged(&format!("{} RECENT", selected.view.recent()));
@@ -44,6 +48,8 @@ fn describe(out: &mut Output, selected: &Selected) {
     }
     out.untagged_status(&Status::ok("UIDs are valid").with(Code::UidValidity(selected.snapshot.validity)));
     out.untagged_status(&Status::ok("Next UID").with(Code::UidNext(selected.snapshot.next)));
+    // RFC 8474 §4.2.
+    out.untagged_status(&Status::ok("Mailbox id").with(Code::MailboxId(id)));
 }
 
 pub(super) async fn close(session: &mut Session) -> Result<Status, End> {

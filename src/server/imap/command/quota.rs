@@ -1,0 +1,73 @@
+//! GETQUOTA and GETQUOTAROOT (RFC 9208 §4.1), as RFC 2087 has them too: one quota root for the whole account. Limits
+//! are the operator's, in the configuration; there is no SETQUOTA.
+
+use super::user;
+use crate::mail::mailbox::MailboxName;
+use crate::protocol::imap::response::Code;
+use crate::protocol::imap::response::Output;
+use crate::protocol::imap::response::Status;
+use crate::protocol::imap::syntax::mailbox::on_the_wire;
+use crate::server::imap::errors;
+use crate::server::imap::session::Session;
+use crate::server::imap::session::User;
+use crate::server::imap::wire::End;
+use crate::store::StoreError;
+
+/// Name of the quota root.
+const ROOT: &str = "account";
+
+/// RFC 9208 §5.1: `STORAGE` is in units of 1,024 octets.
+const STORAGE_UNIT: u64 = 1024;
+
+pub(super) async fn get(session: &mut Session, root: &[u8]) -> Result<Status, End> {
+    let user = user!(session);
+    if root != ROOT.as_bytes() {
+        return Ok(Status::no(Code::NonExistent, "No such quota root"));
+    }
+    Ok(match write(&mut session.wire.out, user).await {
+        Ok(true) => Status::ok("Quota told"),
+        Ok(false) => Status::no(Code::NonExistent, "No such quota root"),
+        Err(error) => errors::of_store(&error),
+    })
+}
+
+pub(super) async fn get_root(session: &mut Session, name: &MailboxName) -> Result<Status, End> {
+    let separator = session.services.separator;
+    let user = user!(session);
+    let limits = match (user.account.mailbox(name).await, user.account.usage().await) {
+        (Ok(_), Ok((_, limits))) => limits,
+        (Err(error), _) | (_, Err(error)) => return Ok(errors::of_store(&error)),
+    };
+    let out = &mut session.wire.out;
+    out.raw("* QUOTAROOT ");
+    out.string(on_the_wire(name, separator).as_bytes());
+    if limits.is_limited() {
+        out.raw(" ");
+        out.string(ROOT.as_bytes());
+    }
+    out.raw("\r\n");
+    Ok(match write(out, user).await {
+        Ok(_) => Status::ok("Quota roots told"),
+        Err(error) => errors::of_store(&error),
+    })
+}
+
+/// Writes what is used of what there is; `false` where nothing is limited.
+async fn write(out: &mut Output, user: &User) -> Result<bool, StoreError> {
+    let (usage, limits) = user.account.usage().await?;
+    let mut told = Vec::new();
+    if limits.octets > 0 {
+        let (used, most) = (usage.octets.div_ceil(STORAGE_UNIT), limits.octets.div_ceil(STORAGE_UNIT));
+        told.push(format!("STORAGE {used} {most}"));
+    }
+    if limits.messages > 0 {
+        told.push(format!("MESSAGE {} {}", usage.messages, limits.messages));
+    }
+    if told.is_empty() {
+        return Ok(false);
+    }
+    out.raw("* QUOTA ");
+    out.string(ROOT.as_bytes());
+    out.raw(&format!(" ({})\r\n", told.join(" ")));
+    Ok(true)
+}
