@@ -521,6 +521,12 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "UNSELECT",
             "UIDPLUS",
             "MOVE",
+            "ESEARCH",
+            "SEARCHRES",
+            "WITHIN",
+            "PARTIAL",
+            "I18NLEVEL=1",
+            "INPROGRESS",
         ],
     ),
 ];

@@ -177,6 +177,35 @@ pub const IMAP_SEARCH_DEPTH: usize = 300;
 /// Search keys of one SEARCH.
 pub const IMAP_SEARCH_KEYS: usize = 5000;
 
+/// Result options of one searching command: there are eight, and a client may name one twice.
+pub const IMAP_RETURN_OPTIONS: usize = 20;
+
+/// Criteria of one SORT: there are nine keys, each once reversed.
+pub const IMAP_SORT_CRITERIA: usize = 20;
+
+/// Octets of a subject or an address that SORT and THREAD compare. RFC 5322 §2.1.1 has no longer lines; so the keys of
+/// 100,000 messages of a spammer fit into memory.
+pub const IMAP_SORT_KEY_OCTETS: usize = 998;
+
+/// References of one message that THREAD looks at, the first and the last ones: so many have the messages of the longest
+/// threads, and clients cut longer lists themselves.
+pub const IMAP_THREAD_REFERENCES: usize = 100;
+
+/// Sources that one ESEARCH names; each is resolved by a look at all mailboxes.
+pub const IMAP_SEARCH_SOURCES: usize = 50;
+
+/// Mailboxes that one ESEARCH goes through: accounts have fewer.
+pub const IMAP_SEARCH_MAILBOXES: usize = 1000;
+
+/// Live searches of one session: as many as a client may have windows. The next is answered but not kept up to date.
+pub const IMAP_CONTEXTS: usize = 8;
+
+/// Messages of a live sort, whose keys stay in memory.
+pub const IMAP_SORTED_CONTEXT_MESSAGES: usize = 20_000;
+
+/// How often a long command tells how far it is (RFC 9585 §4: every 10 to 15 seconds).
+pub const IMAP_PROGRESS: Duration = Duration::from_secs(10);
+
 /// Octets of a LIST pattern; no mailbox name is longer.
 pub const IMAP_PATTERN_OCTETS: usize = 1000;
 

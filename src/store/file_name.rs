@@ -83,6 +83,19 @@ pub(super) fn order(name: &[u8]) -> (u64, u64) {
     (seconds, micros)
 }
 
+/// When the file got its name in this mailbox, seconds since 1970; `None` where the name does not begin with a time.
+/// Maildir has a name begin with the time of the delivery, and each copy gets a name of its own, while a change of flags
+/// keeps it: so this is the save date (RFC 8514 §2).
+pub(super) fn named_at(name: &[u8]) -> Option<i64> {
+    let end = name.iter().position(|b| !b.is_ascii_digit())?;
+    let seconds = std::str::from_utf8(&name[..end]).ok()?.parse().ok()?;
+    // The times of Unix that calendars have; 0 stands for a time that nobody knew.
+    (name[end] == b'.' && (1..=LAST_SECOND).contains(&seconds)).then_some(seconds)
+}
+
+/// The end of the year 9999.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 /// A name that no other message ever had; `copied` is the base of the message that this is a copy of, whose size
 /// fields it keeps.
 pub(super) fn unique(now: Duration, host: &str) -> String {
@@ -134,6 +147,23 @@ mod tests {
     use super::*;
     use crate::mail::flags::SystemFlag;
     use crate::mail::ids::SessionId;
+
+    #[test]
+    fn times_of_names() {
+        for (name, time) in [
+            (&b"1700000000.M5P6Q7.host,S=1:2,S"[..], Some(1_700_000_000)),
+            (b"1.a", Some(1)),
+            (b"0.M0Qx.host", None),
+            (b"msg.1:2,", None),
+            (b"1700000000", None),
+            (b"1700000000:2,S", None),
+            (b"99999999999999999999.a", None),
+            (b"253402300800.a", None),
+            (b"", None),
+        ] {
+            assert_eq!(named_at(name), time, "{}", String::from_utf8_lossy(name));
+        }
+    }
 
     #[test]
     fn foreign_letters_and_fields_stay() {

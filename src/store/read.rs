@@ -84,6 +84,16 @@ impl Mailbox {
         self.learn(uids, Message::date, |message, date| message.set_date(Some(date)), |file| file.modified())
     }
 
+    /// When messages were saved in this mailbox (RFC 8514 §2), seconds since 1970, of those that are there, in the order
+    /// of `uids`; `None` for one that nothing tells it of. Opens no file and looks at no disk.
+    #[must_use]
+    pub fn saved(&self, uids: &[Uid]) -> Vec<(Uid, Option<i64>)> {
+        let shown = self.shown();
+        let places = uids.iter().filter_map(|uid| shown.table.find(*uid));
+        let entries = places.map(|place| shown.table.get(place));
+        entries.map(|entry| (entry.message.uid, file_name::named_at(entry.name))).collect()
+    }
+
     /// See [`Mailbox::saved_uidls`]; for callers on a blocking thread.
     ///
     /// # Errors
@@ -190,6 +200,29 @@ mod tests {
             assert!(matches!(inbox.read(*uid).await, Err(StoreError::MessageGone)));
         }
         assert_eq!(inbox.read(uids[2]).await.expect("read"), b"x: y\n\n");
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_saved_when_it_is_made_and_flags_change_nothing() {
+        let maildir = tempfile::tempdir().expect("temporary folder");
+        for sub in ["cur", "new", "tmp"] {
+            std::fs::create_dir(maildir.path().join(sub)).expect("made");
+        }
+        for name in ["1000000000.a:2,S", "other.b:2,S"] {
+            std::fs::write(maildir.path().join("cur").join(name), b"x: y\n\n").expect("written");
+        }
+        let account = Store::open(Clock::system()).account(maildir.path()).await.expect("opened");
+        let inbox = account.mailbox(&MailboxName::inbox()).await.expect("there");
+        let snapshot = inbox.snapshot();
+        let uids: Vec<Uid> = snapshot.messages.iter().map(|m| m.uid).collect();
+        let mut saved: Vec<Option<i64>> = inbox.saved(&uids).into_iter().map(|(_, saved)| saved).collect();
+        saved.sort_unstable();
+        assert_eq!(saved, [None, Some(1_000_000_000)]);
+        let copied = inbox.copy(snapshot.validity, &uids, &inbox).await.expect("copied");
+        let copies: Vec<Uid> = copied.pairs.iter().map(|(_, copy)| *copy).collect();
+        for (_, saved) in inbox.saved(&copies) {
+            assert!(saved.is_some_and(|time| time > 1_700_000_000));
+        }
     }
 
     #[tokio::test]

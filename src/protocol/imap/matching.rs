@@ -15,7 +15,6 @@ use crate::message::text::Wanted;
 use crate::message::text::field_has;
 use crate::protocol::imap::syntax::search::Key;
 use crate::protocol::imap::syntax::set::Ranges;
-use crate::protocol::imap::syntax::set::SequenceSet;
 
 /// What is known of a message without a look at its file.
 pub trait Listed {
@@ -33,6 +32,8 @@ pub trait Listed {
     fn known_date(&self) -> Option<i64>;
     /// Octets on the wire, where known.
     fn known_size(&self) -> Option<u64>;
+    /// When it last changed (RFC 7162).
+    fn mod_sequence(&self) -> u64;
 }
 
 /// A message that may match, with its file.
@@ -44,6 +45,11 @@ pub trait Candidate: Listed {
     /// # Errors
     /// It cannot be found out.
     fn date(&mut self) -> Result<i64, Self::Error>;
+    /// When it was saved in this mailbox, seconds since 1970; `None` where nothing tells.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    fn saved(&mut self) -> Result<Option<i64>, Self::Error>;
     /// Octets on the wire.
     ///
     /// # Errors
@@ -61,10 +67,25 @@ pub trait Candidate: Listed {
     fn message(&mut self) -> Result<&[u8], Self::Error>;
 }
 
+/// What a search is relative to.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// The largest sequence number; none where there are no messages.
+    pub largest_number: Option<u32>,
+    /// The largest UID.
+    pub largest_uid: Option<u32>,
+    /// UIDs that `$` means.
+    pub saved: Ranges,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
 /// A search with its sets resolved and its texts prepared.
 #[derive(Debug, Clone)]
 pub struct Search {
     root: Node,
+    /// Seconds since 1970, for `OLDER` and `YOUNGER`.
+    now: i64,
     /// What `BODY` and `TEXT` look for, all together.
     texts: Vec<Wanted>,
 }
@@ -91,17 +112,36 @@ pub struct Scratch {
 }
 
 impl Search {
-    /// Ready for a mailbox whose largest number and UID are these.
+    /// Ready for a mailbox.
     #[must_use]
-    pub fn new(key: Key, largest_number: Option<u32>, largest_uid: Option<u32>) -> Self {
+    pub fn new(key: Key, scope: &Scope) -> Self {
         let mut texts = Vec::new();
-        let root = resolve(key, largest_number, largest_uid, &mut texts);
-        Self { root, texts }
+        let root = resolve(key, scope, &mut texts);
+        Self { root, texts, now: scope.now }
+    }
+
+    /// The same search at another time.
+    pub fn set_now(&mut self, now: i64) {
+        self.now = now;
+    }
+
+    /// Makes of the sequence numbers that the search names the UIDs that they have now (RFC 5267 §4.3).
+    pub fn pin(&mut self, uids_of: impl Fn(&Ranges) -> Ranges) {
+        let mut left = vec![&mut self.root];
+        while let Some(node) = left.pop() {
+            match node {
+                Node::And(nodes) => left.extend(nodes),
+                Node::Or(a, b) => left.extend([&mut **a, &mut **b]),
+                Node::Not(node) => left.push(node),
+                Node::Sequence(numbers) => *node = Node::Uid(uids_of(numbers)),
+                _ => {}
+            }
+        }
     }
 
     /// Whether the message matches, where that can be said without its file.
     pub fn matches_listed(&self, message: &impl Listed) -> Option<bool> {
-        listed(&self.root, message)
+        listed(&self.root, message, self.now)
     }
 
     /// Whether the message matches; anything, and soon, once `given_up` is set.
@@ -114,31 +154,32 @@ impl Search {
         scratch: &mut Scratch,
         given_up: &AtomicBool,
     ) -> Result<bool, C::Error> {
-        Look { candidate, scratch, given_up, texts: &self.texts, searched: false }.matches(&self.root)
+        Look { candidate, scratch, given_up, search: self, searched: false }.matches(&self.root)
     }
 }
 
-fn resolve(key: Key, number: Option<u32>, uid: Option<u32>, texts: &mut Vec<Wanted>) -> Node {
-    let set = |set: &SequenceSet, largest| set.resolve(largest);
+fn resolve(key: Key, scope: &Scope, texts: &mut Vec<Wanted>) -> Node {
     let mut text = |text: &str, in_header| {
         texts.push(Wanted { needle: Needle::new(text), in_header });
         Node::Text(texts.len() - 1)
     };
     match key {
         Key::And(keys) => {
-            let mut nodes: Vec<Node> = keys.into_iter().map(|k| resolve(k, number, uid, texts)).collect();
+            let mut nodes: Vec<Node> = keys.into_iter().map(|k| resolve(k, scope, texts)).collect();
             // Cheap keys first, so that files are read only for what they let pass.
             nodes.sort_by_key(cost);
             Node::And(nodes)
         }
         Key::Or(a, b) => {
-            let (a, b) = (resolve(*a, number, uid, texts), resolve(*b, number, uid, texts));
+            let (a, b) = (resolve(*a, scope, texts), resolve(*b, scope, texts));
             let (a, b) = if cost(&b) < cost(&a) { (b, a) } else { (a, b) };
             Node::Or(Box::new(a), Box::new(b))
         }
-        Key::Not(key) => Node::Not(Box::new(resolve(*key, number, uid, texts))),
-        Key::Sequence(s) => Node::Sequence(set(&s, number)),
-        Key::Uid(s) => Node::Uid(set(&s, uid)),
+        Key::Not(key) => Node::Not(Box::new(resolve(*key, scope, texts))),
+        // RFC 5182 §2.1: `$` is the same messages, of whichever numbers is spoken.
+        Key::Sequence(set) | Key::Uid(set) if set.is_saved() => Node::Uid(scope.saved.clone()),
+        Key::Sequence(set) => Node::Sequence(set.resolve(scope.largest_number)),
+        Key::Uid(set) => Node::Uid(set.resolve(scope.largest_uid)),
         Key::Header(name, text) => Node::Header(name, Box::new(Needle::new(&text))),
         Key::Body(wanted) => text(&wanted, false),
         Key::Text(wanted) => text(&wanted, true),
@@ -157,7 +198,16 @@ fn cost(node: &Node) -> u32 {
         Node::Text(_) => 3,
         Node::Key(key) => match key {
             Key::SentBefore(_) | Key::SentOn(_) | Key::SentSince(_) => 2,
-            Key::Before(_) | Key::On(_) | Key::Since(_) | Key::Larger(_) | Key::Smaller(_) => 1,
+            Key::Before(_)
+            | Key::On(_)
+            | Key::Since(_)
+            | Key::Older(_)
+            | Key::Younger(_)
+            | Key::SavedBefore(_)
+            | Key::SavedOn(_)
+            | Key::SavedSince(_)
+            | Key::Larger(_)
+            | Key::Smaller(_) => 1,
             _ => 0,
         },
     }
@@ -168,12 +218,12 @@ fn day(seconds: i64) -> i64 {
     seconds.div_euclid(86_400)
 }
 
-fn listed(node: &Node, m: &impl Listed) -> Option<bool> {
+fn listed(node: &Node, m: &impl Listed, now: i64) -> Option<bool> {
     match node {
         Node::And(nodes) => {
             let mut all = Some(true);
             for node in nodes {
-                match listed(node, m) {
+                match listed(node, m, now) {
                     Some(false) => return Some(false),
                     Some(true) => {}
                     None => all = None,
@@ -181,12 +231,12 @@ fn listed(node: &Node, m: &impl Listed) -> Option<bool> {
             }
             all
         }
-        Node::Or(a, b) => match (listed(a, m), listed(b, m)) {
+        Node::Or(a, b) => match (listed(a, m, now), listed(b, m, now)) {
             (Some(true), _) | (_, Some(true)) => Some(true),
             (Some(false), Some(false)) => Some(false),
             _ => None,
         },
-        Node::Not(node) => listed(node, m).map(|matches| !matches),
+        Node::Not(node) => listed(node, m, now).map(|matches| !matches),
         Node::Sequence(ranges) => Some(ranges.contains(m.number())),
         Node::Uid(ranges) => Some(ranges.contains(m.uid())),
         Node::Header(..) | Node::Text(_) => None,
@@ -195,18 +245,24 @@ fn listed(node: &Node, m: &impl Listed) -> Option<bool> {
             Key::Flag(flag) => Some(m.flags().has(*flag)),
             Key::Keyword(name) => Some(m.has_keyword(name)),
             Key::Recent => Some(m.is_recent()),
-            Key::Before(_) | Key::On(_) | Key::Since(_) => m.known_date().map(|date| date_matches(key, date)),
+            Key::ModSeq(least) => Some(m.mod_sequence() >= *least),
+            Key::Before(_) | Key::On(_) | Key::Since(_) | Key::Older(_) | Key::Younger(_) => {
+                m.known_date().map(|date| date_matches(key, date, now))
+            }
             Key::Larger(_) | Key::Smaller(_) => m.known_size().map(|size| size_matches(key, size)),
             _ => None,
         },
     }
 }
 
-fn date_matches(key: &Key, date: i64) -> bool {
+fn date_matches(key: &Key, date: i64, now: i64) -> bool {
     match key {
-        Key::Before(d) => day(date) < *d,
-        Key::On(d) => day(date) == *d,
-        Key::Since(d) => day(date) >= *d,
+        Key::Before(d) | Key::SavedBefore(d) => day(date) < *d,
+        Key::On(d) | Key::SavedOn(d) => day(date) == *d,
+        Key::Since(d) | Key::SavedSince(d) => day(date) >= *d,
+        // RFC 5032 §2: both ways the very second counts.
+        Key::Older(seconds) => date <= now.saturating_sub(i64::from(*seconds)),
+        Key::Younger(seconds) => date >= now.saturating_sub(i64::from(*seconds)),
         _ => false,
     }
 }
@@ -224,7 +280,7 @@ struct Look<'a, C> {
     candidate: &'a mut C,
     scratch: &'a mut Scratch,
     given_up: &'a AtomicBool,
-    texts: &'a [Wanted],
+    search: &'a Search,
     /// Whether `scratch` has what was found in this message.
     searched: bool,
 }
@@ -244,17 +300,19 @@ impl<C: Candidate> Look<'_, C> {
             Node::Not(node) => !self.matches(node)?,
             Node::Header(name, needle) => field_has(self.candidate.header()?, name, needle, &mut self.scratch.prepared),
             Node::Text(n) => self.text(*n)?,
-            Node::Key(_) | Node::Sequence(_) | Node::Uid(_) => match (listed(node, self.candidate), node) {
-                (Some(known), _) => known,
-                (None, Node::Key(key)) => self.key(key)?,
-                (None, _) => false,
-            },
+            Node::Key(_) | Node::Sequence(_) | Node::Uid(_) => {
+                match (listed(node, self.candidate, self.search.now), node) {
+                    (Some(known), _) => known,
+                    (None, Node::Key(key)) => self.key(key)?,
+                    (None, _) => false,
+                }
+            }
         })
     }
 
     fn text(&mut self, n: usize) -> Result<bool, C::Error> {
         if !self.searched {
-            self.scratch.finder.find(self.candidate.message()?, self.texts, self.given_up);
+            self.scratch.finder.find(self.candidate.message()?, &self.search.texts, self.given_up);
             self.searched = true;
         }
         Ok(self.scratch.finder.has(n))
@@ -262,7 +320,17 @@ impl<C: Candidate> Look<'_, C> {
 
     fn key(&mut self, key: &Key) -> Result<bool, C::Error> {
         Ok(match key {
-            Key::Before(_) | Key::On(_) | Key::Since(_) => date_matches(key, self.candidate.date()?),
+            Key::Before(_) | Key::On(_) | Key::Since(_) | Key::Older(_) | Key::Younger(_) => {
+                date_matches(key, self.candidate.date()?, self.search.now)
+            }
+            Key::SavedBefore(_) | Key::SavedOn(_) | Key::SavedSince(_) => {
+                // RFC 8514 §4.3: INTERNALDATE in its place.
+                let date = match self.candidate.saved()? {
+                    Some(saved) => saved,
+                    None => self.candidate.date()?,
+                };
+                date_matches(key, date, self.search.now)
+            }
             Key::Larger(_) | Key::Smaller(_) => size_matches(key, self.candidate.size()?),
             Key::SentBefore(d) => self.sent_day()?.is_some_and(|day| day < *d),
             Key::SentOn(d) => self.sent_day()?.is_some_and(|day| day == *d),
@@ -289,11 +357,12 @@ mod tests {
     struct One {
         message: Vec<u8>,
         reads: u32,
+        saved: Option<i64>,
     }
 
     impl One {
         fn new(message: &[u8]) -> Self {
-            Self { message: message.to_vec(), reads: 0 }
+            Self { message: message.to_vec(), reads: 0, saved: Some(20_780 * 86_400) }
         }
     }
 
@@ -319,12 +388,18 @@ mod tests {
         fn known_size(&self) -> Option<u64> {
             Some(100)
         }
+        fn mod_sequence(&self) -> u64 {
+            77
+        }
     }
 
     impl Candidate for One {
         type Error = std::convert::Infallible;
         fn date(&mut self) -> Result<i64, Self::Error> {
             Ok(20_778 * 86_400 + 5)
+        }
+        fn saved(&mut self) -> Result<Option<i64>, Self::Error> {
+            Ok(self.saved)
         }
         fn size(&mut self) -> Result<u64, Self::Error> {
             Ok(100)
@@ -346,7 +421,8 @@ mod tests {
 
     fn search(keys: &str) -> Search {
         let key = search_keys(&mut Cursor::new(keys.as_bytes(), 50)).expect(keys);
-        Search::new(key, Some(3), Some(30))
+        let saved = Ranges::from_ascending([30]);
+        Search::new(key, &Scope { largest_number: Some(3), largest_uid: Some(30), saved, now: 20_778 * 86_400 + 105 })
     }
 
     #[test]
@@ -367,6 +443,18 @@ mod tests {
             ("ON 21-Nov-2026", true),
             ("BEFORE 21-Nov-2026", false),
             ("SINCE 21-Nov-2026", true),
+            ("OLDER 100", true),
+            ("OLDER 101", false),
+            ("YOUNGER 100", true),
+            ("YOUNGER 99", false),
+            ("SAVEDON 23-Nov-2026", true),
+            ("SAVEDBEFORE 23-Nov-2026", false),
+            ("SAVEDSINCE 24-Nov-2026", false),
+            ("MODSEQ 77", true),
+            ("MODSEQ \"/flags/x\" all 78", false),
+            ("$", true),
+            ("UID $", true),
+            ("NOT $", false),
             ("SENTON 20-Nov-2026", true),
             ("SENTSINCE 21-Nov-2026", false),
             ("LARGER 99 SMALLER 101", true),
@@ -401,6 +489,22 @@ mod tests {
             let listed = search.matches_listed(&One::new(b""));
             assert!(listed.is_none_or(|known| known == expected), "{keys}");
         }
+    }
+
+    #[test]
+    fn without_a_save_date_the_internal_date_counts() {
+        let mut one = One { saved: None, ..One::new(b"") };
+        let found = search("SAVEDON 21-Nov-2026").matches(&mut one, &mut Scratch::default(), &AtomicBool::new(false));
+        assert_eq!(found, Ok(true));
+    }
+
+    #[test]
+    fn what_is_pinned_follows_no_number() {
+        let mut search = search("OR 3 NOT (1:2 SEEN)");
+        search.pin(
+            |numbers| if numbers.contains(3) { Ranges::from_ascending([31]) } else { Ranges::from_ascending([30]) },
+        );
+        assert_eq!(search.matches_listed(&One::new(b"")), Some(false));
     }
 
     #[test]

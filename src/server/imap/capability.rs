@@ -24,6 +24,12 @@ pub(super) const USER: &[&str] = &[
     "UNSELECT",
     "UIDPLUS",
     "MOVE",
+    "ESEARCH",
+    "SEARCHRES",
+    "WITHIN",
+    "PARTIAL",
+    "I18NLEVEL=1",
+    "INPROGRESS",
 ];
 
 /// The line of a user.

@@ -48,6 +48,8 @@ pub(super) struct Selected {
     held: bool,
     /// UIDs that are `\Recent` here and were not in the view when they were claimed.
     claimed: HashSet<Uid>,
+    /// UIDs that a SEARCH saved, `$` (RFC 5182). Those that are expunged name nothing any more, and never will.
+    pub(super) saved: Ranges,
 }
 
 impl Selected {
@@ -55,8 +57,16 @@ impl Selected {
     pub(super) async fn open(mailbox: Arc<Mailbox>, read_only: bool) -> Result<Self, StoreError> {
         let changes = mailbox.changes();
         let snapshot = mailbox.refresh().await?;
-        let mut selected =
-            Self { mailbox, read_only, view: View::default(), changes, snapshot, held: true, claimed: HashSet::new() };
+        let mut selected = Self {
+            mailbox,
+            read_only,
+            view: View::default(),
+            changes,
+            snapshot,
+            held: true,
+            claimed: HashSet::new(),
+            saved: Ranges::default(),
+        };
         selected.claim().await?;
         let entries = selected.entries();
         selected.view = View::new(entries);
@@ -172,6 +182,9 @@ impl Selected {
     /// The messages of a set, in order, as numbers and entries.
     pub(super) fn resolve(&self, numbers: Numbers, set: &SequenceSet) -> Vec<(u32, Entry)> {
         let entries = (1..).zip(self.view.entries().iter().copied());
+        if set.is_saved() {
+            return within(entries, &self.saved, |(_, e)| e.uid.get());
+        }
         match numbers {
             Numbers::Sequence => {
                 let exists = Some(self.view.exists()).filter(|n| *n > 0);

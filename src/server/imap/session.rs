@@ -59,8 +59,9 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) user: Option<User>,
     /// What the client has enabled.
-    #[expect(dead_code, reason = "what reads it comes next")]
     pub(super) enabled: Enabled,
+    /// Tag of the command that runs, for answers that name it.
+    pub(super) tag: String,
     started: Instant,
     bad_commands: u32,
     /// What a command that is being dropped will be answered.
@@ -90,6 +91,7 @@ impl Session {
             id,
             user: None,
             enabled: Enabled::default(),
+            tag: String::new(),
             started,
             bad_commands: 0,
             refusal: None,
@@ -257,7 +259,10 @@ impl Session {
                 self.wire.out.tagged(&tag, &Status::ok("Logged out"));
                 return Err(End::Logout);
             }
-            Ok(command) => self.legal_command(command).await?,
+            Ok(command) => {
+                self.tag.clone_from(&tag);
+                self.legal_command(command).await?
+            }
         };
         self.wire.out.tagged(&tag, &status);
         self.count_bad(&status)
@@ -319,12 +324,16 @@ fn needs(command: &Command) -> Needs {
         | Command::Namespace
         | Command::Status(..)
         | Command::AppendWithoutMessage
+        | Command::Esearch(_)
         | Command::Idle => Needs::Login,
         Command::Check
         | Command::Close
         | Command::Unselect
         | Command::Expunge(_)
         | Command::Search(..)
+        | Command::Sort(..)
+        | Command::Thread(..)
+        | Command::CancelUpdate(_)
         | Command::Fetch(..)
         | Command::Store(..)
         | Command::Copy(..)
@@ -337,7 +346,9 @@ fn expunges_during(command: &Command) -> Expunges {
     match command {
         Command::Fetch(Numbers::Sequence, ..)
         | Command::Store(Numbers::Sequence, ..)
-        | Command::Search(Numbers::Sequence, _) => Expunges::Held,
+        | Command::Search(Numbers::Sequence, _)
+        | Command::Sort(Numbers::Sequence, _)
+        | Command::Thread(Numbers::Sequence, _) => Expunges::Held,
         _ => Expunges::Told,
     }
 }

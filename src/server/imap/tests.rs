@@ -20,6 +20,7 @@ use crate::directory::hash_password;
 use crate::mail::secret::Secret;
 use crate::net::Class;
 use crate::net::Limiter;
+use crate::protocol::imap::fragment::Fragment;
 use crate::tls::ServerTls;
 use crate::tls::Service;
 use crate::tls::any_certificate;
@@ -590,4 +591,31 @@ async fn the_end_of_the_server_is_told() {
     world.stop.send_replace(true);
     assert_eq!(c.line().await, "* BYE Server is going down");
     assert_eq!(c.line().await, END);
+}
+
+#[tokio::test]
+async fn who_waits_is_told_of_progress_and_what_it_sends_is_kept() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("listening");
+    let (stream, peer) = listener.accept().await.expect("a connection");
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let text = format!("hostname = \"mx.example.com\"\n[storage]\nfolder = \"{}\"\n", folder.path().display());
+    let limits = config::parse(Path::new("t.toml"), &text).expect("valid").limits;
+    let slot = Limiter::new(limits, Clock::system()).enter(Class::Mailbox, peer.ip(), true).expect("room");
+    let (_stop, shutdown) = watch::channel(false);
+    let mut wire = wire::Wire::new(Connection::new(stream, None, slot).expect("open"), shutdown);
+    client.write_all(b"a NOOP\r\n").await.expect("sent");
+    let mut told = 0;
+    let work = tokio::time::sleep(Duration::from_millis(120));
+    wire.attend_telling(work, Duration::from_millis(20), |out| {
+        told += 1;
+        out.untagged("OK [INPROGRESS]");
+    })
+    .await
+    .expect("the client is there");
+    assert!((1..=6).contains(&told), "{told}");
+    let mut seen = vec![0; 19 * told];
+    client.read_exact(&mut seen).await.expect("sent");
+    assert_eq!(String::from_utf8_lossy(&seen), "* OK [INPROGRESS]\r\n".repeat(told));
+    assert!(matches!(wire.fragments.next_fragment(), Fragment::Command(line) if line == b"a NOOP"));
 }

@@ -151,6 +151,24 @@ impl Wire {
         }
     }
 
+    /// As [`Wire::attend`], and each time `every` has passed `tell` writes something for the client to see meanwhile.
+    pub(super) async fn attend_telling<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        every: Duration,
+        mut tell: impl FnMut(&mut Output),
+    ) -> Result<T, End> {
+        let mut work = pin!(work);
+        loop {
+            // What is read is kept at once, so that an attendance that is broken off has lost nothing.
+            if let Ok(done) = tokio::time::timeout(every, self.attend(work.as_mut())).await {
+                return done;
+            }
+            tell(&mut self.out);
+            self.flush().await?;
+        }
+    }
+
     /// Ends the connection in good order.
     pub(super) async fn close(&mut self) -> Result<(), End> {
         self.flush().await?;

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of states: whether a command may be given now is the session's business.
 
+use crate::mail::limits::IMAP_CONTEXTS;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::mailbox::Separator;
 use crate::mail::secret::Secret;
@@ -17,9 +18,11 @@ use crate::protocol::imap::syntax::mailbox::mailbox;
 use crate::protocol::imap::syntax::mailbox::status_items;
 use crate::protocol::imap::syntax::metadata::GetMetadata;
 use crate::protocol::imap::syntax::metadata::SetMetadata;
-use crate::protocol::imap::syntax::search::Key;
-use crate::protocol::imap::syntax::search::search_keys;
+use crate::protocol::imap::syntax::multisearch::EsearchArguments;
+use crate::protocol::imap::syntax::search::SearchArguments;
 use crate::protocol::imap::syntax::set::SequenceSet;
+use crate::protocol::imap::syntax::sort::SortArguments;
+use crate::protocol::imap::syntax::sort::ThreadArguments;
 use crate::protocol::imap::syntax::store::StoreArguments;
 
 /// Whether a command speaks of sequence numbers or of UIDs.
@@ -106,7 +109,15 @@ pub enum Command {
     /// `EXPUNGE`, or `UID EXPUNGE` of these (RFC 4315).
     Expunge(Option<SequenceSet>),
     /// `SEARCH`.
-    Search(Numbers, Key),
+    Search(Numbers, SearchArguments),
+    /// `SORT` (RFC 5256).
+    Sort(Numbers, SortArguments),
+    /// `THREAD` (RFC 5256).
+    Thread(Numbers, ThreadArguments),
+    /// `ESEARCH` (RFC 7377).
+    Esearch(EsearchArguments),
+    /// `CANCELUPDATE` of the searches with these tags (RFC 5267 §4.3.5).
+    CancelUpdate(Vec<String>),
     /// `FETCH`.
     Fetch(Numbers, SequenceSet, Vec<FetchItem>),
     /// `STORE`.
@@ -208,6 +219,7 @@ fn command_with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command
         "LOGIN" => login(cursor),
         "AUTHENTICATE" => authenticate(cursor),
         "ENABLE" => enable(cursor),
+        "CANCELUPDATE" => cancel_update(cursor),
         "ID" => id(cursor),
         "LIST" => {
             cursor.space()?;
@@ -223,12 +235,17 @@ fn command_with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command
 
 /// The commands that have a `UID` form.
 fn message_command(name: &str, numbers: Numbers, cursor: &mut Cursor<'_>) -> Parsed<Command> {
-    if !matches!(name, "SEARCH" | "FETCH" | "STORE" | "COPY" | "MOVE") {
+    if !matches!(name, "SEARCH" | "SORT" | "THREAD" | "ESEARCH" | "FETCH" | "STORE" | "COPY" | "MOVE") {
         return Err(SyntaxError::Bad("unknown command"));
     }
     cursor.space()?;
-    if name == "SEARCH" {
-        return search_keys(cursor).map(|key| Command::Search(numbers, key));
+    match name {
+        "SEARCH" => return SearchArguments::parse(cursor).map(|arguments| Command::Search(numbers, arguments)),
+        "SORT" => return SortArguments::parse(cursor).map(|arguments| Command::Sort(numbers, arguments)),
+        "THREAD" => return ThreadArguments::parse(cursor).map(|arguments| Command::Thread(numbers, arguments)),
+        // RFC 7377 §2 writes it with UID in front as well; the answer has UIDs in either case.
+        "ESEARCH" => return EsearchArguments::parse(cursor).map(Command::Esearch),
+        _ => {}
     }
     let set = SequenceSet::parse(cursor)?;
     cursor.space()?;
@@ -295,6 +312,18 @@ fn enable(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     if names.is_empty() { Err(SyntaxError::Bad("capability missing")) } else { Ok(Command::Enable(names)) }
 }
 
+/// RFC 5267 §5: `1*(SP quoted)`.
+fn cancel_update(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    let mut tags = Vec::new();
+    while cursor.take(b' ') && !cursor.is_end() {
+        if tags.len() >= IMAP_CONTEXTS {
+            return Err(SyntaxError::Bad("too many tags"));
+        }
+        tags.push(String::from_utf8_lossy(&cursor.string()?).into_owned());
+    }
+    if tags.is_empty() { Err(SyntaxError::Bad("tag missing")) } else { Ok(Command::CancelUpdate(tags)) }
+}
+
 /// RFC 2971 §3.1: at most 30 pairs.
 fn id(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     cursor.space()?;
@@ -312,6 +341,7 @@ fn id(cursor: &mut Cursor<'_>) -> Parsed<Command> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::imap::syntax::search::Key;
 
     fn read(text: &str) -> Parsed<Command> {
         let (tag, command) = parse(text.as_bytes(), 50).expect("tag");
@@ -348,7 +378,8 @@ mod tests {
                 Command::Id(vec![(b"name".to_vec(), Some(b"x".to_vec())), (b"v".to_vec(), None)]),
             ),
             ("a1 STATUS x (MESSAGES)", Command::Status(name("x"), vec![StatusItem::Messages])),
-            ("a1 UID SEARCH ALL", Command::Search(Numbers::Uid, Key::All)),
+            ("a1 UID SEARCH ALL", Command::Search(Numbers::Uid, SearchArguments { returns: None, key: Ok(Key::All) })),
+            ("a1 CANCELUPDATE \"a\" \"b\"", Command::CancelUpdate(vec!["a".into(), "b".into()])),
             ("a1 EXPUNGE", Command::Expunge(None)),
             ("a1 APPEND", Command::AppendWithoutMessage),
         ] {
@@ -374,6 +405,10 @@ mod tests {
             "a1 ID (\"a\")",
             "a1 SELECT x (CONDSTORE)",
             "a1 UID EXPUNGE",
+            "a1 CANCELUPDATE",
+            "a1 CANCELUPDATE a",
+            "a1 SORT",
+            "a1 THREAD REFERENCES UTF-8",
         ] {
             assert!(matches!(read(bad), Err(SyntaxError::Bad(_))), "{bad}");
         }
@@ -389,6 +424,8 @@ mod tests {
             "a1 SEARCH CHARSET utf-8 OR NOT (SEEN) HEADER a \"b\" SINCE 1-Jan-2020 UID 3",
             "a1 LIST (SUBSCRIBED) \"\" (a* %) RETURN (STATUS (MESSAGES))",
             "a1 STORE 1 +FLAGS.SILENT (\\Seen $x)",
+            "a1 UID SORT RETURN (MIN PARTIAL -1:-5) (REVERSE DATE SUBJECT) UTF-8 MODSEQ \"/flags/x\" all 5 $",
+            "a1 ESEARCH IN (mailboxes (a b) subtree-one \"c\") RETURN () OLDER 5",
             "a1 LOGIN {3}\r\nabc {1}\r\nx",
         ];
         for sample in samples {

@@ -8,6 +8,7 @@ use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::cursor::SyntaxError;
 use crate::protocol::imap::syntax::date::date;
+use crate::protocol::imap::syntax::esearch::Returns;
 use crate::protocol::imap::syntax::set::SequenceSet;
 
 /// A search key; texts are as the client sent them, names of fields in lower case.
@@ -43,6 +44,18 @@ pub enum Key {
     SentOn(i64),
     /// On this day or later.
     SentSince(i64),
+    /// INTERNALDATE at least so many seconds ago (RFC 5032).
+    Older(u32),
+    /// INTERNALDATE at most so many seconds ago.
+    Younger(u32),
+    /// Saved in this mailbox before this day (RFC 8514).
+    SavedBefore(i64),
+    /// Saved on this day.
+    SavedOn(i64),
+    /// Saved on this day or later.
+    SavedSince(i64),
+    /// Changed at this mod-sequence or later (RFC 7162 §3.1.5).
+    ModSeq(u64),
     /// More octets than this.
     Larger(u64),
     /// Fewer octets than this.
@@ -55,20 +68,70 @@ pub enum Key {
     Text(String),
 }
 
-/// Reads the arguments of SEARCH.
+/// The arguments of SEARCH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchArguments {
+    /// What is asked to be returned, in an ESEARCH response (RFC 4731).
+    pub returns: Option<Returns>,
+    /// What is looked for. An error here means `NO`, and a SEARCH that was to save what it finds has then saved nothing
+    /// (RFC 5182 §2.1).
+    pub key: Parsed<Key>,
+}
+
+impl SearchArguments {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// They are not what SEARCH takes.
+    pub fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        let returns = Returns::parse(cursor)?;
+        Ok(Self { returns, key: refusable(cursor, search_keys)? })
+    }
+}
+
+/// What `read` gives; an error inside where the command can be understood but not obeyed, which is then passed over.
 ///
 /// # Errors
-/// They are none, or too many, or too deep, or in a charset that we do not know.
-pub fn search_keys(cursor: &mut Cursor<'_>) -> Parsed<Key> {
-    let mut charset = None;
-    if cursor.take_word("CHARSET ") {
-        let name = cursor.astring()?;
-        if !decode::knows_charset(&name) {
-            return Err(SyntaxError::Charset);
+/// It cannot be understood.
+pub fn refusable<T>(cursor: &mut Cursor<'_>, read: impl FnOnce(&mut Cursor<'_>) -> Parsed<T>) -> Parsed<Parsed<T>> {
+    match read(cursor) {
+        Err(SyntaxError::Bad(words)) => Err(SyntaxError::Bad(words)),
+        Err(refused) => {
+            cursor.run(|_| true);
+            Ok(Err(refused))
         }
-        charset = Some(name);
-        cursor.space()?;
+        Ok(read) => Ok(Ok(read)),
     }
+}
+
+/// Reads `[CHARSET name] key …`.
+///
+/// # Errors
+/// There are no keys, or too many, or too deep, or in a charset that we do not know.
+pub fn search_keys(cursor: &mut Cursor<'_>) -> Parsed<Key> {
+    let charset = if cursor.take_word("CHARSET ") { Some(charset(cursor)?) } else { None };
+    keys(cursor, charset)
+}
+
+/// Reads `charset key …`, as SORT and THREAD have it (RFC 5256 §5 `search-criteria`).
+///
+/// # Errors
+/// As [`search_keys`].
+pub fn search_criteria(cursor: &mut Cursor<'_>) -> Parsed<Key> {
+    let charset = charset(cursor)?;
+    keys(cursor, Some(charset))
+}
+
+fn charset(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
+    let name = cursor.astring()?;
+    if !decode::knows_charset(&name) {
+        return Err(SyntaxError::Charset);
+    }
+    cursor.space()?;
+    Ok(name)
+}
+
+fn keys(cursor: &mut Cursor<'_>, charset: Option<Vec<u8>>) -> Parsed<Key> {
     let mut reader = Reader { charset, keys: 0 };
     let mut keys = vec![reader.key(cursor, 0, 0)?];
     while cursor.take(b' ') && !cursor.is_end() {
@@ -93,7 +156,7 @@ impl Reader {
                 let keys = cursor.list(IMAP_SEARCH_KEYS, |c| self.key(c, depth + 1, parentheses + 1))?;
                 return if keys.is_empty() { Err(SyntaxError::Bad("search key missing")) } else { Ok(Key::And(keys)) };
             }
-            Some(b'*' | b'0'..=b'9') => return SequenceSet::parse(cursor).map(Key::Sequence),
+            Some(b'*' | b'$' | b'0'..=b'9') => return SequenceSet::parse(cursor).map(Key::Sequence),
             _ => {}
         }
         let name = cursor.run(|b| b.is_ascii_alphabetic()).to_ascii_uppercase();
@@ -141,6 +204,12 @@ impl Reader {
                 | b"SENTON"
                 | b"SENTSINCE"
                 | b"UID"
+                | b"OLDER"
+                | b"YOUNGER"
+                | b"SAVEDBEFORE"
+                | b"SAVEDON"
+                | b"SAVEDSINCE"
+                | b"MODSEQ"
         );
         if !known {
             return Err(UNKNOWN);
@@ -165,6 +234,12 @@ impl Reader {
             b"SENTON" => Key::SentOn(date(cursor)?),
             b"SENTSINCE" => Key::SentSince(date(cursor)?),
             b"UID" => Key::Uid(SequenceSet::parse(cursor)?),
+            b"OLDER" => Key::Older(cursor.nz_number()?),
+            b"YOUNGER" => Key::Younger(cursor.nz_number()?),
+            b"SAVEDBEFORE" => Key::SavedBefore(date(cursor)?),
+            b"SAVEDON" => Key::SavedOn(date(cursor)?),
+            b"SAVEDSINCE" => Key::SavedSince(date(cursor)?),
+            b"MODSEQ" => Key::ModSeq(mod_sequence(cursor)?),
             field => Key::Header(String::from_utf8_lossy(field).to_ascii_lowercase(), self.text(cursor)?),
         })
     }
@@ -175,11 +250,53 @@ impl Reader {
     }
 }
 
+/// `[entry-name entry-type-req] mod-sequence-valzer`. We keep one mod-sequence a message and not one a flag, so the entry
+/// is passed over (RFC 7162 §3.1.5).
+fn mod_sequence(cursor: &mut Cursor<'_>) -> Parsed<u64> {
+    if cursor.peek() == Some(b'"') {
+        cursor.string()?;
+        cursor.space()?;
+        let kind = cursor.atom()?;
+        if !["priv", "shared", "all"].iter().any(|k| kind.eq_ignore_ascii_case(k)) {
+            return Err(SyntaxError::Bad("unknown kind of mod-sequence"));
+        }
+        cursor.space()?;
+    }
+    cursor.number64()
+}
+
+impl Key {
+    /// Whether this or a key within is one that `is` names. Keys are not deeper than a list of them is long, so this
+    /// keeps its own list of what is left.
+    #[must_use]
+    pub fn any(&self, is: impl Fn(&Self) -> bool) -> bool {
+        let mut left = vec![self];
+        while let Some(key) = left.pop() {
+            match key {
+                Self::And(keys) => left.extend(keys),
+                Self::Or(a, b) => left.extend([&**a, &**b]),
+                Self::Not(key) => left.push(key),
+                key if is(key) => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Whether it asks for mod-sequences, so that they belong into the answer (RFC 7162 §3.1.6).
+    #[must_use]
+    pub fn asks_mod_sequence(&self) -> bool {
+        self.any(|key| matches!(key, Self::ModSeq(_)))
+    }
+}
+
 fn flag_key(name: &[u8]) -> Option<Key> {
     let set = |flag| Some(Key::Flag(flag));
     let unset = |flag| Some(Key::Not(Box::new(Key::Flag(flag))));
     match name {
         b"ALL" => Some(Key::All),
+        // RFC 8514 §4.3: all messages, where save dates are kept.
+        b"SAVEDATESUPPORTED" => Some(Key::All),
         b"ANSWERED" => set(SystemFlag::Answered),
         b"DELETED" => set(SystemFlag::Deleted),
         b"DRAFT" => set(SystemFlag::Draft),
@@ -224,17 +341,50 @@ mod tests {
             ("HEADER X-Y \"\"", Key::Header("x-y".into(), String::new())),
             ("SINCE 1-Jan-1970", Key::Since(0)),
             ("LARGER 5", Key::Larger(5)),
+            ("OLDER 5 YOUNGER 6", Key::And(vec![Key::Older(5), Key::Younger(6)])),
+            ("SAVEDBEFORE 2-Jan-1970", Key::SavedBefore(1)),
+            ("SAVEDATESUPPORTED", Key::All),
+            ("MODSEQ 0", Key::ModSeq(0)),
+            ("MODSEQ \"/flags/\\\\draft\" all 620162338", Key::ModSeq(620_162_338)),
             ("UNKEYWORD $F", Key::Not(Box::new(Key::Keyword("$F".into())))),
         ] {
             assert_eq!(read(text), Ok(expected), "{text}");
         }
         assert!(matches!(read("1:2,4"), Ok(Key::Sequence(_))));
         assert!(matches!(read("UID 1:*"), Ok(Key::Uid(_))));
+        for saved in ["$", "UID $"] {
+            assert!(matches!(read(saved), Ok(Key::Sequence(s) | Key::Uid(s)) if s.is_saved()), "{saved}");
+        }
         for bad in ["", "NONSENSE", "OR SEEN", "NOT", "()", "(SEEN", "FROM", "SINCE x", "LARGER -1", "SEENALL", "SEEN)"]
         {
             assert!(matches!(read(bad), Err(SyntaxError::Bad(_))), "{bad}");
         }
+        for bad in ["OLDER 0", "YOUNGER", "MODSEQ", "MODSEQ \"x\" some 1"] {
+            assert!(matches!(read(bad), Err(SyntaxError::Bad(_))), "{bad}");
+        }
         assert_eq!(read("CHARSET x-none ALL"), Err(SyntaxError::Charset));
+    }
+
+    #[test]
+    fn what_cannot_be_obeyed_is_kept_apart_from_what_cannot_be_read() {
+        let read = |text: &str| {
+            let mut cursor = Cursor::new(text.as_bytes(), 50);
+            let arguments = SearchArguments::parse(&mut cursor)?;
+            cursor.end()?;
+            Ok(arguments)
+        };
+        let refused = read("RETURN (SAVE) CHARSET x-none TEXT {1}\r\na").expect("understood");
+        assert_eq!(refused.key, Err(SyntaxError::Charset));
+        assert!(refused.returns.is_some());
+        assert!(matches!(read("RETURN (SAVE) NONSENSE"), Err(SyntaxError::Bad(_))));
+        assert!(read("SEEN").expect("valid").returns.is_none());
+    }
+
+    #[test]
+    fn keys_within_keys_are_found() {
+        for (text, asks) in [("OR NOT MODSEQ 7 LARGER 5", true), ("(ALL (MODSEQ 7))", true), ("OR SEEN ALL", false)] {
+            assert_eq!(read(text).expect("valid").asks_mod_sequence(), asks, "{text}");
+        }
     }
 
     #[test]

@@ -1,13 +1,20 @@
-//! Sequence sets (RFC 3501 §9 `sequence-set`): of sequence numbers, or of UIDs.
+//! Sequence sets (RFC 3501 §9 `sequence-set`): of sequence numbers, or of UIDs; or `$`, what a SEARCH saved (RFC 5182).
 
 use crate::mail::limits::IMAP_SET_ITEMS;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::cursor::SyntaxError;
 
-/// A set as it was written; `*` is not known yet.
+/// A set as it was written; `*` and `$` are not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SequenceSet(Vec<(Bound, Bound)>);
+pub struct SequenceSet(Written);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Written {
+    Items(Vec<(Bound, Bound)>),
+    /// `$` (RFC 5182 §3 `seq-last-command`).
+    Saved,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
@@ -25,6 +32,9 @@ impl SequenceSet {
     /// # Errors
     /// It is none, or has more than [`IMAP_SET_ITEMS`] items.
     pub fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        if cursor.take(b'$') {
+            return Ok(Self(Written::Saved));
+        }
         let mut items = Vec::new();
         loop {
             let from = bound(cursor)?;
@@ -34,21 +44,27 @@ impl SequenceSet {
             }
             items.push((from, to));
             if !cursor.take(b',') {
-                return Ok(Self(items));
+                return Ok(Self(Written::Items(items)));
             }
         }
     }
 
-    /// The numbers it means where `*` is `largest`; nothing where there is none, because the mailbox is empty.
+    /// Whether it is `$`: the messages that a SEARCH saved, whether numbers or UIDs are spoken of.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        self.0 == Written::Saved
+    }
+
+    /// The numbers it means where `*` is `largest`; nothing where there is none, because the mailbox is empty. For `$`,
+    /// which has no numbers of its own ([`SequenceSet::is_saved`]), nothing.
     #[must_use]
     pub fn resolve(&self, largest: Option<u32>) -> Ranges {
-        let Some(largest) = largest else { return Ranges::default() };
+        let (Some(largest), Written::Items(items)) = (largest, &self.0) else { return Ranges::default() };
         let number = |bound: Bound| match bound {
             Bound::Number(n) => n,
             Bound::Star => largest,
         };
-        let mut ranges: Vec<(u32, u32)> = self
-            .0
+        let mut ranges: Vec<(u32, u32)> = items
             .iter()
             .map(|(a, b)| (number(*a), number(*b)))
             // RFC 3501 §9: `4:2` is `2:4`, and so `5:*` has the last message even where it is 3.
@@ -94,9 +110,34 @@ impl Ranges {
     /// As a `uid-set` (RFC 4315 §4).
     #[must_use]
     pub fn to_text(&self) -> String {
-        let range = |(a, b): &(u32, u32)| if a == b { a.to_string() } else { format!("{a}:{b}") };
-        self.0.iter().map(range).collect::<Vec<_>>().join(",")
+        self.0.iter().map(|range| range_text(*range)).collect::<Vec<_>>().join(",")
     }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// One item of a set.
+#[must_use]
+pub fn range_text((from, to): (u32, u32)) -> String {
+    if from == to { from.to_string() } else { format!("{from}:{to}") }
+}
+
+/// Numbers in any order, as items of a set that name them in this order: each run of numbers that grow by one is one
+/// item. RFC 5267 §3.2: a range stands for ascending numbers only.
+pub fn runs(numbers: impl IntoIterator<Item = u32>) -> impl Iterator<Item = (u32, u32)> {
+    let mut numbers = numbers.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let from = numbers.next()?;
+        let mut to = from;
+        while let Some(next) = numbers.next_if(|n| to.checked_add(1) == Some(*n)) {
+            to = next;
+        }
+        Some((from, to))
+    })
 }
 
 #[cfg(test)]
@@ -122,12 +163,35 @@ mod tests {
             assert!(cursor.is_end());
             assert_eq!(set.resolve(largest).to_text(), expected, "{text}");
         }
-        for bad in ["", "0", "a", "1:", ":1", "1,,2", "4294967296", "1:0"] {
+        for bad in ["", "0", "a", "1:", "1:$", ":1", "1,,2", "4294967296", "1:0"] {
             let mut cursor = Cursor::new(bad.as_bytes(), 1);
             assert!(SequenceSet::parse(&mut cursor).is_err(), "{bad}");
         }
         let many = vec!["1"; IMAP_SET_ITEMS + 1].join(",");
         assert!(matches!(SequenceSet::parse(&mut Cursor::new(many.as_bytes(), 1)), Err(SyntaxError::Limit(_))));
+    }
+
+    #[test]
+    fn what_was_saved_has_no_numbers() {
+        let mut cursor = Cursor::new(b"$ x", 1);
+        let set = SequenceSet::parse(&mut cursor).expect("valid");
+        assert!(set.is_saved() && set.resolve(Some(9)).is_empty() && cursor.take(b' '));
+        assert!(!SequenceSet::parse(&mut Cursor::new(b"*", 1)).expect("valid").is_saved());
+    }
+
+    #[test]
+    fn runs_keep_the_order() {
+        for (numbers, expected) in [
+            (&[][..], ""),
+            (&[7], "7"),
+            (&[1, 2, 3, 7], "1:3,7"),
+            (&[3, 2, 1], "3,2,1"),
+            (&[5, 6, 2, 3, 3], "5:6,2:3,3"),
+            (&[u32::MAX, 1], "4294967295,1"),
+        ] {
+            let items: Vec<String> = runs(numbers.iter().copied()).map(range_text).collect();
+            assert_eq!(items.join(","), expected);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One file per command: its arguments, what it does with the store, how it answers.
 
+mod answer;
 pub(super) mod append;
 mod authenticate;
 mod copy;
@@ -8,13 +9,16 @@ mod delete;
 mod enable;
 mod expunge;
 mod fetch;
+mod finding;
 mod id;
 mod idle;
 mod list;
 mod login;
 mod lsub;
 mod metadata;
+mod progress;
 mod quota;
+mod reading;
 mod rename;
 mod search;
 mod select;
@@ -65,13 +69,16 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Close => select::close(session).await,
         Command::Unselect => Ok(select::unselect(session)),
         Command::Expunge(set) => expunge::run(session, set.as_ref()).await,
-        Command::Search(numbers, key) => search::run(session, numbers, key).await,
+        Command::Search(numbers, arguments) => search::run(session, numbers, arguments).await,
         Command::Fetch(numbers, set, items) => fetch::run(session, numbers, &set, items).await,
         Command::Store(numbers, set, arguments) => store::run(session, numbers, &set, arguments).await,
         Command::Copy(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Original).await,
         Command::Move(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Nothing).await,
         Command::AppendWithoutMessage => Ok(Status::bad("APPEND needs a mailbox and a literal")),
         // Answered by the session itself.
+        Command::Sort(..) | Command::Thread(..) | Command::Esearch(_) | Command::CancelUpdate(_) => {
+            Ok(Status::bad("TODO"))
+        }
         Command::Logout | Command::StartTls => Ok(Status::bad("Not now")),
     }
 }

@@ -1,399 +1,128 @@
-//! SEARCH and UID SEARCH (RFC 3501 §6.4.4).
-//!
-//! What the table of messages decides is decided first, on the session's own task; only messages of which that is not
-//! enough are read, by [`scan`], on all cores, given up when the client goes away. Headers come from the cache where it
-//! has them, and go there, so that the next such search opens no file.
+//! SEARCH and UID SEARCH (RFC 3501 §6.4.4, RFC 9051 §6.4.4), with what may be returned (RFC 4731) and saved (RFC 5182).
 
-use std::io;
-use std::io::Read;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
 
-use super::selected;
-use crate::mail::flags::Flags;
+use super::answer;
+use super::answer::Answer;
+use super::finding::Matches;
+use super::finding::find;
+use super::progress::attend;
+use super::reading::Ground;
 use crate::mail::ids::Uid;
-use crate::mail::limits::CACHE_RECORD_OCTETS;
-use crate::mail::limits::IMAP_BATCH_OCTETS;
-use crate::mail::limits::SEARCH_WHOLE_OCTETS;
-use crate::message::fields::header_len;
-use crate::protocol::imap::matching::Candidate;
-use crate::protocol::imap::matching::Listed;
-use crate::protocol::imap::matching::Scratch;
+use crate::protocol::imap::matching::Scope;
 use crate::protocol::imap::matching::Search;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
+use crate::protocol::imap::syntax::cursor::Parsed;
+use crate::protocol::imap::syntax::esearch::ReturnOption;
+use crate::protocol::imap::syntax::esearch::Returns;
 use crate::protocol::imap::syntax::search::Key;
-use crate::protocol::imap::view::Entry;
+use crate::protocol::imap::syntax::search::SearchArguments;
 use crate::server::imap::errors;
-use crate::server::imap::selected::keyword_slot;
+use crate::server::imap::selected::Selected;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
-use crate::store::CacheEntry;
-use crate::store::CacheKind;
-use crate::store::CacheReader;
-use crate::store::Look;
-use crate::store::Mailbox;
-use crate::store::Message;
-use crate::store::MessageFile;
-use crate::store::Snapshot;
-use crate::store::StoreError;
-use crate::store::scan;
 
-/// Messages that are looked up in the table before other sessions get their turn: less than a millisecond but for the
-/// largest searches.
-const LISTED_AT_ONCE: usize = 500;
-
-/// First read of a file; most messages are not much longer.
-const HEAD_OCTETS: usize = 16_384;
-
-/// Held while a message beyond [`SEARCH_WHOLE_OCTETS`] is in memory.
-static LARGE: Mutex<()> = Mutex::new(());
-
-/// A search in a mailbox as it was when it began.
-#[derive(Debug)]
-struct Job {
-    search: Search,
-    mailbox: Arc<Mailbox>,
-    snapshot: Arc<Snapshot>,
-    entries: Vec<Entry>,
-}
-
-pub(super) async fn run(session: &mut Session, numbers: Numbers, key: Key) -> Result<Status, End> {
+pub(super) async fn run(session: &mut Session, numbers: Numbers, arguments: SearchArguments) -> Result<Status, End> {
+    // RFC 9051 §6.4.4: who speaks IMAP4rev2 gets ESEARCH in any case.
+    let returns = arguments.returns.or_else(|| session.enabled.rev2.then(Returns::all));
+    let (ground, search, mod_sequences) = match prepare(session, returns.as_ref(), arguments.key) {
+        Ok(prepared) => prepared,
+        Err(refused) => return Ok(refused),
+    };
     let clock = session.services.clock.clone();
-    let selected = selected!(session);
-    let exists = Some(selected.view.exists()).filter(|n| *n > 0);
-    let snapshot = selected.mailbox.snapshot();
-    if snapshot.validity != selected.snapshot.validity {
-        return Ok(errors::of_store(&StoreError::MessageGone));
-    }
-    let job = Job {
-        search: Search::new(key, exists, selected.view.last_uid().map(Uid::get)),
-        mailbox: Arc::clone(&selected.mailbox),
-        snapshot,
-        entries: selected.view.entries().to_vec(),
-    };
-    let work = async {
-        let (mut found, open) = job.decide().await;
-        if !open.is_empty() {
-            let count = open.len();
-            found.extend(scan(Files { job, open }, count, clock).await?);
-            found.sort_unstable();
-        }
-        Ok::<_, StoreError>(found)
-    };
-    let found = match session.wire.attend(work).await? {
-        Ok(found) => found,
+    let ends = returns.as_ref().and_then(Returns::ends);
+    let work = find(&ground, &search, ends, &clock);
+    let matches = match attend(session, &ground.progress, work).await? {
+        Ok(matches) => matches,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    session.wire.out.raw("* SEARCH");
-    for (number, uid) in found {
-        let n = if numbers == Numbers::Uid { uid.get() } else { number };
-        session.wire.out.raw(&format!(" {n}"));
-        session.wire.flush_if_full().await?;
+    match returns {
+        Some(returns) => respond(session, numbers, &returns, &matches, mod_sequences).await?,
+        None => plain(session, numbers, &matches, mod_sequences).await?,
     }
-    session.wire.out.raw("\r\n");
     Ok(Status::ok("Searched"))
 }
 
-impl Job {
-    /// What matches by the table alone, and the places of messages whose files must decide.
-    async fn decide(&self) -> (Vec<(u32, Uid)>, Vec<usize>) {
-        let (mut found, mut open) = (Vec::new(), Vec::new());
-        for at in 0..self.entries.len() {
-            if at % LISTED_AT_ONCE == LISTED_AT_ONCE - 1 {
-                tokio::task::yield_now().await;
-            }
-            // A message that is gone matches nothing.
-            let Some(listed) = self.listed(at) else { continue };
-            match self.search.matches_listed(&listed) {
-                Some(true) => found.push((listed.number, listed.message.uid)),
-                Some(false) => {}
-                None => open.push(at),
-            }
-        }
-        (found, open)
+/// What a command needs that searches the selected mailbox; or how it is refused.
+pub(super) fn prepare(
+    session: &mut Session,
+    returns: Option<&Returns>,
+    key: Parsed<Key>,
+) -> Result<(Arc<Ground>, Arc<Search>, bool), Status> {
+    let now = now(session);
+    let Some(selected) = session.user.as_mut().and_then(|user| user.selected.as_mut()) else {
+        return Err(Status::bad("No mailbox is selected"));
+    };
+    let scope = scope(selected, now);
+    if returns.is_some_and(|returns| returns.has(ReturnOption::Save)) {
+        // RFC 5182 §2.1: should this end with NO, nothing is saved.
+        selected.saved = crate::protocol::imap::syntax::set::Ranges::default();
     }
+    let key = key.map_err(|error| errors::of_syntax(&error))?;
+    let ground = Ground::selected(selected).map_err(|error| errors::of_store(&error))?;
+    let mod_sequences = key.asks_mod_sequence();
+    if mod_sequences {
+        enable_condstore(session);
+    }
+    Ok((ground, Arc::new(Search::new(key, &scope)), mod_sequences))
+}
 
-    fn listed(&self, at: usize) -> Option<InTable<'_>> {
-        let entry = self.entries.get(at)?;
-        let message = self.snapshot.find(entry.uid)?;
-        let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
-        Some(InTable { snapshot: &self.snapshot, message, number, recent: entry.recent })
+/// Seconds since 1970.
+pub(super) fn now(session: &Session) -> i64 {
+    i64::try_from(session.services.clock.since_epoch().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// What the keys of a search in the selected mailbox are relative to.
+fn scope(selected: &Selected, now: i64) -> Scope {
+    Scope {
+        largest_number: Some(selected.view.exists()).filter(|n| *n > 0),
+        largest_uid: selected.view.last_uid().map(Uid::get),
+        saved: selected.saved.clone(),
+        now,
     }
 }
 
-/// A message as the table has it.
-#[derive(Clone, Copy)]
-struct InTable<'a> {
-    snapshot: &'a Snapshot,
-    message: &'a Message,
-    number: u32,
-    recent: bool,
+/// RFC 7162 §3.1: a search for mod-sequences enables CONDSTORE, and the first command that does tells the highest.
+fn enable_condstore(session: &mut Session) {
+    let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
+    if let Some(selected) = selected.filter(|_| !session.enabled.condstore) {
+        let highest = selected.snapshot.highest_modseq;
+        session.wire.out.untagged(&format!("OK [HIGHESTMODSEQ {highest}] CONDSTORE is enabled"));
+    }
+    session.enabled.condstore = true;
 }
 
-impl Listed for InTable<'_> {
-    fn number(&self) -> u32 {
-        self.number
+/// Writes what shall be returned, and saves what shall be saved.
+pub(super) async fn respond(
+    session: &mut Session,
+    numbers: Numbers,
+    returns: &Returns,
+    matches: &Matches,
+    mod_sequences: bool,
+) -> Result<(), End> {
+    if returns.has(ReturnOption::Save)
+        && let Some(selected) = session.user.as_mut().and_then(|user| user.selected.as_mut())
+    {
+        selected.saved = answer::saved(returns, matches);
     }
-
-    fn uid(&self) -> u32 {
-        self.message.uid.get()
+    if returns.answers() {
+        let answer = Answer { tag: &session.tag, place: None, numbers, returns, mod_sequences };
+        answer.write(&mut session.wire, matches).await?;
     }
-
-    fn flags(&self) -> Flags {
-        self.message.flags
-    }
-
-    fn has_keyword(&self, name: &str) -> bool {
-        keyword_slot(self.snapshot, name).is_some_and(|slot| self.message.flags.has_keyword(slot))
-    }
-
-    fn is_recent(&self) -> bool {
-        self.recent
-    }
-
-    fn known_date(&self) -> Option<i64> {
-        self.message.date()
-    }
-
-    fn known_size(&self) -> Option<u64> {
-        self.message.wire_size()
-    }
+    Ok(())
 }
 
-/// The messages whose files must decide.
-struct Files {
-    job: Job,
-    open: Vec<usize>,
-}
-
-/// What a searching thread keeps from message to message.
-#[derive(Default)]
-struct Worker {
-    scratch: Scratch,
-    /// Room for a message, or for its header from the cache.
-    room: Vec<u8>,
-    reader: Option<CacheReader>,
-    /// Headers for the cache, and their octets.
-    headers: Vec<CacheEntry>,
-    header_octets: usize,
-}
-
-impl Look for Files {
-    type Worker = Worker;
-    type Found = (u32, Uid);
-
-    fn look(&self, worker: &mut Worker, at: usize, given_up: &AtomicBool) -> Result<Option<(u32, Uid)>, StoreError> {
-        let Some(listed) = self.open.get(at).and_then(|at| self.job.listed(*at)) else { return Ok(None) };
-        let mut scratch = std::mem::take(&mut worker.scratch);
-        let mut read = InFile {
-            mailbox: &self.job.mailbox,
-            listed,
-            worker,
-            file: None,
-            filled: 0,
-            held: Held::Nothing,
-            large: None,
-        };
-        let matches = self.job.search.matches(&mut read, &mut scratch, given_up);
-        let large = read.large.take();
-        drop(read);
-        worker.scratch = scratch;
-        worker.room.truncate(SEARCH_WHOLE_OCTETS);
-        worker.room.shrink_to(SEARCH_WHOLE_OCTETS);
-        drop(large);
-        if worker.header_octets > IMAP_BATCH_OCTETS {
-            self.remember(worker);
-        }
-        match matches {
-            Ok(matches) => Ok(matches.then_some((listed.number, listed.message.uid))),
-            Err(StoreError::MessageGone) => Ok(None),
-            Err(error) => Err(error),
-        }
+/// `* SEARCH`, with the highest mod-sequence where one was asked for (RFC 7162 §3.1.6).
+async fn plain(session: &mut Session, numbers: Numbers, matches: &Matches, mod_sequences: bool) -> Result<(), End> {
+    session.wire.out.raw("* SEARCH");
+    for found in matches.first() {
+        session.wire.out.raw(&format!(" {}", found.named(numbers)));
+        session.wire.flush_if_full().await?;
     }
-
-    fn pause(&self, worker: &mut Worker) {
-        self.remember(worker);
-        // Another batch may write the cache file anew meanwhile.
-        worker.reader = None;
+    if mod_sequences && let Some(highest) = matches.first().iter().map(|f| f.modseq).max() {
+        session.wire.out.raw(&format!(" (MODSEQ {highest})"));
     }
-}
-
-impl Files {
-    fn remember(&self, worker: &mut Worker) {
-        worker.header_octets = 0;
-        self.job.mailbox.remember(self.job.snapshot.validity, std::mem::take(&mut worker.headers));
-    }
-}
-
-/// What the room of a worker holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
-    Nothing,
-    /// A header of so many octets; behind it may be more of the file.
-    Header(usize),
-    Whole,
-}
-
-/// A message with its file, which is opened when something in it is asked for.
-struct InFile<'a> {
-    mailbox: &'a Arc<Mailbox>,
-    listed: InTable<'a>,
-    worker: &'a mut Worker,
-    file: Option<MessageFile>,
-    /// Octets of the file in the worker's room.
-    filled: usize,
-    held: Held,
-    large: Option<MutexGuard<'static, ()>>,
-}
-
-impl InFile<'_> {
-    fn uid(&self) -> Uid {
-        self.listed.message.uid
-    }
-
-    /// Reads on until `most` octets are there; `true` at the end of the file.
-    fn fill(&mut self, most: usize) -> Result<bool, StoreError> {
-        let uid = self.uid();
-        if self.file.is_none() {
-            self.file = Some(self.mailbox.open_message_blocking(uid)?);
-            self.filled = 0;
-        }
-        let (Some(file), room) = (self.file.as_mut(), &mut self.worker.room) else {
-            return Err(StoreError::MessageGone);
-        };
-        while self.filled < most {
-            if self.filled == room.len() {
-                room.resize((room.len() * 2).max(HEAD_OCTETS), 0);
-            }
-            let end = room.len().min(most);
-            match file.read(&mut room[self.filled..end]) {
-                Ok(0) => return Ok(true),
-                Ok(n) => self.filled += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.mailbox.unread(uid, error)),
-            }
-        }
-        Ok(false)
-    }
-
-    /// Waits until no other large message is in memory. The guard is kept for as long as this message is, and taken
-    /// once: the lock would wait for itself.
-    fn be_the_large_one(&mut self) {
-        if self.large.is_none() {
-            self.large = Some(LARGE.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-    }
-
-    /// The header from the cache, if it is there.
-    fn cached_header(&mut self) -> Option<usize> {
-        let uid = self.uid();
-        let reader = self.worker.reader.get_or_insert_with(|| self.mailbox.cache_reader());
-        let header = reader.get(uid)?.get(CacheKind::Header)?;
-        let room = &mut self.worker.room;
-        if room.len() < header.len() {
-            room.resize(header.len(), 0);
-        }
-        room[..header.len()].copy_from_slice(header);
-        Some(header.len())
-    }
-
-    /// Reads the file up to the end of the header, and keeps that for the cache.
-    fn read_header(&mut self) -> Result<usize, StoreError> {
-        let mut most = HEAD_OCTETS;
-        loop {
-            let at_end = self.fill(most)?;
-            let len = header_len(&self.worker.room[..self.filled]);
-            if at_end || len < self.filled {
-                if len <= CACHE_RECORD_OCTETS / 2 {
-                    let header = self.worker.room[..len].to_vec();
-                    self.worker.header_octets += len;
-                    self.worker.headers.push((self.uid(), vec![(CacheKind::Header, header)]));
-                }
-                return Ok(len);
-            }
-            most = most.saturating_mul(2);
-            if most > SEARCH_WHOLE_OCTETS {
-                // A message without an empty line is all header.
-                self.be_the_large_one();
-            }
-        }
-    }
-}
-
-impl Listed for InFile<'_> {
-    fn number(&self) -> u32 {
-        self.listed.number()
-    }
-
-    fn uid(&self) -> u32 {
-        self.listed.uid()
-    }
-
-    fn flags(&self) -> Flags {
-        self.listed.flags()
-    }
-
-    fn has_keyword(&self, name: &str) -> bool {
-        self.listed.has_keyword(name)
-    }
-
-    fn is_recent(&self) -> bool {
-        self.listed.is_recent()
-    }
-
-    fn known_date(&self) -> Option<i64> {
-        self.listed.known_date()
-    }
-
-    fn known_size(&self) -> Option<u64> {
-        self.listed.known_size()
-    }
-}
-
-impl Candidate for InFile<'_> {
-    type Error = StoreError;
-
-    fn date(&mut self) -> Result<i64, StoreError> {
-        one(self.mailbox.dates_blocking(&[self.uid()])?)
-    }
-
-    fn size(&mut self) -> Result<u64, StoreError> {
-        one(self.mailbox.sizes_blocking(&[self.uid()])?)
-    }
-
-    fn header(&mut self) -> Result<&[u8], StoreError> {
-        if self.held == Held::Whole {
-            let message = &self.worker.room[..self.filled];
-            return Ok(&message[..header_len(message)]);
-        }
-        let len = match self.held {
-            Held::Header(len) => len,
-            Held::Nothing | Held::Whole => match self.cached_header() {
-                Some(len) => len,
-                None => self.read_header()?,
-            },
-        };
-        self.held = Held::Header(len);
-        Ok(&self.worker.room[..len])
-    }
-
-    fn message(&mut self) -> Result<&[u8], StoreError> {
-        if self.held != Held::Whole {
-            let is_whole = self.fill(SEARCH_WHOLE_OCTETS)?;
-            if !is_whole {
-                self.be_the_large_one();
-                self.fill(usize::MAX)?;
-            }
-            self.held = Held::Whole;
-        }
-        Ok(&self.worker.room[..self.filled])
-    }
-}
-
-fn one<T>(found: Vec<(Uid, T)>) -> Result<T, StoreError> {
-    found.into_iter().next().map(|(_, value)| value).ok_or(StoreError::MessageGone)
+    session.wire.out.raw("\r\n");
+    Ok(())
 }
