@@ -518,6 +518,8 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "QUOTA",
             "QUOTA=RES-STORAGE",
             "QUOTA=RES-MESSAGE",
+            "CONDSTORE",
+            "QRESYNC",
             "UNSELECT",
             "UIDPLUS",
             "MOVE",

@@ -31,7 +31,7 @@
 //! | 6154 | special-use mailboxes, made for a use | `store/special_use.rs`, `server/imap/command/create.rs` |
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
 //! | 6851 | MOVE | `server/imap/command/` |
-//! | 7162 | mod-sequences and what was expunged (CONDSTORE and QRESYNC do not use them yet) | `store/mailbox.rs`, `store/expunged.rs` |
+//! | 7162 | CONDSTORE and QRESYNC | `store/mailbox.rs`, `store/expunged.rs`, `server/imap/selected.rs`, `server/imap/command/` |
 //! | 7435 | opportunistic TLS | `tls/client.rs` |
 //! | 7505 | null MX | `dns/`, `delivery/route.rs` |
 //! | 7888 | LITERAL+ and LITERAL- | `protocol/imap/fragment.rs` |

@@ -80,6 +80,20 @@ impl Mailbox {
         uids: &[Uid],
         change: &FlagChange,
     ) -> Result<Arc<Snapshot>> {
+        self.store_if_blocking(validity, uids, change, None).map(|(snapshot, _)| snapshot)
+    }
+
+    /// See [`Mailbox::store_if`]; for callers on a blocking thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn store_if_blocking(
+        self: &Arc<Self>,
+        validity: UidValidity,
+        uids: &[Uid],
+        change: &FlagChange,
+        unchanged_since: Option<u64>,
+    ) -> Result<(Arc<Snapshot>, Vec<Uid>)> {
         let mut work = self.work();
         self.look_if_new(&mut work)?;
         self.check_validity(validity)?;
@@ -87,8 +101,13 @@ impl Mailbox {
             FlagOp::Remove => work.keywords.known(&change.keywords),
             FlagOp::Add | FlagOp::Replace => self.keyword_flags(&mut work, &change.keywords)?,
         });
-        let (changing, mut from_new) = (self.quota.changing(), false);
+        let (changing, mut from_new, mut modified) = (self.quota.changing(), false, Vec::new());
         let (changed, error) = self.change_files(&mut work, uids, |ours, folder, message, name| {
+            // The lock of `work` is held: nobody changes the message between this look and the change.
+            if unchanged_since.is_some_and(|since| message.modseq > since) {
+                modified.push(message.uid);
+                return Ok(Done::Nothing);
+            }
             let flags = change.op.apply(message.flags, given);
             if flags == message.flags {
                 return Ok(Done::Nothing);
@@ -107,7 +126,7 @@ impl Mailbox {
         }
         match error {
             Some(error) => Err(StoreError::io("changing flags")(error)),
-            None => Ok(self.snapshot()),
+            None => Ok((self.snapshot(), modified)),
         }
     }
 

@@ -259,6 +259,22 @@ impl Mailbox {
         blocking(move || this.store_blocking(validity, &uids, &change)).await
     }
 
+    /// As [`Mailbox::store`], but leaves messages alone whose mod-sequence is above `unchanged_since` (RFC 7162 §3.1.3),
+    /// and tells which those are. Nothing comes between the look at it and the change.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn store_if(
+        self: &Arc<Self>,
+        validity: UidValidity,
+        uids: &[Uid],
+        change: FlagChange,
+        unchanged_since: Option<u64>,
+    ) -> Result<(Arc<Snapshot>, Vec<Uid>)> {
+        let (this, uids) = (Arc::clone(self), uids.to_vec());
+        blocking(move || this.store_if_blocking(validity, &uids, &change, unchanged_since)).await
+    }
+
     /// Removes messages for good and returns the UIDs of those that were there. Durable.
     ///
     /// # Errors

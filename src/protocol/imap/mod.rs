@@ -10,7 +10,8 @@
 //! | 3691 | UNSELECT | [`syntax::command`] |
 //! | 4315 | UIDPLUS | [`response`] |
 //! | 4959 | SASL-IR | [`syntax::command`] |
-//! | 5161 | ENABLE: nothing to enable yet | [`syntax::command`] |
+//! | 5161 | ENABLE | [`syntax::command`] |
+//! | 7162 | CONDSTORE, QRESYNC | [`syntax::select`], [`syntax::fetch`], [`syntax::store`] |
 //! | 5258 | LIST-EXTENDED | [`syntax::list`] |
 //! | 5464, 9590 | METADATA, LIST-METADATA | [`syntax::metadata`] |
 //! | 5530 | response codes | [`response`] |

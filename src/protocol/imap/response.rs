@@ -41,8 +41,12 @@ pub enum Code {
     Capability(String),
     /// `COPYUID` (RFC 4315 §3): source and target UIDs, in pairs.
     CopyUid(UidValidity, Vec<(Uid, Uid)>),
+    /// `CLOSED` (RFC 7162 §3.2.11).
+    Closed,
     /// `EXPUNGEISSUED`.
     ExpungeIssued,
+    /// `HIGHESTMODSEQ` (RFC 7162 §3.1.2.1).
+    HighestModSeq(u64),
     /// `LIMIT`.
     Limit,
     /// `MAILBOXID` with this one (RFC 8474 §4).
@@ -53,6 +57,8 @@ pub enum Code {
     MetadataMaxSize(u64),
     /// `METADATA TOOMANY` (RFC 5464 §4.3).
     MetadataTooMany,
+    /// `MODIFIED`: the messages that a conditional STORE left as they were (RFC 7162 §3.1.3).
+    Modified(Ranges),
     /// `NONEXISTENT`.
     NonExistent,
     /// `NOPERM`.
@@ -97,6 +103,9 @@ impl fmt::Display for Code {
             Self::MetadataTooMany => "[METADATA TOOMANY] ",
             Self::NoPerm => "[NOPERM] ",
             Self::UseAttr => "[USEATTR] ",
+            Self::Closed => "[CLOSED] ",
+            Self::HighestModSeq(modseq) => return write!(f, "[HIGHESTMODSEQ {modseq}] "),
+            Self::Modified(numbers) => return write!(f, "[MODIFIED {}] ", numbers.to_text()),
             Self::UidNext(uid) => return write!(f, "[UIDNEXT {uid}] "),
             Self::UidValidity(validity) => return write!(f, "[UIDVALIDITY {validity}] "),
             Self::Unseen(number) => return write!(f, "[UNSEEN {number}] "),

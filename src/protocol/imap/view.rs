@@ -29,8 +29,8 @@ pub enum Expunges {
 /// Something to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
-    /// The message of this number is gone; later numbers fall by one.
-    Expunge(u32),
+    /// The message of this number, which had this UID, is gone; later numbers fall by one.
+    Expunge(u32, Uid),
     /// There are so many messages.
     Exists(u32),
     /// So many of them are recent.
@@ -117,7 +117,7 @@ impl View {
                 }
                 None if expunges == Expunges::Held => kept.push(*old),
                 // Every expunge lowers the numbers behind it, so those before are counted as they are.
-                None => news.push(News::Expunge(number_of(kept.len()))),
+                None => news.push(News::Expunge(number_of(kept.len()), old.uid)),
             }
         }
         let before = kept.len();
@@ -153,7 +153,7 @@ mod tests {
     fn obey(mut held: Vec<u32>, news: &[News], now: &View) -> Vec<u32> {
         for item in news {
             match item {
-                News::Expunge(n) => drop(held.remove(usize::try_from(n - 1).expect("small"))),
+                News::Expunge(n, uid) => assert_eq!(uid.get(), held.remove(usize::try_from(n - 1).expect("small"))),
                 News::Exists(n) => {
                     for number in held.len() + 1..=usize::try_from(*n).expect("small") {
                         let number = u32::try_from(number).expect("small");
@@ -182,7 +182,7 @@ mod tests {
                 assert_eq!(obey(old.clone(), &news, &view), new);
                 let mut held = View::new(entries(&old));
                 let first = held.update(&entries(&new), Expunges::Held);
-                assert!(!first.iter().any(|n| matches!(n, News::Expunge(_))));
+                assert!(!first.iter().any(|n| matches!(n, News::Expunge(..))));
                 let middle = obey(old.clone(), &first, &held);
                 let second = held.update(&entries(&new), Expunges::Told);
                 assert_eq!(obey(middle, &second, &held), new);

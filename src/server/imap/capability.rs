@@ -21,6 +21,8 @@ pub(super) const USER: &[&str] = &[
     "QUOTA",
     "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE",
+    "CONDSTORE",
+    "QRESYNC",
     "UNSELECT",
     "UIDPLUS",
     "MOVE",

@@ -13,3 +13,44 @@ pub(super) struct Enabled {
     /// `UTF8=ACCEPT` (RFC 6855 §3).
     pub(super) utf8: bool,
 }
+
+impl Enabled {
+    /// Enables what is named and known; gives the names of what was not enabled before.
+    pub(super) fn enable(&mut self, names: &[String]) -> Vec<&'static str> {
+        let before = *self;
+        for name in names {
+            match name.as_str() {
+                "CONDSTORE" => self.condstore = true,
+                // RFC 7162 §3.2.3.
+                "QRESYNC" => (self.qresync, self.condstore) = (true, true),
+                _ => {}
+            }
+        }
+        let mut new = Vec::new();
+        if self.qresync && !before.qresync {
+            new.push("QRESYNC");
+        }
+        if self.condstore && !before.condstore {
+            new.push("CONDSTORE");
+        }
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_new_is_told_and_qresync_implies_condstore() {
+        let mut enabled = Enabled::default();
+        let mut enable = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            enabled.enable(&names)
+        };
+        assert_eq!(enable(&["X-UNKNOWN", "UIDONLY"]), [""; 0]);
+        assert_eq!(enable(&["QRESYNC"]), ["QRESYNC", "CONDSTORE"]);
+        assert_eq!(enable(&["CONDSTORE", "QRESYNC"]), [""; 0]);
+        assert!(enabled.condstore && enabled.qresync && !enabled.rev2);
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::enabled::Enabled;
 use super::wire::End;
 use super::wire::Wire;
 use crate::mail::flags::Flags;
@@ -23,6 +24,7 @@ use crate::store::Mailbox;
 use crate::store::Message;
 use crate::store::Snapshot;
 use crate::store::StoreError;
+use crate::store::Vanished;
 
 /// Whether the disk is looked at before news are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,14 +102,31 @@ impl Selected {
         wire: &mut Wire,
         expunges: Expunges,
         look: Look,
+        enabled: Enabled,
     ) -> Result<Result<bool, StoreError>, End> {
         let news = match self.update(&mut wire.out, expunges, look).await {
             Ok(Some(news)) => news,
             Ok(None) => return Ok(Ok(false)),
             Err(error) => return Ok(Err(error)),
         };
+        let mut news = news.into_iter().peekable();
+        if enabled.qresync {
+            // RFC 7162 §3.2.10: VANISHED takes the place of EXPUNGE, and one is enough.
+            let gone = std::iter::from_fn(|| match news.peek() {
+                Some(News::Expunge(_, uid)) => {
+                    let uid = uid.get();
+                    news.next();
+                    Some(uid)
+                }
+                _ => None,
+            });
+            let gone = Ranges::from_ascending(gone);
+            if !gone.is_empty() {
+                wire.out.untagged(&format!("VANISHED {}", gone.to_text()));
+            }
+        }
         for item in news {
-            self.write_news(&mut wire.out, item);
+            self.write_news(&mut wire.out, item, enabled);
             wire.flush_if_full().await?;
         }
         Ok(Ok(true))
@@ -147,14 +166,19 @@ impl Selected {
         Ok(Some(news))
     }
 
-    fn write_news(&self, out: &mut Output, news: News) {
+    fn write_news(&self, out: &mut Output, news: News, enabled: Enabled) {
         match news {
-            News::Expunge(n) => out.untagged(&format!("{n} EXPUNGE")),
+            News::Expunge(n, _) => out.untagged(&format!("{n} EXPUNGE")),
             News::Exists(n) => out.untagged(&format!("{n} EXISTS")),
             News::Recent(n) => out.untagged(&format!("{n} RECENT")),
             News::Flags(n, entry) => {
-                let flags = self.flag_names(entry.flags, entry.recent);
-                out.untagged(&format!("{n} FETCH (UID {} FLAGS ({flags}))", entry.uid));
+                out.raw(&format!("* {n} FETCH (UID {} ", entry.uid));
+                push_flags(out, &self.snapshot, entry.flags, entry.recent);
+                if let Some(message) = self.snapshot.find(entry.uid).filter(|_| enabled.condstore) {
+                    out.raw(" ");
+                    push_modseq(out, message);
+                }
+                out.raw(")\r\n");
             }
         }
     }
@@ -174,9 +198,15 @@ impl Selected {
         out.untagged(&format!("OK [PERMANENTFLAGS ({permanent})] Flags that are kept"));
     }
 
-    /// Flags as they are written, `\Recent` first.
-    pub(super) fn flag_names(&self, flags: Flags, recent: bool) -> String {
-        flag_names(&self.snapshot, flags, recent)
+    /// The UIDs of a set that went away after a mod-sequence; where that is no longer known, all that are not there.
+    pub(super) fn vanished(&self, since: u64, set: &Ranges) -> Ranges {
+        let given_out = Ranges::from_runs(self.snapshot.next.get().checked_sub(1).filter(|n| *n > 0).map(|n| (1, n)));
+        let gone = match self.mailbox.vanished_since(since) {
+            Vanished::These(runs) => Ranges::from_runs(runs.into_iter().map(|(a, b)| (a.get(), b.get()))),
+            Vanished::Unknown => given_out.clone(),
+        };
+        let there = self.view.entries().iter().map(|entry| entry.uid.get());
+        gone.intersection(&given_out).intersection(set).without(there)
     }
 
     /// The messages of a set, in order, as numbers and entries.
@@ -233,16 +263,11 @@ pub(super) fn push_flags(out: &mut Output, snapshot: &Snapshot, flags: Flags, re
     out.raw(")");
 }
 
-/// Flags as they are written, `\Recent` first; a keyword whose name is lost is not.
-pub(super) fn flag_names(snapshot: &Snapshot, flags: Flags, recent: bool) -> String {
-    let mut names: Vec<&str> = if recent { vec!["\\Recent"] } else { Vec::new() };
-    for flag in flags.system() {
-        names.push(flag.name());
-    }
-    for slot in flags.keywords() {
-        names.extend(keyword_name(snapshot, slot));
-    }
-    names.join(" ")
+/// Writes `MODSEQ (…)` (RFC 7162 §3.1.4.2).
+pub(super) fn push_modseq(out: &mut Output, message: &Message) {
+    out.raw("MODSEQ (");
+    out.number(message.modseq);
+    out.raw(")");
 }
 
 fn keyword_name(snapshot: &Snapshot, slot: KeywordSlot) -> Option<&str> {

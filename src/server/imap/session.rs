@@ -287,10 +287,23 @@ impl Session {
         Ok(status)
     }
 
+    /// The client knows of mod-sequences from now on. The command that does so first, with a mailbox selected, tells the
+    /// highest (RFC 7162 §3.1.2.1).
+    pub(super) fn enable_condstore(&mut self) {
+        if self.enabled.condstore {
+            return;
+        }
+        self.enabled.condstore = true;
+        if let Some(selected) = self.user.as_ref().and_then(|user| user.selected.as_ref()) {
+            let highest = Code::HighestModSeq(selected.snapshot.highest_modseq);
+            self.wire.out.untagged_status(&Status::ok("Mod-sequences are told").with(highest));
+        }
+    }
+
     /// Tells the client what is new in its mailbox, if it has selected one.
     pub(super) async fn announce(&mut self, expunges: Expunges, look: Look) -> Result<(), End> {
         let Some(selected) = self.user.as_mut().and_then(|u| u.selected.as_mut()) else { return Ok(()) };
-        match selected.announce(&mut self.wire, expunges, look).await? {
+        match selected.announce(&mut self.wire, expunges, look, self.enabled).await? {
             Ok(true) => Ok(()),
             Ok(false) => Err(End::Bye("The selected mailbox is gone")),
             Err(error) => {

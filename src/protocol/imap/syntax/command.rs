@@ -11,7 +11,9 @@ use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::cursor::SyntaxError;
 use crate::protocol::imap::syntax::cursor::is_atom_char;
 use crate::protocol::imap::syntax::fetch::FetchItem;
+use crate::protocol::imap::syntax::fetch::FetchModifiers;
 use crate::protocol::imap::syntax::fetch::fetch_items;
+use crate::protocol::imap::syntax::fetch::fetch_modifiers;
 use crate::protocol::imap::syntax::list::ListArguments;
 use crate::protocol::imap::syntax::mailbox::StatusItem;
 use crate::protocol::imap::syntax::mailbox::mailbox;
@@ -20,6 +22,7 @@ use crate::protocol::imap::syntax::metadata::GetMetadata;
 use crate::protocol::imap::syntax::metadata::SetMetadata;
 use crate::protocol::imap::syntax::multisearch::EsearchArguments;
 use crate::protocol::imap::syntax::search::SearchArguments;
+use crate::protocol::imap::syntax::select::SelectParameters;
 use crate::protocol::imap::syntax::set::SequenceSet;
 use crate::protocol::imap::syntax::sort::SortArguments;
 use crate::protocol::imap::syntax::sort::ThreadArguments;
@@ -69,6 +72,8 @@ pub enum Command {
         mailbox: MailboxName,
         /// `EXAMINE`.
         read_only: bool,
+        /// What else was said.
+        parameters: SelectParameters,
     },
     /// `CREATE`, with the use attributes of RFC 6154 §3.
     Create(MailboxName, Vec<String>),
@@ -119,7 +124,7 @@ pub enum Command {
     /// `CANCELUPDATE` of the searches with these tags (RFC 5267 §4.3.5).
     CancelUpdate(Vec<String>),
     /// `FETCH`.
-    Fetch(Numbers, SequenceSet, Vec<FetchItem>),
+    Fetch(Numbers, SequenceSet, Vec<FetchItem>, FetchModifiers),
     /// `STORE`.
     Store(Numbers, SequenceSet, StoreArguments),
     /// `COPY`.
@@ -195,8 +200,8 @@ fn command_with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command
         mailbox(cursor).map(make)
     };
     match name {
-        "SELECT" => one(|mailbox| Command::Select { mailbox, read_only: false }),
-        "EXAMINE" => one(|mailbox| Command::Select { mailbox, read_only: true }),
+        "SELECT" => select(cursor, false),
+        "EXAMINE" => select(cursor, true),
         "CREATE" => create(cursor),
         "GETQUOTAROOT" => one(Command::GetQuotaRoot),
         "GETQUOTA" => {
@@ -250,11 +255,20 @@ fn message_command(name: &str, numbers: Numbers, cursor: &mut Cursor<'_>) -> Par
     let set = SequenceSet::parse(cursor)?;
     cursor.space()?;
     Ok(match name {
-        "FETCH" => Command::Fetch(numbers, set, fetch_items(cursor)?),
+        "FETCH" => {
+            let items = fetch_items(cursor)?;
+            Command::Fetch(numbers, set, items, fetch_modifiers(cursor)?)
+        }
         "STORE" => Command::Store(numbers, set, StoreArguments::parse(cursor)?),
         "COPY" => Command::Copy(numbers, set, mailbox(cursor)?),
         _ => Command::Move(numbers, set, mailbox(cursor)?),
     })
+}
+
+fn select(cursor: &mut Cursor<'_>, read_only: bool) -> Parsed<Command> {
+    cursor.space()?;
+    let mailbox = mailbox(cursor)?;
+    Ok(Command::Select { mailbox, read_only, parameters: SelectParameters::parse(cursor)? })
 }
 
 /// RFC 6154 §6, RFC 4466 §2.2.
@@ -349,14 +363,18 @@ mod tests {
         command
     }
 
+    fn selected(mailbox: MailboxName, read_only: bool) -> Command {
+        Command::Select { mailbox, read_only, parameters: SelectParameters::default() }
+    }
+
     #[test]
     fn commands() {
         let name = |t: &str| MailboxName::parse(t).expect("valid");
         for (text, expected) in [
             ("a1 noop", Command::Noop),
             ("a1 NOOP ", Command::Noop),
-            ("a1 SELECT inbox", Command::Select { mailbox: MailboxName::inbox(), read_only: false }),
-            ("a1 EXAMINE {1}\r\nx", Command::Select { mailbox: name("x"), read_only: true }),
+            ("a1 SELECT inbox", selected(MailboxName::inbox(), false)),
+            ("a1 EXAMINE {1}\r\nx", selected(name("x"), true)),
             ("a1 RENAME a \"b c\"", Command::Rename(name("a"), name("b c"))),
             ("a1 CREATE a/", Command::Create(name("a"), vec![])),
             ("a1 CREATE a (USE (\\Sent \\x))", Command::Create(name("a"), vec!["\\Sent".into(), "\\x".into()])),
@@ -387,7 +405,7 @@ mod tests {
             assert_eq!(read(text), Ok(expected), "{text}");
         }
         assert!(matches!(read("a1 UID EXPUNGE 1:*"), Ok(Command::Expunge(Some(_)))));
-        assert!(matches!(read("a1 uid fetch 1 flags"), Ok(Command::Fetch(Numbers::Uid, _, _))));
+        assert!(matches!(read("a1 uid fetch 1 flags"), Ok(Command::Fetch(Numbers::Uid, ..))));
         assert!(matches!(read("a1 STORE 1 +FLAGS (x)"), Ok(Command::Store(Numbers::Sequence, _, _))));
         assert!(matches!(read("a1 MOVE 1 x"), Ok(Command::Move(..))));
         assert!(matches!(read("a1 COPY 1 ../x"), Err(SyntaxError::Name(_))));
@@ -403,7 +421,7 @@ mod tests {
             "a1 ENABLE",
             "a1 FETCH 1",
             "a1 ID (\"a\")",
-            "a1 SELECT x (CONDSTORE)",
+            "a1 SELECT x (CONDSTORES)",
             "a1 UID EXPUNGE",
             "a1 CANCELUPDATE",
             "a1 CANCELUPDATE a",

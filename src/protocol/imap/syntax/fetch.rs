@@ -19,6 +19,8 @@ pub enum FetchItem {
     Size,
     /// `UID`.
     Uid,
+    /// `MODSEQ` (RFC 7162 §3.1.4.1).
+    ModSeq,
     /// `BODY`, the structure without extension data.
     Body,
     /// `BODYSTRUCTURE`.
@@ -104,6 +106,53 @@ pub fn fetch_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
     Ok(items)
 }
 
+/// What stands behind the items (RFC 4466 §2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FetchModifiers {
+    /// `CHANGEDSINCE`: only messages with a greater mod-sequence (RFC 7162 §3.1.4.1).
+    pub changed_since: Option<u64>,
+    /// `VANISHED`: also tell which are gone since then (RFC 7162 §3.2.6).
+    pub vanished: bool,
+}
+
+/// Reads the modifiers of FETCH, if there are any.
+///
+/// # Errors
+/// They are none that we know.
+pub fn fetch_modifiers(cursor: &mut Cursor<'_>) -> Parsed<FetchModifiers> {
+    let mut out = FetchModifiers::default();
+    if !cursor.take_word(" (") {
+        return Ok(out);
+    }
+    loop {
+        if cursor.take_word("CHANGEDSINCE ") {
+            out.changed_since = Some(mod_sequence(cursor)?);
+        } else if cursor.take_word("VANISHED") {
+            out.vanished = true;
+        } else {
+            return Err(SyntaxError::Bad("unknown FETCH modifier"));
+        }
+        if cursor.take(b')') {
+            break;
+        }
+        cursor.space()?;
+    }
+    // RFC 7162 §3.2.6.
+    if out.vanished && out.changed_since.is_none() {
+        return Err(SyntaxError::Bad("VANISHED needs CHANGEDSINCE"));
+    }
+    Ok(out)
+}
+
+/// `mod-sequence-value`: not 0.
+///
+/// # Errors
+/// It is none.
+pub fn mod_sequence(cursor: &mut Cursor<'_>) -> Parsed<u64> {
+    let value = cursor.number64()?;
+    if value == 0 { Err(SyntaxError::Bad("mod-sequence must not be 0")) } else { Ok(value) }
+}
+
 fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     let name = cursor.run(|b| b.is_ascii_alphanumeric() || b == b'.').to_ascii_uppercase();
     Ok(match name.as_slice() {
@@ -112,6 +161,7 @@ fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
         b"INTERNALDATE" => FetchItem::InternalDate,
         b"RFC822.SIZE" => FetchItem::Size,
         b"UID" => FetchItem::Uid,
+        b"MODSEQ" => FetchItem::ModSeq,
         b"BODYSTRUCTURE" => FetchItem::BodyStructure,
         b"RFC822" => FetchItem::Rfc822(SectionText::All),
         b"RFC822.HEADER" => FetchItem::Rfc822(SectionText::Header),

@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod metadata;
 pub mod multisearch;
 pub mod search;
+pub mod select;
 pub mod set;
 pub mod sort;
 pub mod store;

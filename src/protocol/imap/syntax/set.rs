@@ -107,6 +107,58 @@ impl Ranges {
         Self(ranges)
     }
 
+    /// From first and last numbers, in order and apart from each other.
+    #[must_use]
+    pub fn from_runs(runs: impl IntoIterator<Item = (u32, u32)>) -> Self {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for (from, to) in runs {
+            match ranges.last_mut() {
+                Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
+                _ => ranges.push((from, to)),
+            }
+        }
+        Self(ranges)
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let (mut a, mut b) = (self.0.iter().peekable(), other.0.iter().peekable());
+        let mut both = Vec::new();
+        while let (Some((from, to)), Some((other_from, other_to))) = (a.peek(), b.peek()) {
+            let (low, high) = (*from.max(other_from), *to.min(other_to));
+            if low <= high {
+                both.push((low, high));
+            }
+            if to < other_to {
+                a.next()
+            } else {
+                b.next()
+            };
+        }
+        Self(both)
+    }
+
+    /// What is in this one and not among `numbers`, which ascend.
+    #[must_use]
+    pub fn without(&self, numbers: impl IntoIterator<Item = u32>) -> Self {
+        let mut numbers = numbers.into_iter().peekable();
+        let mut rest = Vec::new();
+        for (from, to) in &self.0 {
+            // What is left of this range; `None` once nothing is.
+            let mut from = Some(*from);
+            while numbers.next_if(|n| from.is_some_and(|from| *n < from)).is_some() {}
+            while let (Some(start), Some(n)) = (from, numbers.next_if(|n| n <= to)) {
+                if start < n {
+                    rest.push((start, n - 1));
+                }
+                from = n.checked_add(1).filter(|next| next <= to);
+            }
+            rest.extend(from.map(|from| (from, *to)));
+        }
+        Self(rest)
+    }
+
     /// As a `uid-set` (RFC 4315 §4).
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -177,6 +229,21 @@ mod tests {
         let set = SequenceSet::parse(&mut cursor).expect("valid");
         assert!(set.is_saved() && set.resolve(Some(9)).is_empty() && cursor.take(b' '));
         assert!(!SequenceSet::parse(&mut Cursor::new(b"*", 1)).expect("valid").is_saved());
+    }
+
+    #[test]
+    fn differences_and_what_is_common() {
+        let set = |mask: u32| Ranges::from_ascending((1..=7).filter(|n| mask >> (n - 1) & 1 == 1));
+        let numbers = |mask: u32| (1..=7).filter(move |n| mask >> (n - 1) & 1 == 1);
+        for a in 0_u32..128 {
+            for b in 0_u32..128 {
+                assert_eq!(set(a).intersection(&set(b)), set(a & b), "{a} {b}");
+                assert_eq!(set(a).without(numbers(b)), set(a & !b), "{a} {b}");
+            }
+        }
+        let all = Ranges::from_runs([(1, u32::MAX)]);
+        assert_eq!(all.without([1, u32::MAX]).to_text(), "2:4294967294");
+        assert_eq!(Ranges::from_runs([(1, 2), (3, 4), (4, 9), (11, 11)]).to_text(), "1:9,11");
     }
 
     #[test]

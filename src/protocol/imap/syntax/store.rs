@@ -35,6 +35,8 @@ pub struct StoreArguments {
     pub silent: bool,
     /// With which flags.
     pub flags: NamedFlags,
+    /// `UNCHANGEDSINCE`: only messages with no greater mod-sequence (RFC 7162 §3.1.3).
+    pub unchanged_since: Option<u64>,
 }
 
 /// Longest keyword that is taken; file systems and other programs must bear it.
@@ -79,6 +81,12 @@ impl StoreArguments {
     /// # Errors
     /// It is none.
     pub fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        let mut unchanged_since = None;
+        if cursor.take_word("(UNCHANGEDSINCE ") {
+            unchanged_since = Some(cursor.number64()?);
+            cursor.expect(b')')?;
+            cursor.space()?;
+        }
         let mode = match cursor.peek() {
             Some(b'+') => StoreMode::Add,
             Some(b'-') => StoreMode::Remove,
@@ -102,7 +110,7 @@ impl StoreArguments {
             }
             flags
         };
-        Ok(Self { mode, silent, flags })
+        Ok(Self { mode, silent, flags, unchanged_since })
     }
 }
 

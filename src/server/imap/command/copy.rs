@@ -57,6 +57,9 @@ pub(super) async fn run(
         return Ok(Status::ok(words).with(code));
     }
     // RFC 6851 §4.3: the code comes before the EXPUNGEs.
+    let highest = selected.mailbox.snapshot().highest_modseq;
     session.wire.out.untagged_status(&Status::ok(words).with(code));
-    Ok(Status::ok(words))
+    // RFC 6851 §4.4.
+    let moved = Status::ok(words);
+    Ok(if session.enabled.qresync { moved.with(Code::HighestModSeq(highest)) } else { moved })
 }

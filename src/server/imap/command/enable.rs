@@ -1,9 +1,19 @@
-//! ENABLE (RFC 5161). Nothing can be enabled yet; what is unknown is passed over (§3.1).
+//! ENABLE (RFC 5161). What is unknown is passed over (§3.1).
 
+use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
 use crate::server::imap::session::Session;
 
-pub(super) fn run(session: &mut Session, _names: &[String]) -> Status {
-    session.wire.out.untagged("ENABLED");
+pub(super) fn run(session: &mut Session, names: &[String]) -> Status {
+    let knew = session.enabled.condstore;
+    let new = session.enabled.enable(names);
+    let told: String = new.iter().map(|name| format!(" {name}")).collect();
+    session.wire.out.untagged(&format!("ENABLED{told}"));
+    let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
+    if let Some(selected) = selected.filter(|_| !knew && session.enabled.condstore) {
+        // RFC 7162 §3.1.2.1: as with any other command that enables CONDSTORE.
+        let highest = Code::HighestModSeq(selected.snapshot.highest_modseq);
+        session.wire.out.untagged_status(&Status::ok("Mod-sequences are told").with(highest));
+    }
     Status::ok("Done")
 }

@@ -19,7 +19,12 @@ pub(super) async fn run(session: &mut Session, set: Option<&SequenceSet>) -> Res
     }
     let uids = deleted(selected, set);
     // The session tells which are gone, as it tells of all that is.
-    Ok(match selected.mailbox.expunge(selected.snapshot.validity, &uids).await {
+    let mailbox = std::sync::Arc::clone(&selected.mailbox);
+    Ok(match mailbox.expunge(selected.snapshot.validity, &uids).await {
+        // RFC 7162 §3.2.7.
+        Ok(gone) if session.enabled.condstore && !gone.is_empty() => {
+            Status::ok("Expunged").with(Code::HighestModSeq(mailbox.snapshot().highest_modseq))
+        }
         Ok(_) => Status::ok("Expunged"),
         Err(error) => errors::of_store(&error),
     })

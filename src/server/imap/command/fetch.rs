@@ -27,12 +27,14 @@ use crate::protocol::imap::structure::push_envelope;
 use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::date::internal_date;
 use crate::protocol::imap::syntax::fetch::FetchItem;
+use crate::protocol::imap::syntax::fetch::FetchModifiers;
 use crate::protocol::imap::syntax::fetch::Section;
 use crate::protocol::imap::syntax::fetch::SectionText;
 use crate::protocol::imap::syntax::set::SequenceSet;
 use crate::protocol::imap::view::Entry;
 use crate::server::imap::errors;
 use crate::server::imap::selected::push_flags;
+use crate::server::imap::selected::push_modseq;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 use crate::store::CacheEntry;
@@ -74,6 +76,8 @@ struct Job {
     targets: Vec<(u32, Entry)>,
     /// Per target: this command made it `\Seen`, which is told unasked.
     newly_seen: Vec<bool>,
+    /// Flags that are told unasked have the mod-sequence with them (RFC 7162 §3.2).
+    with_modseq: bool,
 }
 
 /// What came of a batch.
@@ -88,10 +92,34 @@ pub(super) async fn run(
     session: &mut Session,
     numbers: Numbers,
     set: &SequenceSet,
-    items: Vec<FetchItem>,
+    mut items: Vec<FetchItem>,
+    modifiers: FetchModifiers,
 ) -> Result<Status, End> {
+    if modifiers.vanished && !(session.enabled.qresync && numbers == Numbers::Uid) {
+        // RFC 7162 §3.2.6.
+        return Ok(Status::bad("VANISHED needs UID FETCH and QRESYNC"));
+    }
+    // RFC 7162 §3.1: both enable CONDSTORE.
+    if modifiers.changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
+        items.push(FetchItem::ModSeq);
+    }
+    if items.contains(&FetchItem::ModSeq) {
+        session.enable_condstore();
+    }
     let selected = selected!(session);
-    let targets = selected.resolve(numbers, set);
+    let mut targets = selected.resolve(numbers, set);
+    if let Some(since) = modifiers.changed_since {
+        if modifiers.vanished {
+            let last = selected.snapshot.next.get().saturating_sub(1);
+            let gone = selected.vanished(since, &set.resolve(Some(last).filter(|n| *n > 0)));
+            if !gone.is_empty() {
+                session.wire.out.untagged(&format!("VANISHED (EARLIER) {}", gone.to_text()));
+            }
+        }
+        let now = selected.mailbox.snapshot();
+        let mut messages = now.messages.lookup();
+        targets.retain(|(_, entry)| messages.find(entry.uid).is_none_or(|message| message.modseq > since));
+    }
     let sets_seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
     let at_once = if sets_seen { SEEN_AT_ONCE } else { targets.len().max(1) };
     let mut gone = false;
@@ -119,6 +147,7 @@ async fn prepare(
     targets: &[(u32, Entry)],
     sets_seen: bool,
 ) -> Result<Result<Job, Status>, End> {
+    let with_modseq = session.enabled.condstore;
     let Some(selected) = session.user.as_ref().and_then(|u| u.selected.as_ref()) else {
         return Ok(Err(Status::bad("No mailbox is selected")));
     };
@@ -165,7 +194,7 @@ async fn prepare(
     let wanted = items.iter().map(wanted).max().unwrap_or(Wanted::Nothing);
     let snapshot = mailbox.snapshot();
     let (items, targets, kept) = (items.to_vec(), targets.to_vec(), kept(items));
-    Ok(Ok(Job { items, numbers, wanted, kept, mailbox, snapshot, targets, newly_seen }))
+    Ok(Ok(Job { items, numbers, wanted, kept, mailbox, snapshot, targets, newly_seen, with_modseq }))
 }
 
 /// Makes batches and sends them, one on its way while the next is made. Says whether messages were gone.
@@ -204,7 +233,9 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<bool, Store
 
 fn wanted(item: &FetchItem) -> Wanted {
     match item {
-        FetchItem::Flags | FetchItem::Uid | FetchItem::InternalDate | FetchItem::Size => Wanted::Nothing,
+        FetchItem::Flags | FetchItem::Uid | FetchItem::InternalDate | FetchItem::Size | FetchItem::ModSeq => {
+            Wanted::Nothing
+        }
         FetchItem::Envelope | FetchItem::Rfc822(SectionText::Header) => Wanted::Header,
         FetchItem::Section { section, .. } if needs_header_only(section) => Wanted::Header,
         FetchItem::Body | FetchItem::BodyStructure | FetchItem::Rfc822(_) | FetchItem::Section { .. } => Wanted::Whole,
@@ -353,6 +384,10 @@ impl Job {
             separate(out);
             push_flags(out, &self.snapshot, message.flags, entry.recent);
         }
+        if newly_seen && self.with_modseq && !self.items.contains(&FetchItem::ModSeq) {
+            separate(out);
+            push_modseq(out, message);
+        }
         if newly_seen || asked {
             batch.told.push((message.uid, message.flags));
         }
@@ -374,6 +409,7 @@ impl Job {
                 out.raw("UID ");
                 out.number(message.uid.get());
             }
+            FetchItem::ModSeq => push_modseq(out, message),
             FetchItem::Flags => {
                 push_flags(out, &self.snapshot, message.flags, entry.recent);
             }

@@ -52,7 +52,9 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Enable(names) => Ok(enable::run(session, &names)),
         Command::Authenticate { mechanism, initial } => authenticate::run(session, &mechanism, initial.as_ref()).await,
         Command::Login { user, password } => login::run(session, &user, &password).await,
-        Command::Select { mailbox, read_only } => select::run(session, &mailbox, read_only).await,
+        Command::Select { mailbox, read_only, parameters } => {
+            select::run(session, &mailbox, read_only, parameters).await
+        }
         Command::Create(name, uses) => create::run(session, &name, &uses).await,
         Command::GetQuota(root) => quota::get(session, &root).await,
         Command::GetQuotaRoot(name) => quota::get_root(session, &name).await,
@@ -70,7 +72,7 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Unselect => Ok(select::unselect(session)),
         Command::Expunge(set) => expunge::run(session, set.as_ref()).await,
         Command::Search(numbers, arguments) => search::run(session, numbers, arguments).await,
-        Command::Fetch(numbers, set, items) => fetch::run(session, numbers, &set, items).await,
+        Command::Fetch(numbers, set, items, modifiers) => fetch::run(session, numbers, &set, items, modifiers).await,
         Command::Store(numbers, set, arguments) => store::run(session, numbers, &set, arguments).await,
         Command::Copy(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Original).await,
         Command::Move(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Nothing).await,

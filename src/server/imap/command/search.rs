@@ -63,7 +63,7 @@ pub(super) fn prepare(
     let ground = Ground::selected(selected).map_err(|error| errors::of_store(&error))?;
     let mod_sequences = key.asks_mod_sequence();
     if mod_sequences {
-        enable_condstore(session);
+        session.enable_condstore();
     }
     Ok((ground, Arc::new(Search::new(key, &scope)), mod_sequences))
 }
@@ -81,16 +81,6 @@ fn scope(selected: &Selected, now: i64) -> Scope {
         saved: selected.saved.clone(),
         now,
     }
-}
-
-/// RFC 7162 §3.1: a search for mod-sequences enables CONDSTORE, and the first command that does tells the highest.
-fn enable_condstore(session: &mut Session) {
-    let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
-    if let Some(selected) = selected.filter(|_| !session.enabled.condstore) {
-        let highest = selected.snapshot.highest_modseq;
-        session.wire.out.untagged(&format!("OK [HIGHESTMODSEQ {highest}] CONDSTORE is enabled"));
-    }
-    session.enabled.condstore = true;
 }
 
 /// Writes what shall be returned, and saves what shall be saved.

@@ -8,15 +8,35 @@ use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
+use crate::protocol::imap::syntax::select::Known;
+use crate::protocol::imap::syntax::select::SelectParameters;
+use crate::protocol::imap::syntax::set::Ranges;
 use crate::server::imap::errors;
 use crate::server::imap::selected::Selected;
+use crate::server::imap::selected::push_flags;
+use crate::server::imap::selected::push_modseq;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
+use crate::server::imap::wire::Wire;
 
-pub(super) async fn run(session: &mut Session, name: &MailboxName, read_only: bool) -> Result<Status, End> {
+pub(super) async fn run(
+    session: &mut Session,
+    name: &MailboxName,
+    read_only: bool,
+    parameters: SelectParameters,
+) -> Result<Status, End> {
+    if parameters.qresync.is_some() && !session.enabled.qresync {
+        // RFC 7162 §3.2.5.
+        return Ok(Status::bad("QRESYNC is not enabled"));
+    }
     let user = user!(session);
     // RFC 3501 §6.3.1: whatever comes of it, the mailbox before is no longer selected.
-    user.selected = None;
+    if user.selected.take().is_some() && session.enabled.qresync {
+        // RFC 7162 §3.2.11.
+        session.wire.out.untagged_status(&Status::ok("The mailbox before is closed").with(Code::Closed));
+    }
+    session.enabled.condstore |= parameters.condstore;
+    let user = user!(session);
     let opened = match user.account.mailbox(name).await {
         Ok(mailbox) => Selected::open(mailbox, read_only).await,
         Err(error) => Err(error),
@@ -30,12 +50,43 @@ pub(super) async fn run(session: &mut Session, name: &MailboxName, read_only: bo
         Err(error) => return Ok(errors::of_store(&error)),
     };
     describe(&mut session.wire.out, &selected, id);
+    if let Some(known) = parameters.qresync.filter(|known| known.validity == selected.snapshot.validity) {
+        resynchronise(&mut session.wire, &selected, &known).await?;
+    }
+    let user = user!(session);
     user.selected = Some(selected);
     Ok(if read_only {
         Status::ok("Examined").with(Code::ReadOnly)
     } else {
         Status::ok("Selected").with(Code::ReadWrite)
     })
+}
+
+/// Tells what went away and what changed while the client was not there (RFC 7162 §3.2.5.1).
+async fn resynchronise(wire: &mut Wire, selected: &Selected, known: &Known) -> Result<(), End> {
+    let all = Ranges::from_runs([(1, u32::MAX)]);
+    let set = known.uids.as_ref().map_or(all, |uids| uids.resolve(Some(u32::MAX)));
+    let gone = selected.vanished(known.modseq, &set);
+    if !gone.is_empty() {
+        wire.out.untagged(&format!("VANISHED (EARLIER) {}", gone.to_text()));
+    }
+    if selected.snapshot.highest_modseq <= known.modseq {
+        return Ok(());
+    }
+    let mut messages = selected.snapshot.messages.lookup();
+    for (number, entry) in (1_u32..).zip(selected.view.entries()) {
+        let Some(message) = messages.find(entry.uid).filter(|m| m.modseq > known.modseq) else { continue };
+        if !set.contains(entry.uid.get()) {
+            continue;
+        }
+        wire.out.raw(&format!("* {number} FETCH (UID {} ", entry.uid));
+        push_flags(&mut wire.out, &selected.snapshot, entry.flags, entry.recent);
+        wire.out.raw(" ");
+        push_modseq(&mut wire.out, message);
+        wire.out.raw(")\r\n");
+        wire.flush_if_full().await?;
+    }
+    Ok(())
 }
 
 fn describe(out: &mut Output, selected: &Selected, id: String) {
@@ -48,6 +99,9 @@ fn describe(out: &mut Output, selected: &Selected, id: String) {
     }
     out.untagged_status(&Status::ok("UIDs are valid").with(Code::UidValidity(selected.snapshot.validity)));
     out.untagged_status(&Status::ok("Next UID").with(Code::UidNext(selected.snapshot.next)));
+    // RFC 7162 §3.1.2.1: whether or not the client enabled CONDSTORE.
+    let highest = Code::HighestModSeq(selected.snapshot.highest_modseq);
+    out.untagged_status(&Status::ok("Highest mod-sequence").with(highest));
     // RFC 8474 §4.2.
     out.untagged_status(&Status::ok("Mailbox id").with(Code::MailboxId(id)));
 }
@@ -60,7 +114,12 @@ pub(super) async fn close(session: &mut Session) -> Result<Status, End> {
         let uids = expunge::deleted(selected, None);
         failed = selected.mailbox.expunge(selected.snapshot.validity, &uids).await.err();
     }
-    let closed = Status { text: "Closed".to_owned(), ..unselect(session) };
+    // RFC 7162 §3.2.8.
+    let highest = selected.mailbox.snapshot().highest_modseq;
+    let mut closed = Status { text: "Closed".to_owned(), ..unselect(session) };
+    if session.enabled.qresync {
+        closed = closed.with(Code::HighestModSeq(highest));
+    }
     Ok(failed.map_or(closed, |error| errors::of_store(&error)))
 }
 

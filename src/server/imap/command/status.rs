@@ -21,6 +21,10 @@ use crate::store::Snapshot;
 use crate::store::StoreError;
 
 pub(super) async fn run(session: &mut Session, name: &MailboxName, items: &[StatusItem]) -> Result<Status, End> {
+    if items.contains(&StatusItem::HighestModSeq) {
+        // RFC 7162 §3.1.
+        session.enable_condstore();
+    }
     let services = Arc::clone(&session.services);
     let user = user!(session);
     Ok(match write(&mut session.wire.out, user, name, items, &services).await {

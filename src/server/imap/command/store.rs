@@ -1,17 +1,22 @@
 //! STORE and UID STORE (RFC 3501 §6.4.6).
 
+use std::collections::HashSet;
+
 use super::selected;
 use crate::mail::flags::Flags;
+use crate::mail::ids::Uid;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
+use crate::protocol::imap::syntax::set::Ranges;
 use crate::protocol::imap::syntax::set::SequenceSet;
 use crate::protocol::imap::syntax::store::NamedFlags;
 use crate::protocol::imap::syntax::store::StoreArguments;
 use crate::protocol::imap::syntax::store::StoreMode;
 use crate::server::imap::errors;
-use crate::server::imap::selected::flag_names;
 use crate::server::imap::selected::keyword_slot;
+use crate::server::imap::selected::push_flags;
+use crate::server::imap::selected::push_modseq;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 use crate::store::FlagChange;
@@ -24,6 +29,11 @@ pub(super) async fn run(
     set: &SequenceSet,
     arguments: StoreArguments,
 ) -> Result<Status, End> {
+    if arguments.unchanged_since.is_some() {
+        // RFC 7162 §3.1.
+        session.enable_condstore();
+    }
+    let enabled = session.enabled;
     let selected = selected!(session);
     if selected.read_only {
         return Ok(Status::no(Code::ReadOnly, "The mailbox was examined"));
@@ -36,8 +46,10 @@ pub(super) async fn run(
         StoreMode::Remove => FlagOp::Remove,
     };
     let change = FlagChange { op, system: arguments.flags.system, keywords: arguments.flags.keywords.clone() };
-    let now = match selected.mailbox.store(selected.snapshot.validity, &uids, change).await {
-        Ok(now) => now,
+    let validity = selected.snapshot.validity;
+    let stored = selected.mailbox.store_if(validity, &uids, change, arguments.unchanged_since).await;
+    let (now, modified) = match stored {
+        Ok(stored) => stored,
         Err(error) => return Ok(errors::of_store(&error)),
     };
     if now.keywords != selected.snapshot.keywords {
@@ -46,24 +58,48 @@ pub(super) async fn run(
         selected.write_flags(&mut session.wire.out);
     }
     let given = slots(&now, &arguments.flags);
+    let modified: HashSet<Uid> = modified.into_iter().collect();
     let mut gone = false;
+    let mut left_alone = Vec::new();
     for (number, entry) in targets {
         session.wire.flush_if_full().await?;
         let Some(message) = now.find(entry.uid) else {
             gone = true;
             continue;
         };
+        if modified.contains(&entry.uid) {
+            // What changed it is told as news.
+            left_alone.push(if numbers == Numbers::Uid { entry.uid.get() } else { number });
+            continue;
+        }
+        // RFC 7162 §3.1.3: the mod-sequence is told even where the flags are not.
+        if !arguments.silent || enabled.condstore {
+            let out = &mut session.wire.out;
+            out.raw(&format!("* {number} FETCH ("));
+            if numbers == Numbers::Uid || enabled.qresync {
+                out.raw(&format!("UID {} ", entry.uid));
+            }
+            if !arguments.silent {
+                push_flags(out, &now, message.flags, entry.recent);
+            }
+            if enabled.condstore {
+                if !arguments.silent {
+                    out.raw(" ");
+                }
+                push_modseq(out, message);
+            }
+            out.raw(")\r\n");
+        }
         if !arguments.silent {
-            let flags = flag_names(&now, message.flags, entry.recent);
-            session.wire.out.untagged(&match numbers {
-                Numbers::Uid => format!("{number} FETCH (UID {} FLAGS ({flags}))", entry.uid),
-                Numbers::Sequence => format!("{number} FETCH (FLAGS ({flags}))"),
-            });
             selected.view.told(entry.uid, message.flags);
         } else if applied(arguments.mode, entry.flags, given) == message.flags {
             // What the client can work out itself; anything else is told as news.
             selected.view.told(entry.uid, message.flags);
         }
+    }
+    if !left_alone.is_empty() {
+        left_alone.sort_unstable();
+        return Ok(Status::ok("Some were changed before").with(Code::Modified(Ranges::from_ascending(left_alone))));
     }
     if gone && numbers == Numbers::Sequence {
         return Ok(Status::no(Code::ExpungeIssued, "Some messages are gone"));
