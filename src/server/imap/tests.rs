@@ -195,7 +195,7 @@ async fn before_login() {
         ("LOGIN {5+}\r\nalice {6+}\r\nsecret", &["OK [CAPABILITY IMAP4rev1 ", "UIDPLUS", "IDLE", "!STARTTLS"]),
         ("LOGIN alice secret", &["BAD You are logged in already"]),
         ("ID (\"name\" \"x\")", &["* ID (\"name\" \"Facteur\")"]),
-        ("ENABLE CONDSTORE", &["* ENABLED\n", "OK"]),
+        ("ENABLE CONDSTORE X", &["* ENABLED CONDSTORE\n", "OK"]),
         ("NAMESPACE", &["* NAMESPACE ((\"\" \"/\")) NIL NIL"]),
         ("LOGOUT", &["* BYE", "OK"]),
     ])
