@@ -529,6 +529,12 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "PARTIAL",
             "I18NLEVEL=1",
             "INPROGRESS",
+            "SORT",
+            "SORT=DISPLAY",
+            "ESORT",
+            "THREAD=ORDEREDSUBJECT",
+            "THREAD=REFERENCES",
+            "THREAD=REFS",
         ],
     ),
 ];

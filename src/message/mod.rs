@@ -4,6 +4,7 @@
 //! charsets and nothing else.
 
 pub mod addresses;
+pub mod base_subject;
 pub mod casemap;
 pub mod date;
 pub mod decode;
@@ -12,6 +13,7 @@ pub mod extended;
 pub mod fields;
 pub mod header;
 pub mod mbox;
+pub mod message_id;
 pub mod mime;
 pub mod parameters;
 mod quoted;

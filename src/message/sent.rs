@@ -1,4 +1,5 @@
-//! The day of a `Date` field, for `SENTSINCE` and its kin (RFC 3501 §6.4.4: time and zone are disregarded).
+//! What a `Date` field says: the day, for `SENTSINCE` and its kin (RFC 3501 §6.4.4: time and zone are disregarded), and
+//! the second, for what is sorted by sent date (RFC 5256 §2.2).
 
 /// Days since 1970-01-01 of a civil date; `None` where there is no such day. Proleptic Gregorian calendar.
 #[must_use]
@@ -50,6 +51,55 @@ pub fn month(name: &str) -> Option<u32> {
 #[must_use]
 pub fn sent_day(value: &[u8]) -> Option<i64> {
     let text = String::from_utf8_lossy(value);
+    day_in(&text).map(|(day, _)| day)
+}
+
+/// The second that a `Date` field names, in seconds since 1970. RFC 5256 §2.2: a time that is none is midnight, a zone that
+/// is none is UTC.
+#[must_use]
+pub fn sent_time(value: &[u8]) -> Option<i64> {
+    let text = String::from_utf8_lossy(value);
+    let (day, rest) = day_in(&text)?;
+    let midnight = day * 86_400;
+    let Some(seconds) = rest.and_then(time_of_day) else { return Some(midnight) };
+    let clock = rest.unwrap_or_default();
+    let zone = text.split_once(clock).map_or("", |(_, after)| after).split_whitespace().next().unwrap_or_default();
+    Some(midnight + seconds - zone_seconds(zone))
+}
+
+/// `23:59:60`, seconds after midnight.
+fn time_of_day(text: &str) -> Option<i64> {
+    let mut numbers = text.split(':').map(|n| n.parse::<u8>().ok());
+    let (hour, minute) = (numbers.next()??, numbers.next()??);
+    let second = numbers.next().unwrap_or(Some(0))?;
+    let valid = hour < 24 && minute < 60 && second <= 60 && numbers.next().is_none();
+    valid.then(|| i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second))
+}
+
+/// How far a zone is ahead of UTC (RFC 5322 §3.3, §4.3); 0 for one that nobody knows.
+fn zone_seconds(zone: &str) -> i64 {
+    let hours = match zone.to_ascii_uppercase().as_str() {
+        "EDT" => -4,
+        "EST" | "CDT" => -5,
+        "CST" | "MDT" => -6,
+        "MST" | "PDT" => -7,
+        "PST" => -8,
+        _ => 0,
+    };
+    let (sign, digits) = match zone.as_bytes() {
+        [b'+', digits @ ..] => (1, digits),
+        [b'-', digits @ ..] => (-1, digits),
+        _ => return hours * 3600,
+    };
+    if digits.len() != 4 || !digits.iter().all(u8::is_ascii_digit) {
+        return 0;
+    }
+    let two = |at: usize| i64::from(digits[at] - b'0') * 10 + i64::from(digits[at + 1] - b'0');
+    if two(2) > 59 { 0 } else { sign * (two(0) * 3600 + two(2) * 60) }
+}
+
+/// The first day in a text, and the word behind it.
+fn day_in(text: &str) -> Option<(i64, Option<&str>)> {
     let words: Vec<&str> = text.split([' ', '\t', ',', '\r', '\n', '-']).filter(|w| !w.is_empty()).take(8).collect();
     let at = words.windows(3).position(|w| w[0].parse::<u32>().is_ok() && w[1].get(..3).and_then(month).is_some())?;
     let year: i64 = words[at + 2].parse().ok()?;
@@ -58,7 +108,8 @@ pub fn sent_day(value: &[u8]) -> Option<i64> {
         (..=3, _) => year + 1900,
         _ => year,
     };
-    days(year, words[at + 1].get(..3).and_then(month)?, words[at].parse().ok()?)
+    let day = days(year, words[at + 1].get(..3).and_then(month)?, words[at].parse().ok()?)?;
+    Some((day, words.get(at + 3).copied()))
 }
 
 #[cfg(test)]
@@ -92,6 +143,29 @@ mod tests {
             ("99 Nov 2026", None),
         ] {
             assert_eq!(sent_day(text.as_bytes()), day, "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_of_date_fields() {
+        for (text, seconds) in [
+            // RFC 5256 §2.2.
+            ("31 Dec 2000 16:01:33 -0800", Some(978_307_293)),
+            ("1 Jan 2001 00:01:33 +0000", Some(978_307_293)),
+            (" Mon, 1 Jan 2001 01:01:33 +0100\r\n", Some(978_307_293)),
+            ("Sun, 31 Dec 2000 19:01:33 EST (a comment)", Some(978_307_293)),
+            ("1 Jan 2001 00:01 +0000", Some(978_307_260)),
+            ("1 Jan 2001 00:01:33 +9999", Some(978_307_293)),
+            ("1 Jan 2001 00:01:33 nowhere", Some(978_307_293)),
+            ("1 Jan 2001 00:01:33", Some(978_307_293)),
+            ("1 Jan 2001 24:01:33 +0100", Some(978_307_200)),
+            ("1 Jan 2001 noon", Some(978_307_200)),
+            ("1 Jan 2001", Some(978_307_200)),
+            ("01 Jan 01 00:01:33 GMT", Some(978_307_293)),
+            ("12:00:00", None),
+            ("", None),
+        ] {
+            assert_eq!(sent_time(text.as_bytes()), seconds, "{text}");
         }
     }
 }

@@ -26,11 +26,14 @@
 //! Commands themselves are mostly storage and live in `server::imap`. Not supported on purpose: `MULTIAPPEND` and the
 //! other extensions that are not announced; what a client may not use, the grammar does not know.
 
+pub mod forest;
 pub mod fragment;
 pub mod matching;
 pub mod pattern;
 pub mod response;
 pub mod section;
+pub mod sort;
 pub mod structure;
 pub mod syntax;
+pub mod thread;
 pub mod view;

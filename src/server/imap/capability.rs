@@ -32,6 +32,12 @@ pub(super) const USER: &[&str] = &[
     "PARTIAL",
     "I18NLEVEL=1",
     "INPROGRESS",
+    "SORT",
+    "SORT=DISPLAY",
+    "ESORT",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "THREAD=REFS",
 ];
 
 /// The line of a user.

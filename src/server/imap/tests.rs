@@ -279,6 +279,7 @@ async fn strangers_are_bounded() {
         (format!("a LOGIN {{2000+}}\r\n{} x\r\n", "x".repeat(2000)), "a BAD [TOOBIG]"),
         ("x".repeat(100_000), "* BYE"),
         ("a NOOP\r\n".repeat(20_000), "* BYE Too much before login"),
+        // Too deep to be obeyed, and read no deeper; that nobody has logged in comes first.
         (format!("a SEARCH {}\r\n", "(".repeat(7000)), "a BAD Log in first"),
     ] {
         let mut c = world.connect().await;

@@ -47,7 +47,7 @@ impl Found {
         }
     }
 
-    fn of(listed: InTable<'_>) -> Self {
+    pub(super) fn of(listed: InTable<'_>) -> Self {
         Self { number: listed.number(), uid: listed.message.uid, modseq: listed.message.modseq }
     }
 }
@@ -61,6 +61,11 @@ pub(super) struct Matches {
 }
 
 impl Matches {
+    /// All that were found, in the order in which they are answered.
+    pub(super) fn all(found: Vec<Found>) -> Self {
+        Self { first: found, last: None }
+    }
+
     /// From the first on: all of them, or as many as were asked for.
     pub(super) fn first(&self) -> &[Found] {
         &self.first

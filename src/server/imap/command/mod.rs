@@ -22,10 +22,12 @@ mod reading;
 mod rename;
 mod search;
 mod select;
+mod sort;
 pub(super) mod starttls;
 mod status;
 mod store;
 mod subscribe;
+mod thread;
 
 use super::session::Session;
 use super::wire::End;
@@ -73,14 +75,14 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Expunge(set) => expunge::run(session, set.as_ref()).await,
         Command::Search(numbers, arguments) => search::run(session, numbers, arguments).await,
         Command::Fetch(numbers, set, items, modifiers) => fetch::run(session, numbers, &set, items, modifiers).await,
+        Command::Sort(numbers, arguments) => sort::run(session, numbers, arguments).await,
+        Command::Thread(numbers, arguments) => thread::run(session, numbers, arguments).await,
         Command::Store(numbers, set, arguments) => store::run(session, numbers, &set, arguments).await,
         Command::Copy(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Original).await,
         Command::Move(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Nothing).await,
         Command::AppendWithoutMessage => Ok(Status::bad("APPEND needs a mailbox and a literal")),
         // Answered by the session itself.
-        Command::Sort(..) | Command::Thread(..) | Command::Esearch(_) | Command::CancelUpdate(_) => {
-            Ok(Status::bad("TODO"))
-        }
+        Command::Esearch(_) | Command::CancelUpdate(_) => Ok(Status::bad("TODO")),
         Command::Logout | Command::StartTls => Ok(Status::bad("Not now")),
     }
 }
