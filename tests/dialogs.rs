@@ -525,6 +525,7 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "THREAD=ORDEREDSUBJECT",
             "THREAD=REFERENCES",
             "THREAD=REFS",
+            "MULTISEARCH",
         ],
     ),
 ];

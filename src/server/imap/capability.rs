@@ -28,6 +28,7 @@ pub(super) const USER: &[&str] = &[
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
     "THREAD=REFS",
+    "MULTISEARCH",
 ];
 
 /// The line of a user.

@@ -15,6 +15,7 @@ mod idle;
 mod list;
 mod login;
 mod lsub;
+mod multisearch;
 mod progress;
 mod reading;
 mod rename;
@@ -68,13 +69,14 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Search(numbers, arguments) => search::run(session, numbers, arguments).await,
         Command::Sort(numbers, arguments) => sort::run(session, numbers, arguments).await,
         Command::Thread(numbers, arguments) => thread::run(session, numbers, arguments).await,
+        Command::Esearch(arguments) => multisearch::run(session, arguments).await,
         Command::Fetch(numbers, set, items) => fetch::run(session, numbers, &set, items).await,
         Command::Store(numbers, set, arguments) => store::run(session, numbers, &set, arguments).await,
         Command::Copy(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Original).await,
         Command::Move(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Nothing).await,
         Command::AppendWithoutMessage => Ok(Status::bad("APPEND needs a mailbox and a literal")),
         // Answered by the session itself.
-        Command::Esearch(_) | Command::CancelUpdate(_) => Ok(Status::bad("TODO")),
+        Command::CancelUpdate(_) => Ok(Status::bad("TODO")),
         Command::Logout | Command::StartTls => Ok(Status::bad("Not now")),
     }
 }

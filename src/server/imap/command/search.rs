@@ -18,6 +18,7 @@ use crate::protocol::imap::syntax::esearch::ReturnOption;
 use crate::protocol::imap::syntax::esearch::Returns;
 use crate::protocol::imap::syntax::search::Key;
 use crate::protocol::imap::syntax::search::SearchArguments;
+use crate::protocol::imap::syntax::set::Ranges;
 use crate::server::imap::errors;
 use crate::server::imap::selected::Selected;
 use crate::server::imap::session::Session;
@@ -57,7 +58,7 @@ pub(super) fn prepare(
     let scope = scope(selected, now);
     if returns.is_some_and(|returns| returns.has(ReturnOption::Save)) {
         // RFC 5182 §2.1: should this end with NO, nothing is saved.
-        selected.saved = crate::protocol::imap::syntax::set::Ranges::default();
+        selected.saved = Ranges::default();
     }
     let key = key.map_err(|error| errors::of_syntax(&error))?;
     let ground = Ground::selected(selected).map_err(|error| errors::of_store(&error))?;
@@ -101,16 +102,20 @@ pub(super) async fn respond(
     matches: &Matches,
     mod_sequences: bool,
 ) -> Result<(), End> {
-    if returns.has(ReturnOption::Save)
-        && let Some(selected) = session.user.as_mut().and_then(|user| user.selected.as_mut())
-    {
-        selected.saved = answer::saved(returns, matches);
-    }
+    respond_saved(session, returns, matches);
     if returns.answers() {
         let answer = Answer { tag: &session.tag, place: None, numbers, returns, mod_sequences };
         answer.write(&mut session.wire, matches).await?;
     }
     Ok(())
+}
+
+/// Saves what was found, where that is asked for.
+pub(super) fn respond_saved(session: &mut Session, returns: &Returns, matches: &Matches) {
+    let selected = session.user.as_mut().and_then(|user| user.selected.as_mut());
+    if let Some(selected) = selected.filter(|_| returns.has(ReturnOption::Save)) {
+        selected.saved = answer::saved(returns, matches);
+    }
 }
 
 /// `* SEARCH`, with the highest mod-sequence where one was asked for (RFC 7162 §3.1.6).
