@@ -526,6 +526,8 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "THREAD=REFERENCES",
             "THREAD=REFS",
             "MULTISEARCH",
+            "CONTEXT=SEARCH",
+            "CONTEXT=SORT",
         ],
     ),
 ];

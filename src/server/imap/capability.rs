@@ -29,6 +29,8 @@ pub(super) const USER: &[&str] = &[
     "THREAD=REFERENCES",
     "THREAD=REFS",
     "MULTISEARCH",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
 ];
 
 /// The line of a user.

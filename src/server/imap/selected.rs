@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::live::LiveSearch;
 use super::wire::End;
 use super::wire::Wire;
 use crate::mail::flags::Flags;
@@ -50,6 +51,8 @@ pub(super) struct Selected {
     claimed: HashSet<Uid>,
     /// UIDs that a SEARCH saved, `$` (RFC 5182). Those that are expunged name nothing any more, and never will.
     pub(super) saved: Ranges,
+    /// Searches that are kept up to date (RFC 5267).
+    pub(super) live: Vec<LiveSearch>,
 }
 
 impl Selected {
@@ -66,6 +69,7 @@ impl Selected {
             held: true,
             claimed: HashSet::new(),
             saved: Ranges::default(),
+            live: Vec::new(),
         };
         selected.claim().await?;
         let entries = selected.entries();
@@ -101,11 +105,16 @@ impl Selected {
         expunges: Expunges,
         look: Look,
     ) -> Result<Result<bool, StoreError>, End> {
+        let before = (!self.live.is_empty()).then(|| self.view.clone());
         let news = match self.update(&mut wire.out, expunges, look).await {
             Ok(Some(news)) => news,
             Ok(None) => return Ok(Ok(false)),
             Err(error) => return Ok(Err(error)),
         };
+        if let Some(before) = before {
+            // RFC 5267 §4.3.4: before EXPUNGE.
+            self.live.iter_mut().for_each(|live| live.drop_gone(&mut wire.out, &before, &self.view));
+        }
         for item in news {
             self.write_news(&mut wire.out, item);
             wire.flush_if_full().await?;

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::answer::Answer;
+use super::context;
+use super::finding::Matches;
 use super::finding::find;
 use super::progress::Progress;
 use super::progress::attend;
 use super::reading::Ground;
+use super::search::keep_unsorted;
 use super::search::now;
 use super::search::prepare;
 use super::search::respond_saved;
@@ -53,9 +56,13 @@ pub(super) async fn run(session: &mut Session, arguments: EsearchArguments) -> R
             Ok(prepared) => prepared,
             Err(refused) => return Ok(refused),
         };
-        if let Err(error) = one(session, &ground, &search, &returns, mod_sequences, &progress).await? {
-            return Ok(errors::of_store(&error));
+        match one(session, &ground, &search, &returns, mod_sequences, &progress).await? {
+            Ok(matches) => keep_unsorted(session, &ground, &search, Numbers::Uid, &returns, &matches),
+            Err(error) => return Ok(errors::of_store(&error)),
         }
+    } else if returns.has(ReturnOption::Update) {
+        let tag = session.tag.clone();
+        context::refuse(session, &tag);
     }
     let key = match key {
         Ok(key) => key,
@@ -103,7 +110,7 @@ async fn other(
         ..Scope::default()
     };
     let search = Arc::new(Search::new(key.clone(), &scope));
-    one(session, &ground, &search, returns, key.asks_mod_sequence(), progress).await
+    Ok(one(session, &ground, &search, returns, key.asks_mod_sequence(), progress).await?.map(drop))
 }
 
 /// Searches one mailbox, and answers where something is found (RFC 7377 §2.1).
@@ -114,7 +121,7 @@ async fn one(
     returns: &Returns,
     mod_sequences: bool,
     progress: &Progress,
-) -> Result<Result<(), StoreError>, End> {
+) -> Result<Result<Matches, StoreError>, End> {
     let clock = session.services.clock.clone();
     let work = find(ground, search, returns.ends(), &clock);
     let matches = match attend(session, progress, work).await? {
@@ -128,7 +135,7 @@ async fn one(
         let answer = Answer { tag: &session.tag, place, numbers: Numbers::Uid, returns, mod_sequences };
         answer.write(&mut session.wire, &matches).await?;
     }
-    Ok(Ok(()))
+    Ok(Ok(matches))
 }
 
 /// The mailboxes that the sources name, each once; without the selected one where that is searched by itself.

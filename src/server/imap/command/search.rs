@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer;
 use super::answer::Answer;
+use super::context;
 use super::finding::Matches;
 use super::finding::find;
 use super::progress::attend;
@@ -39,7 +40,10 @@ pub(super) async fn run(session: &mut Session, numbers: Numbers, arguments: Sear
         Err(error) => return Ok(errors::of_store(&error)),
     };
     match returns {
-        Some(returns) => respond(session, numbers, &returns, &matches, mod_sequences).await?,
+        Some(returns) => {
+            respond(session, numbers, &returns, &matches, mod_sequences).await?;
+            keep_unsorted(session, &ground, &search, numbers, &returns, &matches);
+        }
         None => plain(session, numbers, &matches, mod_sequences).await?,
     }
     Ok(Status::ok("Searched"))
@@ -55,6 +59,12 @@ pub(super) fn prepare(
     let Some(selected) = session.user.as_mut().and_then(|user| user.selected.as_mut()) else {
         return Err(Status::bad("No mailbox is selected"));
     };
+    if returns.is_some_and(|returns| returns.has(ReturnOption::Update))
+        && selected.live.iter().any(|live| live.tag == session.tag)
+    {
+        // RFC 5267 §4.3.
+        return Err(Status::bad("Tag reuse"));
+    }
     let scope = scope(selected, now);
     if returns.is_some_and(|returns| returns.has(ReturnOption::Save)) {
         // RFC 5182 §2.1: should this end with NO, nothing is saved.
@@ -108,6 +118,21 @@ pub(super) async fn respond(
         answer.write(&mut session.wire, matches).await?;
     }
     Ok(())
+}
+
+/// Keeps what was found up to date, where that is asked for.
+pub(super) fn keep_unsorted(
+    session: &mut Session,
+    ground: &Ground,
+    search: &Search,
+    numbers: Numbers,
+    returns: &Returns,
+    matches: &Matches,
+) {
+    if returns.has(ReturnOption::Update) {
+        let results = matches.first().iter().map(|found| (*found, Box::default())).collect();
+        context::keep(session, ground, search, numbers, Vec::new(), results);
+    }
 }
 
 /// Saves what was found, where that is asked for.
