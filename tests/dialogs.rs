@@ -535,6 +535,9 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "THREAD=ORDEREDSUBJECT",
             "THREAD=REFERENCES",
             "THREAD=REFS",
+            "MULTISEARCH",
+            "CONTEXT=SEARCH",
+            "CONTEXT=SORT",
         ],
     ),
 ];

@@ -125,6 +125,22 @@ impl Search {
         self.now = now;
     }
 
+    /// Whether it finds other messages later although none has changed.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        let mut left = vec![&self.root];
+        while let Some(node) = left.pop() {
+            match node {
+                Node::And(nodes) => left.extend(nodes),
+                Node::Or(a, b) => left.extend([&**a, &**b]),
+                Node::Not(node) => left.push(node),
+                Node::Key(Key::Older(_) | Key::Younger(_)) => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// Makes of the sequence numbers that the search names the UIDs that they have now (RFC 5267 §4.3).
     pub fn pin(&mut self, uids_of: impl Fn(&Ranges) -> Ranges) {
         let mut left = vec![&mut self.root];

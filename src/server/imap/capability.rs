@@ -38,6 +38,9 @@ pub(super) const USER: &[&str] = &[
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
     "THREAD=REFS",
+    "MULTISEARCH",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
 ];
 
 /// The line of a user.

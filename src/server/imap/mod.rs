@@ -7,6 +7,7 @@ mod capability;
 mod command;
 mod enabled;
 mod errors;
+mod live;
 mod selected;
 mod session;
 #[cfg(test)]

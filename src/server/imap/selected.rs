@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::enabled::Enabled;
+use super::live::LiveSearch;
 use super::wire::End;
 use super::wire::Wire;
 use crate::mail::flags::Flags;
@@ -52,6 +53,8 @@ pub(super) struct Selected {
     claimed: HashSet<Uid>,
     /// UIDs that a SEARCH saved, `$` (RFC 5182). Those that are expunged name nothing any more, and never will.
     pub(super) saved: Ranges,
+    /// Searches that are kept up to date (RFC 5267).
+    pub(super) live: Vec<LiveSearch>,
 }
 
 impl Selected {
@@ -68,6 +71,7 @@ impl Selected {
             held: true,
             claimed: HashSet::new(),
             saved: Ranges::default(),
+            live: Vec::new(),
         };
         selected.claim().await?;
         let entries = selected.entries();
@@ -104,11 +108,16 @@ impl Selected {
         look: Look,
         enabled: Enabled,
     ) -> Result<Result<bool, StoreError>, End> {
+        let before = (!self.live.is_empty()).then(|| self.view.clone());
         let news = match self.update(&mut wire.out, expunges, look).await {
             Ok(Some(news)) => news,
             Ok(None) => return Ok(Ok(false)),
             Err(error) => return Ok(Err(error)),
         };
+        if let Some(before) = before {
+            // RFC 5267 §4.3.4: before EXPUNGE.
+            self.live.iter_mut().for_each(|live| live.drop_gone(&mut wire.out, &before, &self.view));
+        }
         let mut news = news.into_iter().peekable();
         if enabled.qresync {
             // RFC 7162 §3.2.10: VANISHED takes the place of EXPUNGE, and one is enough.

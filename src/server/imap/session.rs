@@ -304,7 +304,7 @@ impl Session {
     pub(super) async fn announce(&mut self, expunges: Expunges, look: Look) -> Result<(), End> {
         let Some(selected) = self.user.as_mut().and_then(|u| u.selected.as_mut()) else { return Ok(()) };
         match selected.announce(&mut self.wire, expunges, look, self.enabled).await? {
-            Ok(true) => Ok(()),
+            Ok(true) => Box::pin(command::context::refresh(self)).await,
             Ok(false) => Err(End::Bye("The selected mailbox is gone")),
             Err(error) => {
                 // The view stays as it was; the next command tries again.

@@ -3,6 +3,7 @@
 mod answer;
 pub(super) mod append;
 mod authenticate;
+pub(super) mod context;
 mod copy;
 mod create;
 mod delete;
@@ -16,6 +17,7 @@ mod list;
 mod login;
 mod lsub;
 mod metadata;
+mod multisearch;
 mod progress;
 mod quota;
 mod reading;
@@ -77,12 +79,13 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Fetch(numbers, set, items, modifiers) => fetch::run(session, numbers, &set, items, modifiers).await,
         Command::Sort(numbers, arguments) => sort::run(session, numbers, arguments).await,
         Command::Thread(numbers, arguments) => thread::run(session, numbers, arguments).await,
+        Command::Esearch(arguments) => multisearch::run(session, arguments).await,
+        Command::CancelUpdate(tags) => Ok(context::cancel(session, &tags)),
         Command::Store(numbers, set, arguments) => store::run(session, numbers, &set, arguments).await,
         Command::Copy(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Original).await,
         Command::Move(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Nothing).await,
         Command::AppendWithoutMessage => Ok(Status::bad("APPEND needs a mailbox and a literal")),
         // Answered by the session itself.
-        Command::Esearch(_) | Command::CancelUpdate(_) => Ok(Status::bad("TODO")),
         Command::Logout | Command::StartTls => Ok(Status::bad("Not now")),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer;
 use super::answer::Answer;
+use super::context;
 use super::finding::Matches;
 use super::finding::find;
 use super::progress::attend;
@@ -18,6 +19,7 @@ use crate::protocol::imap::syntax::esearch::ReturnOption;
 use crate::protocol::imap::syntax::esearch::Returns;
 use crate::protocol::imap::syntax::search::Key;
 use crate::protocol::imap::syntax::search::SearchArguments;
+use crate::protocol::imap::syntax::set::Ranges;
 use crate::server::imap::errors;
 use crate::server::imap::selected::Selected;
 use crate::server::imap::session::Session;
@@ -38,7 +40,10 @@ pub(super) async fn run(session: &mut Session, numbers: Numbers, arguments: Sear
         Err(error) => return Ok(errors::of_store(&error)),
     };
     match returns {
-        Some(returns) => respond(session, numbers, &returns, &matches, mod_sequences).await?,
+        Some(returns) => {
+            respond(session, numbers, &returns, &matches, mod_sequences).await?;
+            keep_unsorted(session, &ground, &search, numbers, &returns, &matches);
+        }
         None => plain(session, numbers, &matches, mod_sequences).await?,
     }
     Ok(Status::ok("Searched"))
@@ -54,10 +59,16 @@ pub(super) fn prepare(
     let Some(selected) = session.user.as_mut().and_then(|user| user.selected.as_mut()) else {
         return Err(Status::bad("No mailbox is selected"));
     };
+    if returns.is_some_and(|returns| returns.has(ReturnOption::Update))
+        && selected.live.iter().any(|live| live.tag == session.tag)
+    {
+        // RFC 5267 §4.3.
+        return Err(Status::bad("Tag reuse"));
+    }
     let scope = scope(selected, now);
     if returns.is_some_and(|returns| returns.has(ReturnOption::Save)) {
         // RFC 5182 §2.1: should this end with NO, nothing is saved.
-        selected.saved = crate::protocol::imap::syntax::set::Ranges::default();
+        selected.saved = Ranges::default();
     }
     let key = key.map_err(|error| errors::of_syntax(&error))?;
     let ground = Ground::selected(selected).map_err(|error| errors::of_store(&error))?;
@@ -91,16 +102,35 @@ pub(super) async fn respond(
     matches: &Matches,
     mod_sequences: bool,
 ) -> Result<(), End> {
-    if returns.has(ReturnOption::Save)
-        && let Some(selected) = session.user.as_mut().and_then(|user| user.selected.as_mut())
-    {
-        selected.saved = answer::saved(returns, matches);
-    }
+    respond_saved(session, returns, matches);
     if returns.answers() {
         let answer = Answer { tag: &session.tag, place: None, numbers, returns, mod_sequences };
         answer.write(&mut session.wire, matches).await?;
     }
     Ok(())
+}
+
+/// Keeps what was found up to date, where that is asked for.
+pub(super) fn keep_unsorted(
+    session: &mut Session,
+    ground: &Ground,
+    search: &Search,
+    numbers: Numbers,
+    returns: &Returns,
+    matches: &Matches,
+) {
+    if returns.has(ReturnOption::Update) {
+        let results = matches.first().iter().map(|found| (*found, Box::default())).collect();
+        context::keep(session, ground, search, numbers, Vec::new(), results);
+    }
+}
+
+/// Saves what was found, where that is asked for.
+pub(super) fn respond_saved(session: &mut Session, returns: &Returns, matches: &Matches) {
+    let selected = session.user.as_mut().and_then(|user| user.selected.as_mut());
+    if let Some(selected) = selected.filter(|_| returns.has(ReturnOption::Save)) {
+        selected.saved = answer::saved(returns, matches);
+    }
 }
 
 /// `* SEARCH`, with the highest mod-sequence where one was asked for (RFC 7162 §3.1.6).

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use super::context;
 use super::finding::Found;
 use super::finding::Matches;
 use super::finding::find;
@@ -21,6 +22,7 @@ use crate::protocol::imap::sort::compare;
 use crate::protocol::imap::sort::sent_date;
 use crate::protocol::imap::sort::text_of;
 use crate::protocol::imap::syntax::command::Numbers;
+use crate::protocol::imap::syntax::esearch::ReturnOption;
 use crate::protocol::imap::syntax::sort::SortArguments;
 use crate::protocol::imap::syntax::sort::SortCriterion;
 use crate::protocol::imap::syntax::sort::SortKey;
@@ -47,9 +49,14 @@ pub(super) async fn run(session: &mut Session, numbers: Numbers, arguments: Sort
         Ok(sorted) => sorted,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    let matches = Matches::all(sorted.into_iter().map(|(found, _)| found).collect());
+    let matches = Matches::all(sorted.iter().map(|(found, _)| *found).collect());
     match returns {
-        Some(returns) => respond(session, numbers, &returns, &matches, mod_sequences).await?,
+        Some(returns) => {
+            respond(session, numbers, &returns, &matches, mod_sequences).await?;
+            if returns.has(ReturnOption::Update) {
+                context::keep(session, &ground, &search, numbers, arguments.criteria, sorted);
+            }
+        }
         None => {
             session.wire.out.raw("* SORT");
             for found in matches.first() {
