@@ -55,6 +55,12 @@ pub enum CacheKind {
     BodyStructure = 3,
     /// BODY as IMAP sends it.
     Body = 4,
+    /// EMAILID (RFC 8474 §5.1).
+    EmailId = 5,
+    /// PREVIEW, in UTF-8 (RFC 8970).
+    Preview = 6,
+    /// What `message::sieve` makes of it.
+    Sieve = 7,
 }
 
 /// Strings of one message, to be kept.

@@ -19,6 +19,17 @@ pub enum FetchItem {
     Size,
     /// `UID`.
     Uid,
+    /// `EMAILID` (RFC 8474 §5.1).
+    EmailId,
+    /// `THREADID` (RFC 8474 §5.2).
+    ThreadId,
+    /// `SAVEDATE` (RFC 8514 §4.2).
+    SaveDate,
+    /// `PREVIEW`, or `PREVIEW (LAZY)` (RFC 8970 §3.1).
+    Preview {
+        /// What is not at hand may be left out.
+        lazy: bool,
+    },
     /// `MODSEQ` (RFC 7162 §3.1.4.1).
     ModSeq,
     /// `BODY`, the structure without extension data.
@@ -162,6 +173,10 @@ fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
         b"RFC822.SIZE" => FetchItem::Size,
         b"UID" => FetchItem::Uid,
         b"MODSEQ" => FetchItem::ModSeq,
+        b"EMAILID" => FetchItem::EmailId,
+        b"THREADID" => FetchItem::ThreadId,
+        b"SAVEDATE" => FetchItem::SaveDate,
+        b"PREVIEW" => FetchItem::Preview { lazy: cursor.take_word(" (LAZY)") },
         b"BODYSTRUCTURE" => FetchItem::BodyStructure,
         b"RFC822" => FetchItem::Rfc822(SectionText::All),
         b"RFC822.HEADER" => FetchItem::Rfc822(SectionText::Header),

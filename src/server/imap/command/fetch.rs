@@ -15,6 +15,9 @@ use crate::mail::limits::IMAP_BATCH_OCTETS;
 use crate::message::envelope::HeaderEnvelope;
 use crate::message::fields::header_len;
 use crate::message::mime::Structure;
+use crate::message::object_id::email_id;
+use crate::message::object_id::thread_id;
+use crate::message::preview::preview;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::section::header_text;
@@ -39,6 +42,7 @@ use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 use crate::store::CacheEntry;
 use crate::store::CacheKind;
+use crate::store::Cached;
 use crate::store::FlagChange;
 use crate::store::FlagOp;
 use crate::store::Mailbox;
@@ -179,7 +183,8 @@ async fn prepare(
                 mailbox.sizes(&uids).await?;
             }
         }
-        if items.contains(&FetchItem::InternalDate) {
+        // RFC 8474 §5.1: an id is of all that never changes, so of the date too.
+        if items.iter().any(|item| matches!(item, FetchItem::InternalDate | FetchItem::EmailId)) {
             let uids = lacking(|m| m.date().is_some());
             if !uids.is_empty() {
                 mailbox.dates(&uids).await?;
@@ -233,20 +238,32 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<bool, Store
 
 fn wanted(item: &FetchItem) -> Wanted {
     match item {
-        FetchItem::Flags | FetchItem::Uid | FetchItem::InternalDate | FetchItem::Size | FetchItem::ModSeq => {
-            Wanted::Nothing
-        }
-        FetchItem::Envelope | FetchItem::Rfc822(SectionText::Header) => Wanted::Header,
+        FetchItem::Flags
+        | FetchItem::Uid
+        | FetchItem::InternalDate
+        | FetchItem::Size
+        | FetchItem::SaveDate
+        | FetchItem::Preview { lazy: true }
+        | FetchItem::ModSeq => Wanted::Nothing,
+        FetchItem::Envelope | FetchItem::ThreadId | FetchItem::Rfc822(SectionText::Header) => Wanted::Header,
         FetchItem::Section { section, .. } if needs_header_only(section) => Wanted::Header,
-        FetchItem::Body | FetchItem::BodyStructure | FetchItem::Rfc822(_) | FetchItem::Section { .. } => Wanted::Whole,
+        FetchItem::Body
+        | FetchItem::BodyStructure
+        | FetchItem::EmailId
+        | FetchItem::Preview { lazy: false }
+        | FetchItem::Rfc822(_)
+        | FetchItem::Section { .. } => Wanted::Whole,
     }
 }
 
 /// The strings that are kept for these items; empty where one needs more than strings.
 fn kept(items: &[FetchItem]) -> Vec<CacheKind> {
     let mut kinds = Vec::new();
-    for item in items.iter().filter(|item| wanted(item) != Wanted::Nothing) {
+    for item in items {
         let kind = match item {
+            FetchItem::EmailId => CacheKind::EmailId,
+            FetchItem::Preview { .. } => CacheKind::Preview,
+            known if wanted(known) == Wanted::Nothing => continue,
             FetchItem::Envelope => CacheKind::Envelope,
             FetchItem::BodyStructure => CacheKind::BodyStructure,
             FetchItem::Body => CacheKind::Body,
@@ -287,7 +304,10 @@ impl Job {
                 continue;
             };
             let cached = reader.as_mut().and_then(|reader| reader.get(message.uid));
-            if let Some(cached) = cached.filter(|cached| self.kept.iter().all(|kind| cached.get(*kind).is_some())) {
+            // What may be left out is not waited for.
+            let lazy = |kind: CacheKind| kind == CacheKind::Preview && self.wanted == Wanted::Nothing;
+            let complete = |cached: &Cached<'_>| self.kept.iter().all(|k| lazy(*k) || cached.get(*k).is_some());
+            if let Some(cached) = cached.filter(complete) {
                 let text = cached.get(CacheKind::Header).unwrap_or_default();
                 let strings = |kind| cached.get(kind);
                 let mut material = Material { text, strings: &strings, structure: None };
@@ -302,11 +322,11 @@ impl Job {
                 }
                 Err(error) => return Err(error),
             };
-            let made = self.make_strings(&text);
+            let made = if self.wanted == Wanted::Nothing { Vec::new() } else { self.make_strings(&text, &message) };
             let strings = |wanted| made.iter().find(|(kind, _)| *kind == wanted).map(|(_, octets)| octets.as_slice());
             let mut material = Material { text: &text, strings: &strings, structure: None };
             self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
-            if reader.is_some() {
+            if reader.is_some() && !made.is_empty() {
                 fresh.push((message.uid, made));
             }
         }
@@ -331,13 +351,17 @@ impl Job {
     }
 
     /// The strings that answer this job, from the text of a message.
-    fn make_strings(&self, text: &[u8]) -> Vec<(CacheKind, Vec<u8>)> {
+    fn make_strings(&self, text: &[u8], message: &Message) -> Vec<(CacheKind, Vec<u8>)> {
         let mut structure = None;
         let make = |kind: &CacheKind| {
             let mut out = Output::new();
             match kind {
                 CacheKind::Header => out.append(text[..header_len(text)].to_vec()),
                 CacheKind::Envelope => push_envelope(&mut out, &HeaderEnvelope::read(&text[..header_len(text)])),
+                CacheKind::EmailId => out.raw(&email_id_of(text, message)),
+                CacheKind::Preview => out.raw(&preview(text)),
+                // Made by searches.
+                CacheKind::Sieve => {}
                 CacheKind::BodyStructure | CacheKind::Body => {
                     let structure = structure.get_or_insert_with(|| Structure::scan(text));
                     let with = *kind == CacheKind::BodyStructure;
@@ -394,6 +418,48 @@ impl Job {
         out.raw(")\r\n");
     }
 
+    /// Items that are made of what a message says, or of the name of its file.
+    fn push_derived<'a>(
+        &self,
+        out: &mut Output,
+        item: &FetchItem,
+        message: &Message,
+        text: &[u8],
+        strings: &dyn Fn(CacheKind) -> Option<&'a [u8]>,
+    ) {
+        match item {
+            FetchItem::EmailId => {
+                out.raw("EMAILID (");
+                match strings(CacheKind::EmailId) {
+                    Some(id) => out.append(id.to_vec()),
+                    None => out.raw(&email_id_of(text, message)),
+                }
+                out.raw(")");
+            }
+            FetchItem::ThreadId => match thread_id(&text[..header_len(text)]) {
+                Some(id) => out.raw(&format!("THREADID ({id})")),
+                None => out.raw("THREADID NIL"),
+            },
+            FetchItem::SaveDate => {
+                let saved = self.mailbox.saved(&[message.uid]).first().and_then(|(_, saved)| *saved);
+                match saved {
+                    Some(saved) => out.raw(&format!("SAVEDATE \"{}\"", internal_date(saved))),
+                    None => out.raw("SAVEDATE NIL"),
+                }
+            }
+            FetchItem::Preview { lazy } => {
+                out.raw("PREVIEW ");
+                match strings(CacheKind::Preview) {
+                    Some(string) => out.string(string),
+                    // RFC 8970 §3.1: NIL says that it is not at hand, and may be asked for later.
+                    None if *lazy => out.raw("NIL"),
+                    None => out.string(preview(text).as_bytes()),
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn push_item(
         &self,
         out: &mut Output,
@@ -410,6 +476,9 @@ impl Job {
                 out.number(message.uid.get());
             }
             FetchItem::ModSeq => push_modseq(out, message),
+            FetchItem::EmailId | FetchItem::ThreadId | FetchItem::SaveDate | FetchItem::Preview { .. } => {
+                self.push_derived(out, item, message, text, strings);
+            }
             FetchItem::Flags => {
                 push_flags(out, &self.snapshot, message.flags, entry.recent);
             }
@@ -457,6 +526,11 @@ impl Job {
             }
         }
     }
+}
+
+/// EMAILID of a message whose date is known. Reading from memory cannot fail.
+fn email_id_of(text: &[u8], message: &Message) -> String {
+    email_id(text, message.date().unwrap_or(0)).unwrap_or_default()
 }
 
 fn push_section(
