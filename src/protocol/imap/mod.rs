@@ -9,14 +9,27 @@
 //! | 3348 | CHILDREN | `server::imap::command::list` |
 //! | 3691 | UNSELECT | [`syntax::command`] |
 //! | 4315 | UIDPLUS | [`response`] |
+//! | 4731 | ESEARCH | [`syntax::esearch`] |
 //! | 4959 | SASL-IR | [`syntax::command`] |
+//! | 5032 | WITHIN | [`matching`] |
 //! | 5161 | ENABLE: nothing to enable yet | [`syntax::command`] |
+//! | 5182 | SEARCHRES | [`syntax::set`] |
+//! | 5255 | I18NLEVEL=1 | `message::casemap` |
+//! | 5256 | SORT, THREAD | [`sort`], [`thread`] |
 //! | 5258 | of LIST-EXTENDED what LIST-STATUS and SPECIAL-USE need | [`syntax::list`] |
+//! | 5267 | ESORT, CONTEXT=SEARCH, CONTEXT=SORT | `server::imap::live` |
 //! | 5530 | response codes | [`response`] |
 //! | 5819 | LIST-STATUS | [`syntax::list`] |
+//! | 5957 | SORT=DISPLAY | [`sort`] |
 //! | 6154 | SPECIAL-USE | [`syntax::list`] |
 //! | 6851 | MOVE | [`syntax::command`] |
+//! | 7162 | of CONDSTORE what SEARCH has | [`matching`] |
+//! | 7377 | MULTISEARCH | [`syntax::multisearch`] |
 //! | 7888 | LITERAL+ after login, LITERAL- before | [`fragment`] |
+//! | 8514 | of SAVEDATE what SEARCH has | [`matching`] |
+//! | 9051 | ESEARCH in place of SEARCH where IMAP4rev2 is enabled | `server::imap::command::search` |
+//! | 9394 | PARTIAL, in SEARCH | [`syntax::esearch`] |
+//! | 9585 | INPROGRESS | `server::imap::command::progress` |
 //!
 //! Commands themselves are mostly storage and live in `server::imap`. Not supported on purpose: `MULTIAPPEND` and the
 //! other extensions that are not announced; what a client may not use, the grammar does not know.
