@@ -26,6 +26,7 @@
 //! | 7162 | of CONDSTORE what SEARCH has | [`matching`] |
 //! | 7377 | MULTISEARCH | [`syntax::multisearch`] |
 //! | 7888 | LITERAL+ after login, LITERAL- before | [`fragment`] |
+//! | 8474 | of OBJECTID what SEARCH has | [`matching`] |
 //! | 8514 | of SAVEDATE what SEARCH has | [`matching`] |
 //! | 9051 | ESEARCH in place of SEARCH where IMAP4rev2 is enabled | `server::imap::command::search` |
 //! | 9394 | PARTIAL, in SEARCH | [`syntax::esearch`] |
