@@ -540,7 +540,6 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "THREAD=REFS",
             "MULTISEARCH",
             "CONTEXT=SEARCH",
-            "CONTEXT=SORT",
         ],
     ),
 ];

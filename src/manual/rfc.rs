@@ -20,9 +20,15 @@
 //! | 4155 | mbox files | `message/mbox.rs` |
 //! | 4315 | UIDPLUS | `server/imap/command/` |
 //! | 4616, 4954, 4959, 5034 | PLAIN and LOGIN, in SMTP, IMAP and POP3 | `protocol/sasl/` |
+//! | 4731 | ESEARCH | `protocol/imap/syntax/esearch.rs`, `server/imap/command/answer.rs` |
+//! | 5032 | WITHIN | `protocol/imap/matching.rs` |
 //! | 5051 | i;unicode-casemap | `message/casemap.rs` |
 //! | 5161 | ENABLE | `server/imap/command/enable.rs` |
+//! | 5182 | SEARCHRES | `protocol/imap/syntax/set.rs`, `server/imap/selected.rs` |
+//! | 5255 | I18NLEVEL=1 | `message/casemap.rs` |
+//! | 5256, 5957 | SORT and THREAD | `protocol/imap/sort.rs`, `protocol/imap/thread.rs`, `message/base_subject.rs` |
 //! | 5258, 5819 | LIST with options and STATUS | `server/imap/command/list.rs` |
+//! | 5267 | ESORT and searches that are kept up to date | `server/imap/live.rs`, `server/imap/command/context.rs` |
 //! | 5321 | SMTP | `protocol/smtp/`, `delivery/` |
 //! | 5322 | messages | `message/` |
 //! | 5530 | response codes | `server/imap/errors.rs` |
@@ -32,10 +38,15 @@
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
 //! | 6851 | MOVE | `server/imap/command/` |
 //! | 7162 | CONDSTORE and QRESYNC | `store/mailbox.rs`, `store/expunged.rs`, `server/imap/selected.rs`, `server/imap/command/` |
+//! | 7377 | ESEARCH in several mailboxes | `server/imap/command/multisearch.rs` |
 //! | 7435 | opportunistic TLS | `tls/client.rs` |
 //! | 7505 | null MX | `dns/`, `delivery/route.rs` |
 //! | 7888 | LITERAL+ and LITERAL- | `protocol/imap/fragment.rs` |
 //! | 8314 | implicit TLS | `daemon/accept.rs` |
 //! | 8438 | STATUS=SIZE | `server/imap/command/status.rs` |
-//! | 8474 | ids of mailboxes and messages | `store/load.rs`, `server/imap/command/` |
+//! | 8474 | ids of mailboxes and messages | `message/object_id.rs`, `store/load.rs`, `server/imap/command/` |
 //! | 9208 | quota, without SETQUOTA | `server/imap/command/quota.rs`, `store/quota.rs` |
+//! | 8514 | save dates | `store/file_name.rs`, `protocol/imap/matching.rs`, `server/imap/command/fetch.rs` |
+//! | 8970 | PREVIEW | `message/preview.rs` |
+//! | 9394 | PARTIAL results of SEARCH | `protocol/imap/syntax/esearch.rs` |
+//! | 9585 | INPROGRESS | `server/imap/command/progress.rs` |

@@ -9,6 +9,7 @@ use std::io::Read;
 use aws_lc_rs::digest;
 
 use super::fields::fields;
+use super::message_id::message_ids;
 
 /// Octets of a hash that an id has: two messages in a store of any size do not share so many by chance.
 const HASH_OCTETS: usize = 20;
@@ -43,18 +44,11 @@ pub fn email_id(mut message: impl Read, date: i64) -> io::Result<String> {
 /// `In-Reply-To`, or of its own `Message-ID`; `None` where it has none of them (RFC 8474 §5.2).
 #[must_use]
 pub fn thread_id(header: &[u8]) -> Option<String> {
-    let field = |name: &str| fields(header).find(|f| f.is(name)).and_then(|f| first_message_id(f.value));
+    let field = |name: &str| fields(header).find(|f| f.is(name)).and_then(|f| message_ids(f.value).next());
     let root = field("References").or_else(|| field("In-Reply-To")).or_else(|| field("Message-ID"))?;
     let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(root);
+    hash.update(&root);
     Some(id('T', hash))
-}
-
-/// What stands between the first `<` and the `>` after it.
-fn first_message_id(value: &[u8]) -> Option<&[u8]> {
-    let start = value.iter().position(|b| *b == b'<')? + 1;
-    let end = start + value[start..].iter().position(|b| *b == b'>')?;
-    Some(&value[start..end]).filter(|id| !id.is_empty())
 }
 
 fn id(kind: char, hash: digest::Context) -> String {
@@ -82,6 +76,7 @@ mod tests {
         for reply in [
             "References: <root@x> <second@x>\nMessage-ID: <third@x>\n\n",
             "References:\n <root@x>\n\n",
+            "References: <\"root\"@x>\n\n",
             "Message-ID: <second@x>\nIn-Reply-To: Your mail <root@x>\n\n",
         ] {
             assert_eq!(thread_id(reply.as_bytes()).as_deref(), Some(root.as_str()), "{reply}");

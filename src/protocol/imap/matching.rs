@@ -9,6 +9,8 @@ use std::sync::atomic::AtomicBool;
 use crate::mail::flags::Flags;
 use crate::message::casemap::Needle;
 use crate::message::fields::fields;
+use crate::message::object_id::email_id;
+use crate::message::object_id::thread_id;
 use crate::message::sent::sent_day;
 use crate::message::text::Finder;
 use crate::message::text::Wanted;
@@ -213,7 +215,8 @@ fn cost(node: &Node) -> u32 {
         Node::Header(..) => 2,
         Node::Text(_) => 3,
         Node::Key(key) => match key {
-            Key::SentBefore(_) | Key::SentOn(_) | Key::SentSince(_) => 2,
+            Key::EmailId(_) => 3,
+            Key::SentBefore(_) | Key::SentOn(_) | Key::SentSince(_) | Key::ThreadId(_) => 2,
             Key::Before(_)
             | Key::On(_)
             | Key::Since(_)
@@ -348,6 +351,11 @@ impl<C: Candidate> Look<'_, C> {
                 date_matches(key, date, self.search.now)
             }
             Key::Larger(_) | Key::Smaller(_) => size_matches(key, self.candidate.size()?),
+            Key::EmailId(wanted) => {
+                let date = self.candidate.date()?;
+                email_id(self.candidate.message()?, date).is_ok_and(|id| id == *wanted)
+            }
+            Key::ThreadId(wanted) => thread_id(self.candidate.header()?).is_some_and(|id| id == *wanted),
             Key::SentBefore(d) => self.sent_day()?.is_some_and(|day| day < *d),
             Key::SentOn(d) => self.sent_day()?.is_some_and(|day| day == *d),
             Key::SentSince(d) => self.sent_day()?.is_some_and(|day| day >= *d),
@@ -512,6 +520,23 @@ mod tests {
         let mut one = One { saved: None, ..One::new(b"") };
         let found = search("SAVEDON 21-Nov-2026").matches(&mut one, &mut Scratch::default(), &AtomicBool::new(false));
         assert_eq!(found, Ok(true));
+    }
+
+    #[test]
+    fn ids_are_case_sensitive_and_of_the_whole_message() {
+        let message = b"Message-ID: <a@b>\n\ntext\n";
+        let email = email_id(&message[..], 20_778 * 86_400 + 5).expect("memory");
+        let thread = thread_id(message).expect("has one");
+        for (keys, expected) in [
+            (format!("EMAILID {email}"), true),
+            (format!("EMAILID {}", email.to_lowercase()), false),
+            (format!("EMAILID {thread}"), false),
+            (format!("THREADID {thread}"), true),
+            (format!("NOT THREADID {email}"), true),
+        ] {
+            let found = search(&keys).matches(&mut One::new(message), &mut Scratch::default(), &AtomicBool::new(false));
+            assert_eq!(found, Ok(expected), "{keys}");
+        }
     }
 
     #[test]

@@ -9,19 +9,32 @@
 //! | 3348 | CHILDREN | `server::imap::command::list` |
 //! | 3691 | UNSELECT | [`syntax::command`] |
 //! | 4315 | UIDPLUS | [`response`] |
+//! | 4731 | ESEARCH | [`syntax::esearch`] |
 //! | 4959 | SASL-IR | [`syntax::command`] |
+//! | 5032 | WITHIN | [`matching`] |
 //! | 5161 | ENABLE | [`syntax::command`] |
-//! | 7162 | CONDSTORE, QRESYNC | [`syntax::select`], [`syntax::fetch`], [`syntax::store`] |
+//! | 5182 | SEARCHRES | [`syntax::set`] |
+//! | 5255 | I18NLEVEL=1 | `message::casemap` |
+//! | 5256 | SORT, THREAD | [`sort`], [`thread`] |
 //! | 5258 | LIST-EXTENDED | [`syntax::list`] |
+//! | 5267 | ESORT, CONTEXT=SEARCH, CONTEXT=SORT | `server::imap::live` |
 //! | 5464, 9590 | METADATA, LIST-METADATA | [`syntax::metadata`] |
 //! | 5530 | response codes | [`response`] |
 //! | 5819 | LIST-STATUS | [`syntax::list`] |
+//! | 5957 | SORT=DISPLAY | [`sort`] |
 //! | 6154 | SPECIAL-USE, CREATE-SPECIAL-USE | [`syntax::list`], [`syntax::command`] |
 //! | 6851 | MOVE | [`syntax::command`] |
-//! | 8438 | STATUS=SIZE | [`syntax::mailbox`] |
-//! | 8474 | of OBJECTID: MAILBOXID | [`syntax::mailbox`] |
-//! | 9208 | QUOTA without SETQUOTA | [`syntax::command`] |
+//! | 7162 | CONDSTORE, QRESYNC | [`syntax::select`], [`syntax::fetch`], [`syntax::store`] |
+//! | 7377 | MULTISEARCH | [`syntax::multisearch`] |
 //! | 7888 | LITERAL+ after login, LITERAL- before | [`fragment`] |
+//! | 8438 | STATUS=SIZE | [`syntax::mailbox`] |
+//! | 8474 | OBJECTID | [`syntax::fetch`], [`matching`] |
+//! | 8514 | SAVEDATE | [`syntax::fetch`], [`matching`] |
+//! | 8970 | PREVIEW | [`syntax::fetch`] |
+//! | 9051 | ESEARCH in place of SEARCH where IMAP4rev2 is enabled | `server::imap::command::search` |
+//! | 9208 | QUOTA without SETQUOTA | [`syntax::command`] |
+//! | 9394 | PARTIAL, in SEARCH | [`syntax::esearch`] |
+//! | 9585 | INPROGRESS | `server::imap::command::progress` |
 //!
 //! Commands themselves are mostly storage and live in `server::imap`. Not supported on purpose: `MULTIAPPEND` and the
 //! other extensions that are not announced; what a client may not use, the grammar does not know.

@@ -43,7 +43,6 @@ pub(super) const USER: &[&str] = &[
     "THREAD=REFS",
     "MULTISEARCH",
     "CONTEXT=SEARCH",
-    "CONTEXT=SORT",
 ];
 
 /// The line of a user.

@@ -620,3 +620,74 @@ async fn who_waits_is_told_of_progress_and_what_it_sends_is_kept() {
     assert_eq!(String::from_utf8_lossy(&seen), "* OK [INPROGRESS]\r\n".repeat(told));
     assert!(matches!(wire.fragments.next_fragment(), Fragment::Command(line) if line == b"a NOOP"));
 }
+
+/// A mailbox of 1500 messages, of which each seventh is a reply to the one seven before.
+async fn many() -> (World, Client) {
+    let world = World::new().await;
+    let mut c = world.alice().await;
+    for n in 1..=1500_u32 {
+        let parent = n.checked_sub(7).filter(|parent| *parent > 0);
+        let refers = parent.map_or(String::new(), |parent| format!("In-Reply-To: <{parent}@x>\n"));
+        let message =
+            format!("Message-ID: <{n}@x>\n{refers}Subject: of {}\nDate: 1 Jan 2001\n\nbody {}\n", n % 7, n % 10);
+        let name = format!("1700000000.M{n}P1Q1.x:2,{}", if n.is_multiple_of(400) { "F" } else { "S" });
+        std::fs::write(world.maildir.join("cur").join(name), message).expect("written");
+    }
+    c.talk(&[("SELECT INBOX", &["* 1500 EXISTS"])]).await;
+    (world, c)
+}
+
+#[tokio::test]
+async fn what_is_found_at_the_ends_is_what_is_there() {
+    let (_world, mut c) = many().await;
+    for (keys, found) in [
+        ("ALL", (1..=1500).collect::<Vec<u32>>()),
+        ("FLAGGED", vec![400, 800, 1200]),
+        ("BODY \"body 5\"", (1..=1500).filter(|n| n % 10 == 5).collect()),
+        ("SUBJECT \"of 3\" 700:900", (700..=900).filter(|n| n % 7 == 3).collect()),
+        ("BODY \"body 9\" FLAGGED", vec![]),
+        ("SUBJECT \"of 1\" FLAGGED", vec![400]),
+    ] {
+        let last = found.len().saturating_sub(1);
+        let part =
+            |from: usize, to: usize| -> Vec<u32> { found.get(from..to.min(found.len())).unwrap_or(&[]).to_vec() };
+        let set = |part: &[u32]| match part {
+            [] => "NIL".to_owned(),
+            part => crate::protocol::imap::syntax::set::Ranges::from_ascending(part.iter().copied()).to_text(),
+        };
+        let answer = |data: String| format!("* ESEARCH (TAG \"t\"){data}\n");
+        let ends = found.first().map_or(String::new(), |first| format!(" MIN {first} MAX {}", found[last]));
+        for (options, data) in [
+            ("MIN MAX", ends),
+            ("MIN", found.first().map_or(String::new(), |first| format!(" MIN {first}"))),
+            ("MAX", found.last().map_or(String::new(), |last| format!(" MAX {last}"))),
+            ("COUNT", format!(" COUNT {}", found.len())),
+            ("PARTIAL 3:2", format!(" PARTIAL (3:2 {})", set(&part(1, 3)))),
+            ("PARTIAL -2:-3", {
+                let count = found.len();
+                format!(" PARTIAL (-2:-3 {})", set(&part(count.saturating_sub(3), count.saturating_sub(1))))
+            }),
+        ] {
+            c.send(&format!("t SEARCH RETURN ({options}) {keys}\r\n")).await;
+            let said = c.until("t").await;
+            assert!(said.starts_with(&answer(data.clone())), "{options} {keys}: {data}\n{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_of_headers_sorts_and_threads_as_the_files_do() {
+    let (_world, mut c) = many().await;
+    let by_subject = c.ok("SORT (SUBJECT) UTF-8 ALL").await;
+    let expected: Vec<String> =
+        (0..7_u32).flat_map(|rest| (1..=1500).filter(move |n| n % 7 == rest)).map(|n: u32| n.to_string()).collect();
+    assert!(by_subject.starts_with(&format!("* SORT {}\n", expected.join(" "))), "{by_subject}");
+    let threads = c.ok("THREAD REFS UTF-8 ALL").await;
+    let chain = |first: u32| (0..).map(move |n| first + 7 * n).take_while(|n| *n <= 1500).map(|n| n.to_string());
+    // The one with the latest message comes last; of the same second, that which is last in the mailbox.
+    let order = [3, 4, 5, 6, 7, 1, 2].map(|first| format!("({})", chain(first).collect::<Vec<_>>().join(" ")));
+    assert!(threads.starts_with(&format!("* THREAD {}\n", order.concat())), "{threads}");
+    for (command, before) in [("SORT (SUBJECT) UTF-8 ALL", by_subject), ("THREAD REFS UTF-8 ALL", threads)] {
+        assert_eq!(c.ok(command).await, before);
+    }
+}

@@ -54,6 +54,10 @@ pub enum Key {
     SavedOn(i64),
     /// Saved on this day or later.
     SavedSince(i64),
+    /// The message with this id (RFC 8474 §6).
+    EmailId(String),
+    /// The messages of the thread with this id.
+    ThreadId(String),
     /// Changed at this mod-sequence or later (RFC 7162 §3.1.5).
     ModSeq(u64),
     /// More octets than this.
@@ -210,6 +214,8 @@ impl Reader {
                 | b"SAVEDON"
                 | b"SAVEDSINCE"
                 | b"MODSEQ"
+                | b"EMAILID"
+                | b"THREADID"
         );
         if !known {
             return Err(UNKNOWN);
@@ -239,6 +245,8 @@ impl Reader {
             b"SAVEDBEFORE" => Key::SavedBefore(date(cursor)?),
             b"SAVEDON" => Key::SavedOn(date(cursor)?),
             b"SAVEDSINCE" => Key::SavedSince(date(cursor)?),
+            b"EMAILID" => Key::EmailId(object_id(cursor)?),
+            b"THREADID" => Key::ThreadId(object_id(cursor)?),
             b"MODSEQ" => Key::ModSeq(mod_sequence(cursor)?),
             field => Key::Header(String::from_utf8_lossy(field).to_ascii_lowercase(), self.text(cursor)?),
         })
@@ -248,6 +256,15 @@ impl Reader {
         let octets = cursor.astring()?;
         Ok(decode::text(&octets, self.charset.as_deref()))
     }
+}
+
+/// `objectid = 1*255(ALPHA / DIGIT / "_" / "-")` (RFC 8474 §7).
+fn object_id(cursor: &mut Cursor<'_>) -> Parsed<String> {
+    let id = cursor.run(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if id.is_empty() || id.len() > 255 {
+        return Err(SyntaxError::Bad("id expected"));
+    }
+    Ok(String::from_utf8_lossy(id).into_owned())
 }
 
 /// `[entry-name entry-type-req] mod-sequence-valzer`. We keep one mod-sequence a message and not one a flag, so the entry
@@ -344,6 +361,8 @@ mod tests {
             ("OLDER 5 YOUNGER 6", Key::And(vec![Key::Older(5), Key::Younger(6)])),
             ("SAVEDBEFORE 2-Jan-1970", Key::SavedBefore(1)),
             ("SAVEDATESUPPORTED", Key::All),
+            ("EMAILID M1-_x", Key::EmailId("M1-_x".into())),
+            ("THREADID T2", Key::ThreadId("T2".into())),
             ("MODSEQ 0", Key::ModSeq(0)),
             ("MODSEQ \"/flags/\\\\draft\" all 620162338", Key::ModSeq(620_162_338)),
             ("UNKEYWORD $F", Key::Not(Box::new(Key::Keyword("$F".into())))),
@@ -359,7 +378,7 @@ mod tests {
         {
             assert!(matches!(read(bad), Err(SyntaxError::Bad(_))), "{bad}");
         }
-        for bad in ["OLDER 0", "YOUNGER", "MODSEQ", "MODSEQ \"x\" some 1"] {
+        for bad in ["EMAILID", "EMAILID \"x\"", "THREADID a.b", "OLDER 0", "YOUNGER", "MODSEQ", "MODSEQ \"x\" some 1"] {
             assert!(matches!(read(bad), Err(SyntaxError::Bad(_))), "{bad}");
         }
         assert_eq!(read("CHARSET x-none ALL"), Err(SyntaxError::Charset));
