@@ -6,6 +6,10 @@
 
 use super::casemap::Needle;
 
+/// First octet of a set. Another one is of a time when texts were decoded or compared otherwise: with such a change this
+/// one changes.
+const FORMAT: u8 = 1;
+
 /// Octets of a run.
 const RUN: usize = 3;
 
@@ -63,7 +67,7 @@ impl SieveMaker {
             }
             bits = folded;
         }
-        Some(bits.iter().flat_map(|word| word.to_le_bytes()).collect())
+        Some(std::iter::once(FORMAT).chain(bits.iter().flat_map(|word| word.to_le_bytes())).collect())
     }
 }
 
@@ -82,6 +86,7 @@ fn hash(run: &[u8]) -> usize {
 /// shorter than a run.
 #[must_use]
 pub fn may_have(sieve: &[u8], needle: &Needle) -> bool {
+    let Some((&FORMAT, sieve)) = sieve.split_first() else { return true };
     let bits = sieve.len() * 8;
     if !bits.is_power_of_two() || !(LEAST_OCTETS * 8..=BITS).contains(&bits) {
         return true;
@@ -129,10 +134,14 @@ mod tests {
 
     #[test]
     fn sets_of_any_size_and_none() {
-        assert_eq!(sieve("").map(|set| set.len()), Some(LEAST_OCTETS));
+        assert_eq!(sieve("").map(|set| set.len()), Some(LEAST_OCTETS + 1));
         assert!(!may_have(&sieve("").expect("empty"), &Needle::new("abc")));
-        for broken in [0, 1, 15, 17, 24, 1 << 14] {
-            assert!(may_have(&vec![0; broken], &Needle::new("abc")), "{broken}");
+        for broken in [0, 1, 16, 18, 25, 1 << 14] {
+            let mut set = vec![0; broken];
+            assert!(may_have(&set, &Needle::new("abc")), "{broken} of another format");
+            set.fill(FORMAT);
+            set.iter_mut().skip(1).for_each(|octet| *octet = 0);
+            assert!(may_have(&set, &Needle::new("abc")), "{broken}");
         }
         let mut state = 1_u64;
         let mut letter = || {

@@ -5,6 +5,7 @@
 //! `BODY` looks at no header field but those of a message within, `TEXT` at those of the parts as well.
 
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use crate::mail::flags::Flags;
 use crate::message::casemap::Needle;
@@ -67,6 +68,12 @@ pub trait Candidate: Listed {
     /// # Errors
     /// It cannot be read.
     fn message(&mut self) -> Result<&[u8], Self::Error>;
+    /// Whether it may have the text, as far as can be said without its file; `true` where nothing can.
+    fn may_have(&mut self, needle: &Needle) -> bool;
+    /// Whether [`Candidate::keep_sieve`] does something.
+    fn wants_sieve(&mut self) -> bool;
+    /// Keeps a [`crate::message::sieve`] for the next search. An empty one says that there is none of this message.
+    fn keep_sieve(&mut self, sieve: Vec<u8>);
 }
 
 /// What a search is relative to.
@@ -329,9 +336,25 @@ impl<C: Candidate> Look<'_, C> {
         })
     }
 
+    fn read_texts(&mut self) -> Result<(), C::Error> {
+        let texts = &self.search.texts;
+        if !self.candidate.wants_sieve() {
+            self.scratch.finder.find(self.candidate.message()?, texts, self.given_up);
+            return Ok(());
+        }
+        let sieve = self.scratch.finder.find_all(self.candidate.message()?, texts, self.given_up);
+        if !self.given_up.load(Ordering::Relaxed) {
+            self.candidate.keep_sieve(sieve.unwrap_or_default());
+        }
+        Ok(())
+    }
+
     fn text(&mut self, n: usize) -> Result<bool, C::Error> {
         if !self.searched {
-            self.scratch.finder.find(self.candidate.message()?, &self.search.texts, self.given_up);
+            if !self.candidate.may_have(&self.search.texts[n].needle) {
+                return Ok(false);
+            }
+            self.read_texts()?;
             self.searched = true;
         }
         Ok(self.scratch.finder.has(n))
@@ -375,6 +398,7 @@ mod tests {
     use super::*;
     use crate::mail::flags::SystemFlag;
     use crate::message::fields::header_len;
+    use crate::message::sieve;
     use crate::protocol::imap::syntax::cursor::Cursor;
     use crate::protocol::imap::syntax::search::search_keys;
 
@@ -382,11 +406,12 @@ mod tests {
         message: Vec<u8>,
         reads: u32,
         saved: Option<i64>,
+        sieve: Option<Vec<u8>>,
     }
 
     impl One {
         fn new(message: &[u8]) -> Self {
-            Self { message: message.to_vec(), reads: 0, saved: Some(20_780 * 86_400) }
+            Self { message: message.to_vec(), reads: 0, saved: Some(20_780 * 86_400), sieve: None }
         }
     }
 
@@ -431,6 +456,15 @@ mod tests {
         fn header(&mut self) -> Result<&[u8], Self::Error> {
             self.reads += 1;
             Ok(&self.message[..header_len(&self.message)])
+        }
+        fn may_have(&mut self, needle: &Needle) -> bool {
+            self.sieve.as_ref().is_none_or(|sieve| sieve::may_have(sieve, needle))
+        }
+        fn wants_sieve(&mut self) -> bool {
+            self.sieve.is_none()
+        }
+        fn keep_sieve(&mut self, sieve: Vec<u8>) {
+            self.sieve = Some(sieve);
         }
         fn message(&mut self) -> Result<&[u8], Self::Error> {
             self.reads += 1;
@@ -505,11 +539,11 @@ mod tests {
         ] {
             let search = search(keys);
             let mut one = One::new(MESSAGE.as_bytes());
-            assert_eq!(
-                search.matches(&mut one, &mut Scratch::default(), &AtomicBool::new(false)),
-                Ok(expected),
-                "{keys}"
-            );
+            // The second time with the sieve of the first.
+            for round in 1..=2 {
+                let matches = search.matches(&mut one, &mut Scratch::default(), &AtomicBool::new(false));
+                assert_eq!(matches, Ok(expected), "{keys}, {round}");
+            }
             let listed = search.matches_listed(&One::new(b""));
             assert!(listed.is_none_or(|known| known == expected), "{keys}");
         }

@@ -18,7 +18,9 @@ use crate::mail::ids::Uid;
 use crate::mail::limits::CACHE_RECORD_OCTETS;
 use crate::mail::limits::IMAP_BATCH_OCTETS;
 use crate::mail::limits::SEARCH_WHOLE_OCTETS;
+use crate::message::casemap::Needle;
 use crate::message::fields::header_len;
+use crate::message::sieve;
 use crate::protocol::imap::matching::Candidate;
 use crate::protocol::imap::matching::Listed;
 use crate::protocol::imap::matching::Scratch;
@@ -139,6 +141,7 @@ impl<T: Task> Look for Files<T> {
             filled: 0,
             held: Held::Nothing,
             large: None,
+            has_sieve: None,
         };
         let found = self.task.on(&mut read, &mut scratch, given_up);
         let large = read.large.take();
@@ -147,7 +150,7 @@ impl<T: Task> Look for Files<T> {
         worker.room.truncate(SEARCH_WHOLE_OCTETS);
         worker.room.shrink_to(SEARCH_WHOLE_OCTETS);
         drop(large);
-        if worker.header_octets > IMAP_BATCH_OCTETS {
+        if worker.kept_octets > IMAP_BATCH_OCTETS {
             self.remember(worker);
         }
         match found {
@@ -165,8 +168,8 @@ impl<T: Task> Look for Files<T> {
 
 impl<T> Files<T> {
     fn remember(&self, worker: &mut Worker) {
-        worker.header_octets = 0;
-        self.ground.mailbox.remember(self.ground.snapshot.validity, std::mem::take(&mut worker.headers));
+        worker.kept_octets = 0;
+        self.ground.mailbox.remember(self.ground.snapshot.validity, std::mem::take(&mut worker.kept));
     }
 }
 
@@ -220,9 +223,20 @@ pub(super) struct Worker {
     /// Room for a message, or for its header from the cache.
     room: Vec<u8>,
     reader: Option<CacheReader>,
-    /// Headers for the cache, and their octets.
-    headers: Vec<CacheEntry>,
-    header_octets: usize,
+    /// Headers and sieves for the cache, and their octets.
+    kept: Vec<CacheEntry>,
+    kept_octets: usize,
+}
+
+impl Worker {
+    fn keep(&mut self, uid: Uid, kind: CacheKind, octets: Vec<u8>) {
+        self.kept_octets += octets.len();
+        match self.kept.last_mut() {
+            // One record a message.
+            Some((last, strings)) if *last == uid => strings.push((kind, octets)),
+            _ => self.kept.push((uid, vec![(kind, octets)])),
+        }
+    }
 }
 
 /// What the room of a worker holds.
@@ -244,6 +258,8 @@ pub(super) struct InFile<'a> {
     filled: usize,
     held: Held,
     large: Option<MutexGuard<'static, ()>>,
+    /// Whether the cache has a sieve; none before it was looked for.
+    has_sieve: Option<bool>,
 }
 
 impl InFile<'_> {
@@ -306,8 +322,7 @@ impl InFile<'_> {
             if at_end || len < self.filled {
                 if len <= CACHE_RECORD_OCTETS / 2 {
                     let header = self.worker.room[..len].to_vec();
-                    self.worker.header_octets += len;
-                    self.worker.headers.push((self.uid(), vec![(CacheKind::Header, header)]));
+                    self.worker.keep(self.uid(), CacheKind::Header, header);
                 }
                 return Ok(len);
             }
@@ -383,6 +398,24 @@ impl Candidate for InFile<'_> {
         };
         self.held = Held::Header(len);
         Ok(&self.worker.room[..len])
+    }
+
+    fn may_have(&mut self, needle: &Needle) -> bool {
+        let uid = self.uid();
+        let reader = self.worker.reader.get_or_insert_with(|| self.mailbox.cache_reader());
+        let cached = reader.get(uid);
+        let sieve = cached.and_then(|cached| cached.get(CacheKind::Sieve));
+        self.has_sieve = Some(sieve.is_some());
+        sieve.is_none_or(|sieve| sieve::may_have(sieve, needle))
+    }
+
+    fn wants_sieve(&mut self) -> bool {
+        self.has_sieve == Some(false) && self.listed.known_size().is_none_or(|size| size <= SEARCH_WHOLE_OCTETS as u64)
+    }
+
+    fn keep_sieve(&mut self, sieve: Vec<u8>) {
+        let uid = self.uid();
+        self.worker.keep(uid, CacheKind::Sieve, sieve);
     }
 
     fn message(&mut self) -> Result<&[u8], StoreError> {
