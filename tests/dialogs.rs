@@ -526,6 +526,7 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "PREVIEW",
             "SAVEDATE",
             "MOVE",
+            "MULTIAPPEND",
             "ESEARCH",
             "SEARCHRES",
             "WITHIN",
@@ -540,6 +541,7 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "THREAD=REFS",
             "MULTISEARCH",
             "CONTEXT=SEARCH",
+            "APPENDLIMIT=52428800",
         ],
     ),
 ];

@@ -25,6 +25,7 @@ use super::value::Value;
 use super::value::read;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
+use crate::mail::capability::ImapCapability;
 use crate::mail::mailbox::Separator;
 use crate::mail::quota::QuotaLimits;
 use crate::mail::secret::Secret;
@@ -152,6 +153,8 @@ section! {
     Imap {
         /// What clients see between the parts of a mailbox name: / or .; keep what the server before this one had.
         separator: one Separator = "\"/\"",
+        /// Extensions that are not announced to clients, by their names, for example "QRESYNC".
+        disable: list ImapCapability = "[]",
     }
 }
 

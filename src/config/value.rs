@@ -11,6 +11,8 @@ use toml::de::DeValue;
 
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
+use crate::mail::capability::IMAP_CAPABILITIES;
+use crate::mail::capability::ImapCapability;
 use crate::mail::mailbox::Separator;
 
 /// A value with its place in the file.
@@ -313,6 +315,17 @@ impl Value for Layout {
     const EXPECTED: &'static str = "\"maildir++\" or \"fs\" was expected";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
         one_of(value, &[("maildir++", Self::MaildirPlusPlus), ("fs", Self::Fs)])
+    }
+}
+
+impl Value for ImapCapability {
+    const EXPECTED: &'static str = "the name of an IMAP extension was expected, for example \"QRESYNC\"";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        let name = value.as_str()?;
+        Some(Self::named(name).ok_or_else(|| {
+            let known = IMAP_CAPABILITIES.join(" ");
+            format!("\"{name}\" is no extension that this server announces and can do without; those are: {known}")
+        }))
     }
 }
 

@@ -111,6 +111,7 @@ impl Door {
             clock: self.services.smtp.clock.clone(),
             plaintext_login: config.auth.plaintext_login,
             separator: config.imap.separator,
+            disabled: config.imap.disable.clone(),
             max_message_size: config.smtp.max_message_size.octets(),
             spill_folder: config.storage.folder.join("state"),
         }

@@ -444,3 +444,9 @@ pub const METADATA_OCTETS: usize = 256 << 10;
 
 /// Octets of one value of METADATA: notes, colours, filters.
 pub const METADATA_VALUE_OCTETS: usize = 64 << 10;
+
+/// Messages of one APPEND (RFC 3502): each waits as a file or in memory until the last is there.
+pub const IMAP_APPEND_MESSAGES: usize = 100;
+
+/// Octets of the messages of one APPEND together, where there are several.
+pub const IMAP_APPEND_OCTETS: u64 = 256 << 20;

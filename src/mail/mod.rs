@@ -4,6 +4,7 @@
 //! knows a socket, a file or a clock, and nothing here imports another module of ours.
 
 pub mod address;
+pub mod capability;
 pub mod envelope;
 pub mod flags;
 pub mod ids;

@@ -1,25 +1,29 @@
-//! Many messages at once, for imports: as APPEND, with the waiting shared.
+//! Many messages at once, for imports and MULTIAPPEND: as APPEND, with the waiting shared.
 //!
 //! The files are written and synced by several threads, since a file system syncs several files for little more than
 //! one; then all get their names, their folders are synced once, and their lines in the UID list are one write.
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::fsio;
 use crate::fsio::Content;
 use crate::mail::flags::Flags;
+use crate::mail::ids::Uid;
 use crate::mail::limits::IMPORT_WRITERS;
 use crate::mail::limits::RENAMES_AT_ONCE;
 use crate::mail::quota::Usage;
 
+use super::context::blocking;
 use super::context::lock;
 use super::error::Result;
 use super::error::StoreError;
 use super::file_name;
 use super::folder::Arrival;
 use super::mailbox::Mailbox;
+use super::quota::Changing;
 use super::quota::Charge;
 use super::transfer::seconds;
 use super::watch::Kind;
@@ -52,10 +56,30 @@ impl Mailbox {
     /// # Errors
     /// What the file system says; [`StoreError::KeywordLimit`].
     pub fn append_all_blocking(&self, additions: &[Addition]) -> Result<()> {
+        self.append_all_charged(additions, Charge::Exempt).map(drop)
+    }
+
+    /// As [`Mailbox::append_all_blocking`], within the quota; gives the UIDs.
+    ///
+    /// # Errors
+    /// As there; [`StoreError::OverQuota`].
+    pub async fn append_all(self: &Arc<Self>, additions: Vec<Addition>) -> Result<Vec<Uid>> {
+        let this = Arc::clone(self);
+        blocking(move || this.append_all_charged(&additions, Charge::Checked)).await
+    }
+
+    fn append_all_charged(&self, additions: &[Addition], charge: Charge) -> Result<Vec<Uid>> {
         let folder = self.folder()?;
+        let sizes = additions.iter().map(|addition| Usage::of_message(addition.content.len()));
+        let size = sizes.fold(Usage::default(), Usage::plus);
+        let room = self.quota.reserve(size, charge)?;
         // Named in order, whoever writes them.
         let files: Vec<Written> = additions.iter().map(|addition| self.name_for(&folder, addition)).collect();
         let added = write_all(&files, additions).and_then(|()| self.append_all_written(&folder, &files, additions));
+        let added = added.map(|(uids, changing)| {
+            room.commit(&changing, size);
+            uids
+        });
         if added.is_err() {
             for file in &files {
                 // One that stays goes when it is 36 hours old.
@@ -72,7 +96,12 @@ impl Mailbox {
         Written { temporary: folder.join("tmp").join(&base), base, date }
     }
 
-    fn append_all_written(&self, folder: &Path, files: &[Written], additions: &[Addition]) -> Result<()> {
+    fn append_all_written(
+        &self,
+        folder: &Path,
+        files: &[Written],
+        additions: &[Addition],
+    ) -> Result<(Vec<Uid>, Changing<'_>)> {
         let mut work = self.work();
         self.look(&mut work)?;
         let mut arrivals = Vec::with_capacity(files.len());
@@ -83,9 +112,6 @@ impl Mailbox {
             arrivals.push(Arrival { name, recent: flags.is_empty(), date: Some(seconds(file.date)) });
         }
         let path = |arrival: &Arrival| arrival.sub().file(folder, &arrival.name);
-        let sizes = additions.iter().map(|addition| Usage::of_message(addition.content.len()));
-        let size = sizes.fold(Usage::default(), Usage::plus);
-        let room = self.quota.reserve(size, Charge::Exempt)?;
         let changing = self.quota.changing();
         let now = self.context.clock.instant();
         let mut named = Ok(());
@@ -105,7 +131,7 @@ impl Mailbox {
                 [Sub::Cur, Sub::New].into_iter().filter(|s| arrivals.iter().any(|arrival| arrival.sub() == *s));
             touched.into_iter().try_for_each(|sub| self.context.sync(&folder.join(sub.name())))
         });
-        let added = synced.and_then(|()| self.add(&mut work, &arrivals).map(drop));
+        let added = synced.and_then(|()| self.add(&mut work, &arrivals));
         if added.is_err() {
             lock(&self.folders).change(folder, now, |ours| {
                 for arrival in &arrivals {
@@ -115,10 +141,8 @@ impl Mailbox {
                     }
                 }
             });
-        } else {
-            room.commit(&changing, size);
         }
-        added
+        added.map(|uids| (uids, changing))
     }
 }
 

@@ -29,8 +29,8 @@ pub enum Code {
     None,
     /// `ALREADYEXISTS`.
     AlreadyExists,
-    /// `APPENDUID` (RFC 4315 §3).
-    AppendUid(UidValidity, Uid),
+    /// `APPENDUID` (RFC 4315 §3), with a set for several messages (RFC 3502).
+    AppendUid(UidValidity, Ranges),
     /// `AUTHENTICATIONFAILED`.
     AuthenticationFailed,
     /// `BADCHARSET`.
@@ -91,7 +91,7 @@ impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => return Ok(()),
-            Self::AppendUid(validity, uid) => return write!(f, "[APPENDUID {validity} {uid}] "),
+            Self::AppendUid(validity, uids) => return write!(f, "[APPENDUID {validity} {}] ", uids.to_text()),
             Self::Capability(names) => return write!(f, "[CAPABILITY {names}] "),
             Self::CopyUid(validity, pairs) => {
                 let (from, to) = pair_sets(pairs);

@@ -1,53 +1,18 @@
-//! What is announced, and when (RFC 3501 §6.1.1, §7.2.1). Only what works is announced; every name has its dialog in
-//! `tests/dialogs/imap/`.
+//! What is announced, and when (RFC 3501 §6.1.1, §7.2.1).
 
-/// After login, in the order in which it is announced.
-pub(super) const USER: &[&str] = &[
-    "IMAP4rev1",
-    "SASL-IR",
-    "LITERAL+",
-    "ID",
-    "ENABLE",
-    "IDLE",
-    "NAMESPACE",
-    "CHILDREN",
-    "SPECIAL-USE",
-    "LIST-EXTENDED",
-    "LIST-STATUS",
-    "LIST-METADATA",
-    "STATUS=SIZE",
-    "CREATE-SPECIAL-USE",
-    "METADATA",
-    "QUOTA",
-    "QUOTA=RES-STORAGE",
-    "QUOTA=RES-MESSAGE",
-    "CONDSTORE",
-    "QRESYNC",
-    "UNSELECT",
-    "UIDPLUS",
-    "OBJECTID",
-    "PREVIEW",
-    "SAVEDATE",
-    "MOVE",
-    "ESEARCH",
-    "SEARCHRES",
-    "WITHIN",
-    "PARTIAL",
-    "I18NLEVEL=1",
-    "INPROGRESS",
-    "SORT",
-    "SORT=DISPLAY",
-    "ESORT",
-    "THREAD=ORDEREDSUBJECT",
-    "THREAD=REFERENCES",
-    "THREAD=REFS",
-    "MULTISEARCH",
-    "CONTEXT=SEARCH",
-];
+use crate::mail::capability::APPEND_LIMIT;
+use crate::mail::capability::IMAP_CAPABILITIES;
+use crate::mail::capability::ImapCapability;
 
-/// The line of a user.
-pub(super) fn user() -> String {
-    USER.join(" ")
+/// The line of a user, who may append messages up to this size (RFC 7889 §2), without what his operator disabled.
+pub(super) fn user(max_message_size: u64, disabled: &[ImapCapability]) -> String {
+    let is_disabled = |name: &str| disabled.iter().any(|d| d.name() == name);
+    let mut line: Vec<&str> = IMAP_CAPABILITIES.iter().copied().filter(|name| !is_disabled(name)).collect();
+    let limit = format!("{APPEND_LIMIT}={max_message_size}");
+    if !is_disabled(APPEND_LIMIT) {
+        line.push(&limit);
+    }
+    line.join(" ")
 }
 
 /// Before login. `LITERAL-` bounds what a stranger sends unasked (RFC 7888 §5).

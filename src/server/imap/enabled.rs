@@ -1,5 +1,7 @@
 //! What a client has enabled in this session (RFC 5161), and what that implies.
 
+use crate::mail::capability::ImapCapability;
+
 /// Extensions that change what the server may send unasked. All off until the client says otherwise; never off again
 /// but by UNAUTHENTICATE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,9 +18,9 @@ pub(super) struct Enabled {
 
 impl Enabled {
     /// Enables what is named and known; gives the names of what was not enabled before.
-    pub(super) fn enable(&mut self, names: &[String]) -> Vec<&'static str> {
+    pub(super) fn enable(&mut self, names: &[String], disabled: &[ImapCapability]) -> Vec<&'static str> {
         let before = *self;
-        for name in names {
+        for name in names.iter().filter(|name| disabled.iter().all(|d| d.name() != name.as_str())) {
             match name.as_str() {
                 "CONDSTORE" => self.condstore = true,
                 // RFC 7162 §3.2.3.
@@ -46,9 +48,10 @@ mod tests {
         let mut enabled = Enabled::default();
         let mut enable = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            enabled.enable(&names)
+            enabled.enable(&names, &[ImapCapability::named("condstore").expect("known")])
         };
         assert_eq!(enable(&["X-UNKNOWN", "UIDONLY"]), [""; 0]);
+        assert_eq!(enable(&["CONDSTORE"]), [""; 0], "disabled");
         assert_eq!(enable(&["QRESYNC"]), ["QRESYNC", "CONDSTORE"]);
         assert_eq!(enable(&["CONDSTORE", "QRESYNC"]), [""; 0]);
         assert!(enabled.condstore && enabled.qresync && !enabled.rev2);

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::directory::Authenticator;
+use crate::mail::capability::ImapCapability;
 use crate::mail::ids::SessionId;
 use crate::mail::mailbox::Separator;
 use crate::net::Connection;
@@ -41,6 +42,8 @@ pub struct Services {
     pub separator: Separator,
     /// Largest message that APPEND takes, in octets.
     pub max_message_size: u64,
+    /// Capabilities that are not announced.
+    pub disabled: Vec<ImapCapability>,
     /// Where large messages wait, unnamed, while they come in.
     pub spill_folder: PathBuf,
 }

@@ -123,7 +123,7 @@ impl Session {
     /// What is announced now.
     pub(super) fn capabilities(&self) -> String {
         match &self.user {
-            Some(_) => capability::user(),
+            Some(_) => capability::user(self.services.max_message_size, &self.services.disabled),
             None => capability::stranger(self.wire.connection.can_start_tls(), self.may_log_in()),
         }
     }

@@ -61,6 +61,7 @@ impl World {
             clock: clock.clone(),
             plaintext_login,
             separator,
+            disabled: Vec::new(),
             max_message_size: 100_000,
             spill_folder: folder.path().to_owned(),
         });
@@ -385,7 +386,7 @@ async fn appends_are_checked_before_they_are_sent() {
         ("APPEND ../x {10}", &["NO [CANNOT]"]),
         ("APPEND nowhere {3+}\r\nabc", &["NO [TRYCREATE]"]),
         ("APPEND INBOX", &["BAD"]),
-        ("APPEND INBOX {3+}\r\nabc {3+}\r\ndef", &["BAD One message"]),
+        ("APPEND INBOX {3+}\r\nabc def", &["BAD Messages and nothing else"]),
         ("APPEND {5+}\r\nINBOX (\\Seen) {5+}\r\nabc\r\n", &["OK [APPENDUID "]),
         ("NOOP", &["OK"]),
         ("STATUS INBOX (MESSAGES)", &["(MESSAGES 1)"]),

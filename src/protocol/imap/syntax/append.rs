@@ -37,6 +37,16 @@ pub fn append_head(so_far: &[u8], separator: Separator) -> Option<AppendHead> {
     Some((tag, arguments(&mut cursor)))
 }
 
+/// What stands between two messages of one APPEND (RFC 3502 §6.3.11): flags and a date of the next.
+///
+/// # Errors
+/// It is something else.
+pub fn next_message(between: &[u8], mailbox: MailboxName) -> Parsed<AppendArguments> {
+    let mut cursor = Cursor::new(between, IMAP_NESTING);
+    cursor.space()?;
+    message(&mut cursor, mailbox)
+}
+
 fn arguments(cursor: &mut Cursor<'_>) -> Parsed<AppendArguments> {
     let name = mailbox(cursor);
     // A name that cannot be must not hide a worse mistake behind it.
@@ -45,6 +55,12 @@ fn arguments(cursor: &mut Cursor<'_>) -> Parsed<AppendArguments> {
         name => name,
     };
     cursor.space()?;
+    // What is wrong with a name is told last.
+    let message = message(cursor, MailboxName::inbox())?;
+    Ok(AppendArguments { mailbox: name?, ..message })
+}
+
+fn message(cursor: &mut Cursor<'_>, mailbox: MailboxName) -> Parsed<AppendArguments> {
     let mut flags = NamedFlags::default();
     if cursor.peek() == Some(b'(') {
         flags = NamedFlags::parse(cursor)?;
@@ -55,10 +71,12 @@ fn arguments(cursor: &mut Cursor<'_>) -> Parsed<AppendArguments> {
         date = Some(date_time(cursor)?);
         cursor.space()?;
     }
+    // RFC 3516 §4.4: a literal8 may hold anything.
+    cursor.take(b'~');
     if !cursor.is_end() {
         return Err(SyntaxError::Bad("APPEND takes flags, a date and a literal"));
     }
-    Ok(AppendArguments { mailbox: name?, flags, date })
+    Ok(AppendArguments { mailbox, flags, date })
 }
 
 #[cfg(test)]
@@ -75,7 +93,8 @@ mod tests {
             ("a LOGIN ", None),
             ("APPEND", None),
             ("a APPEND INBOX", Some(Err(false))),
-            ("a APPEND INBOX ~", Some(Err(false))),
+            ("a APPEND INBOX ~", Some(Ok(()))),
+            ("a APPEND INBOX ~~", Some(Err(false))),
             ("a APPEND INBOX \"nonsense\" ", Some(Err(false))),
             ("a APPEND ../x ", Some(Err(true))),
         ] {

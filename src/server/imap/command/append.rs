@@ -1,4 +1,5 @@
-//! APPEND (RFC 3501 §6.3.11), its message streamed past the session and never held by it.
+//! APPEND (RFC 3501 §6.3.11) of one message or several (RFC 3502), streamed past the session and never held by it.
+//! Several are added all or not at all.
 
 use std::io;
 use std::time::Duration;
@@ -6,23 +7,45 @@ use std::time::SystemTime;
 
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
+use crate::mail::ids::Uid;
+use crate::mail::limits::IMAP_APPEND_MESSAGES;
+use crate::mail::limits::IMAP_APPEND_OCTETS;
+use crate::mail::mailbox::MailboxName;
 use crate::mail::quota::Usage;
 use crate::protocol::imap::fragment::Fragment;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::append::AppendArguments;
+use crate::protocol::imap::syntax::append::next_message;
+use crate::protocol::imap::syntax::cursor::Parsed;
+use crate::protocol::imap::syntax::set::Ranges;
 use crate::protocol::imap::view::Expunges;
 use crate::server::imap::errors;
 use crate::server::imap::selected::Look;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
+use crate::store::Addition;
 use crate::store::Reservation;
 use crate::store::StoreError;
 
-/// What stands behind the message on its line.
+/// What stands behind a message on its line.
 enum Tail {
     Nothing,
+    /// Another message is announced, which this is said of.
+    Another {
+        arguments: Parsed<AppendArguments>,
+        size: u64,
+        synchronising: bool,
+    },
     SomethingElse,
+}
+
+/// The messages of one APPEND, while they come in.
+struct Received {
+    additions: Vec<Addition>,
+    octets: u64,
+    /// Room for the time until all are there.
+    room: Vec<Reservation>,
 }
 
 pub(in crate::server::imap) async fn run(
@@ -32,42 +55,122 @@ pub(in crate::server::imap) async fn run(
     size: u64,
     synchronising: bool,
 ) -> Result<(), End> {
-    let room = match check(session, &arguments, size).await {
-        Ok(room) => room,
+    let mut received = Received { additions: Vec::new(), octets: 0, room: Vec::new() };
+    match check(session, &arguments, &received, size).await {
+        Ok(room) => received.room.push(room),
         Err(refusal) => {
             session.refuse(refusal);
             return Ok(());
         }
-    };
-    session.wire.fragments.stream();
-    if synchronising {
-        session.wire.out.go_ahead("Ready for the message");
     }
-    let content = receive(session).await?;
-    // The store takes what is needed: on disk it is a little less.
-    drop(room);
-    let status = match tail(session).await? {
-        Tail::SomethingElse => Status::bad("One message at a time"),
-        Tail::Nothing => match content {
-            Ok(content) => add(session, arguments, content).await,
-            Err(error) => errors::of_store(&StoreError::Full(error)),
-        },
+    let mailbox = arguments.mailbox.clone();
+    let status = match all(session, &mut received, arguments, size, synchronising).await? {
+        Ok(()) => add(session, &mailbox, received).await,
+        Err(refusal) => refusal,
     };
     session.announce(Expunges::Told, Look::InMemory).await?;
     session.wire.out.tagged(tag, &status);
     Ok(())
 }
 
+/// Receives the message that is announced, and those that follow it (RFC 3502). What is refused is read to the end of
+/// its command all the same.
+async fn all(
+    session: &mut Session,
+    received: &mut Received,
+    mut arguments: AppendArguments,
+    mut size: u64,
+    mut synchronising: bool,
+) -> Result<Result<(), Status>, End> {
+    let mailbox = arguments.mailbox.clone();
+    loop {
+        session.wire.fragments.stream();
+        if synchronising {
+            session.wire.out.go_ahead("Ready for the message");
+        }
+        let content = receive(session).await?;
+        let next = tail(session, &mailbox).await?;
+        match content {
+            Ok(content) => received.take(arguments, content, size),
+            Err(error) => {
+                let refusal = errors::of_store(&StoreError::Full(error));
+                return drop_rest(session, next, refusal).await.map(Err);
+            }
+        }
+        let (next, next_size, waits) = match next {
+            Tail::Nothing => return Ok(Ok(())),
+            Tail::SomethingElse => return Ok(Err(Status::bad("Messages and nothing else"))),
+            Tail::Another { arguments, size, synchronising } => (arguments, size, synchronising),
+        };
+        let checked = match next {
+            Ok(next) => check(session, &next, received, next_size).await.map(|room| (next, room)),
+            Err(error) => Err(errors::of_syntax(&error)),
+        };
+        match checked {
+            Ok((next, room)) => {
+                received.room.push(room);
+                (arguments, size, synchronising) = (next, next_size, waits);
+            }
+            Err(refusal) => return pass(session).await.map(|()| Err(refusal)),
+        }
+    }
+}
+
+/// Refuses what comes next, if a message does.
+async fn drop_rest(session: &mut Session, next: Tail, refusal: Status) -> Result<Status, End> {
+    if let Tail::Another { .. } = next {
+        pass(session).await?;
+    }
+    Ok(refusal)
+}
+
+/// Lets the rest of the command pass, whose next literal is announced.
+async fn pass(session: &mut Session) -> Result<(), End> {
+    session.wire.fragments.refuse();
+    loop {
+        match session.wire.fragments.next_fragment() {
+            Fragment::More => session.read_more().await?,
+            Fragment::Dropped { .. } => return Ok(()),
+            Fragment::Literal { .. } => session.wire.fragments.refuse(),
+            _ => return Err(End::Bye("Too much at once")),
+        }
+    }
+}
+
+impl Received {
+    fn take(&mut self, arguments: AppendArguments, content: Content, size: u64) {
+        self.octets = self.octets.saturating_add(size);
+        self.additions.push(Addition {
+            content,
+            flags: arguments.flags.system,
+            keywords: arguments.flags.keywords,
+            date: arguments.date.and_then(system_time),
+        });
+    }
+}
+
 /// All that can be known before the message is sent. The room is for the time until it is there.
-async fn check(session: &mut Session, arguments: &AppendArguments, size: u64) -> Result<Reservation, Status> {
+async fn check(
+    session: &mut Session,
+    arguments: &AppendArguments,
+    received: &Received,
+    size: u64,
+) -> Result<Reservation, Status> {
     if size > session.services.max_message_size {
         return Err(Status::no(Code::TooBig, "Message too large"));
     }
     if size == 0 {
         return Err(Status::no(Code::Cannot, "A message cannot be empty"));
     }
+    let octets = received.octets.saturating_add(size);
+    let is_first = received.additions.is_empty();
+    if received.additions.len() >= IMAP_APPEND_MESSAGES || (!is_first && octets > IMAP_APPEND_OCTETS) {
+        return Err(Status::no(Code::Limit, "Too much in one APPEND"));
+    }
     let Some(user) = &session.user else { return Err(Status::bad("Log in first")) };
-    user.account.mailbox(&arguments.mailbox).await.map_err(|error| errors::of_destination(&error))?;
+    if is_first {
+        user.account.mailbox(&arguments.mailbox).await.map_err(|error| errors::of_destination(&error))?;
+    }
     user.account.reserve(Usage::of_message(size)).await.map_err(|error| errors::of_store(&error))
 }
 
@@ -95,27 +198,42 @@ async fn receive(session: &mut Session) -> Result<io::Result<Content>, End> {
     }))
 }
 
-async fn tail(session: &mut Session) -> Result<Tail, End> {
+async fn tail(session: &mut Session, mailbox: &MailboxName) -> Result<Tail, End> {
     loop {
         match session.wire.fragments.next_fragment() {
             Fragment::More => session.read_more().await?,
             Fragment::Command(rest) if rest.trim_ascii().is_empty() => return Ok(Tail::Nothing),
-            Fragment::Literal { .. } => session.wire.fragments.refuse(),
+            Fragment::Literal { size, synchronising } => {
+                let arguments = next_message(session.wire.fragments.so_far(), mailbox.clone());
+                return Ok(Tail::Another { arguments, size, synchronising });
+            }
             Fragment::Command(_) | Fragment::Dropped { .. } => return Ok(Tail::SomethingElse),
             _ => return Err(End::Bye("Too much at once")),
         }
     }
 }
 
-async fn add(session: &mut Session, arguments: AppendArguments, content: Content) -> Status {
+async fn add(session: &mut Session, mailbox: &MailboxName, received: Received) -> Status {
     let Some(user) = &session.user else { return Status::bad("Log in first") };
-    let mailbox = match user.account.mailbox(&arguments.mailbox).await {
+    let mailbox = match user.account.mailbox(mailbox).await {
         Ok(mailbox) => mailbox,
         Err(error) => return errors::of_destination(&error),
     };
-    let date = arguments.date.and_then(system_time);
-    match mailbox.append(content, arguments.flags.system, &arguments.flags.keywords, date).await {
-        Ok(uid) => Status::ok("Appended").with(Code::AppendUid(mailbox.snapshot().validity, uid)),
+    // The store takes what is needed: on disk it is a little less.
+    drop(received.room);
+    let mut additions = received.additions;
+    let added = match (additions.len(), additions.pop()) {
+        (1, Some(one)) => mailbox.append(one.content, one.flags, &one.keywords, one.date).await.map(|uid| vec![uid]),
+        (_, last) => {
+            additions.extend(last);
+            mailbox.append_all(additions).await
+        }
+    };
+    match added {
+        Ok(uids) => {
+            let uids = Ranges::from_ascending(uids.into_iter().map(Uid::get));
+            Status::ok("Appended").with(Code::AppendUid(mailbox.snapshot().validity, uids))
+        }
         Err(error) => errors::of_destination(&error),
     }
 }

@@ -6,7 +6,7 @@ use crate::server::imap::session::Session;
 
 pub(super) fn run(session: &mut Session, names: &[String]) -> Status {
     let knew = session.enabled.condstore;
-    let new = session.enabled.enable(names);
+    let new = session.enabled.enable(names, &session.services.disabled);
     let told: String = new.iter().map(|name| format!(" {name}")).collect();
     session.wire.out.untagged(&format!("ENABLED{told}"));
     let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
