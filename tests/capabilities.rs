@@ -21,7 +21,6 @@ const MISSING: &[(&str, &str)] = &[
     ("QUOTASET", "limits are the operator's, in the configuration"),
     ("IMAP4rev2", "the forms of IMAP4rev1 are the only ones so far"),
     ("UTF8=ACCEPT", "names and envelopes are 7-bit so far"),
-    ("UNAUTHENTICATE", "not written yet"),
 ];
 
 /// The line of Part 2 of the mission for a user of IMAP.

@@ -43,6 +43,7 @@
 //! | 7505 | null MX | `dns/`, `delivery/route.rs` |
 //! | 7888 | LITERAL+ and LITERAL- | `protocol/imap/fragment.rs` |
 //! | 8314 | implicit TLS | `daemon/accept.rs` |
+//! | 8437 | UNAUTHENTICATE | `server/imap/session.rs` |
 //! | 8438 | STATUS=SIZE | `server/imap/command/status.rs` |
 //! | 8474 | ids of mailboxes and messages | `message/object_id.rs`, `store/load.rs`, `server/imap/command/` |
 //! | 9208 | quota, without SETQUOTA | `server/imap/command/quota.rs`, `store/quota.rs` |

@@ -92,6 +92,11 @@ impl Connection {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner).logged_in(user)
     }
 
+    /// The user is gone, the connection stays.
+    pub fn logged_out(&mut self) {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).logged_out();
+    }
+
     /// Its place under the limits, for whoever answers for a connection that the pump holds.
     #[must_use]
     pub fn slot(&self) -> Arc<Mutex<Slot>> {

@@ -200,6 +200,19 @@ impl Slot {
         self.held.push(counted);
         Ok(())
     }
+
+    /// The connection is nobody's again, and waits for a login as a new one does.
+    pub fn logged_out(&mut self) {
+        let mut counts = self.limiter.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_user = |held: &Counted| matches!(held, Counted::User(..));
+        if let Some(at) = self.held.iter().position(is_user) {
+            let user = self.held.swap_remove(at);
+            counts.give_back(&user);
+            let waiting = Counted::Waiting(self.peer);
+            *counts.open.entry(waiting.clone()).or_default() += 1;
+            self.held.push(waiting);
+        }
+    }
 }
 
 impl Drop for Slot {
@@ -225,6 +238,22 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
+    }
+
+    #[test]
+    fn who_logs_out_waits_again_and_counts_no_longer_as_the_user() {
+        let limiter = limiter(&Clock::system());
+        let enter = || limiter.enter(Class::Mailbox, ip("192.0.2.1"), false);
+        let mut one = enter().expect("first");
+        one.logged_in("alice").expect("one of hers");
+        let mut two = enter().expect("one waits");
+        assert!(two.logged_in("alice").is_err());
+        one.logged_out();
+        two.logged_in("alice").expect("she has none now");
+        let _three = enter().expect("one waits again");
+        assert!(enter().is_err(), "two wait");
+        drop(one);
+        enter().expect("one waits");
     }
 
     #[test]

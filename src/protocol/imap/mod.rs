@@ -27,6 +27,7 @@
 //! | 7162 | CONDSTORE, QRESYNC | [`syntax::select`], [`syntax::fetch`], [`syntax::store`] |
 //! | 7377 | MULTISEARCH | [`syntax::multisearch`] |
 //! | 7888 | LITERAL+ after login, LITERAL- before | [`fragment`] |
+//! | 8437 | UNAUTHENTICATE | [`syntax::command`] |
 //! | 8438 | STATUS=SIZE | [`syntax::mailbox`] |
 //! | 8474 | OBJECTID | [`syntax::fetch`], [`matching`] |
 //! | 8514 | SAVEDATE | [`syntax::fetch`], [`matching`] |

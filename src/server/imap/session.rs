@@ -168,6 +168,16 @@ impl Session {
         self.wire.fragments.set_limits(Limits::AFTER_LOGIN);
     }
 
+    /// The session is nobody's again (RFC 8437 §3): all that was of the user is gone, the TLS layer stays.
+    pub(super) fn logged_out(&mut self) {
+        self.user = None;
+        self.enabled = Enabled::default();
+        self.bad_commands = 0;
+        self.refusal = None;
+        self.started = self.services.clock.instant();
+        self.wire.begin_anew();
+    }
+
     /// A literal is announced: read it, stream it, or refuse it before it is sent.
     async fn literal(&mut self, size: u64, synchronising: bool) -> Result<(), End> {
         if self.user.is_none() {
@@ -337,6 +347,7 @@ fn needs(command: &Command) -> Needs {
         | Command::Namespace
         | Command::Status(..)
         | Command::AppendWithoutMessage
+        | Command::Unauthenticate
         | Command::Esearch(_)
         | Command::Idle => Needs::Login,
         Command::Check

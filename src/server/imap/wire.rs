@@ -83,7 +83,14 @@ impl Wire {
         }
     }
 
-    /// Octets received so far.
+    /// As if the client had just connected, but for what it said already.
+    pub(super) fn begin_anew(&mut self) {
+        self.received = 0;
+        self.connection.logged_out();
+        self.fragments.set_limits(Limits::BEFORE_LOGIN);
+    }
+
+    /// Octets received so far, or since the last user went.
     pub(super) fn received(&self) -> u64 {
         self.received
     }

@@ -111,6 +111,8 @@ pub enum Command {
     Close,
     /// `UNSELECT` (RFC 3691).
     Unselect,
+    /// `UNAUTHENTICATE` (RFC 8437).
+    Unauthenticate,
     /// `EXPUNGE`, or `UID EXPUNGE` of these (RFC 4315).
     Expunge(Option<SequenceSet>),
     /// `SEARCH`.
@@ -188,6 +190,7 @@ fn command(cursor: &mut Cursor<'_>) -> Parsed<Command> {
         "CHECK" => Command::Check,
         "CLOSE" => Command::Close,
         "UNSELECT" => Command::Unselect,
+        "UNAUTHENTICATE" => Command::Unauthenticate,
         "EXPUNGE" => Command::Expunge(None),
         "APPEND" => Command::AppendWithoutMessage,
         name => return command_with_arguments(name, cursor),

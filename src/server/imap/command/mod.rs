@@ -52,6 +52,10 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
             session.wire.out.untagged(&format!("NAMESPACE ((\"\" \"{separator}\")) NIL NIL"));
             Ok(Status::ok("Namespace listed"))
         }
+        Command::Unauthenticate => {
+            session.logged_out();
+            Ok(Status::ok("Nobody is logged in"))
+        }
         Command::Id(_) => Ok(id::run(session)),
         Command::Enable(names) => Ok(enable::run(session, &names)),
         Command::Authenticate { mechanism, initial } => authenticate::run(session, &mechanism, initial.as_ref()).await,
