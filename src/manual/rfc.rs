@@ -15,6 +15,7 @@
 //! | 3463 | enhanced status codes | `mail/status.rs` |
 //! | 3464, 6522 | notices of failure | `queue/bounce.rs` |
 //! | 3501 | IMAP4rev1 | `protocol/imap/`, `server/imap/` |
+//! | 3502 | MULTIAPPEND | `server/imap/command/append.rs` |
 //! | 3691 | UNSELECT | `server/imap/command/` |
 //! | 3834 | Auto-Submitted of what we write ourselves | `queue/bounce.rs`, `delivery/quota_warning.rs` |
 //! | 4155 | mbox files | `message/mbox.rs` |
@@ -42,6 +43,7 @@
 //! | 7435 | opportunistic TLS | `tls/client.rs` |
 //! | 7505 | null MX | `dns/`, `delivery/route.rs` |
 //! | 7888 | LITERAL+ and LITERAL- | `protocol/imap/fragment.rs` |
+//! | 7889 | APPENDLIMIT | `server/imap/capability.rs` |
 //! | 8314 | implicit TLS | `daemon/accept.rs` |
 //! | 8437 | UNAUTHENTICATE | `server/imap/session.rs` |
 //! | 8438 | STATUS=SIZE | `server/imap/command/status.rs` |

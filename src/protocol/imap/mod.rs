@@ -7,6 +7,7 @@
 //! | 2342 | NAMESPACE: one, personal | [`response`] |
 //! | 2971 | ID | [`syntax::command`] |
 //! | 3348 | CHILDREN | `server::imap::command::list` |
+//! | 3502, 7889 | MULTIAPPEND, APPENDLIMIT | [`syntax::append`] |
 //! | 3691 | UNSELECT | [`syntax::command`] |
 //! | 4315 | UIDPLUS | [`response`] |
 //! | 4731 | ESEARCH | [`syntax::esearch`] |
@@ -37,8 +38,8 @@
 //! | 9394 | PARTIAL, in SEARCH | [`syntax::esearch`] |
 //! | 9585 | INPROGRESS | `server::imap::command::progress` |
 //!
-//! Commands themselves are mostly storage and live in `server::imap`. Not supported on purpose: `MULTIAPPEND` and the
-//! other extensions that are not announced; what a client may not use, the grammar does not know.
+//! Commands themselves are mostly storage and live in `server::imap`. What is not announced, the grammar does not know:
+//! `mail::capability` has the list of what is.
 
 pub mod forest;
 pub mod fragment;
