@@ -51,5 +51,5 @@
 //! | 9208 | quota, without SETQUOTA | `server/imap/command/quota.rs`, `store/quota.rs` |
 //! | 8514 | save dates | `store/file_name.rs`, `protocol/imap/matching.rs`, `server/imap/command/fetch.rs` |
 //! | 8970 | PREVIEW | `message/preview.rs` |
-//! | 9394 | PARTIAL results of SEARCH | `protocol/imap/syntax/esearch.rs` |
+//! | 9394 | PARTIAL results of SEARCH and FETCH | `protocol/imap/syntax/esearch.rs`, `protocol/imap/syntax/fetch.rs` |
 //! | 9585 | INPROGRESS | `server/imap/command/progress.rs` |

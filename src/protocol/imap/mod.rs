@@ -35,7 +35,7 @@
 //! | 8970 | PREVIEW | [`syntax::fetch`] |
 //! | 9051 | ESEARCH in place of SEARCH where IMAP4rev2 is enabled | `server::imap::command::search` |
 //! | 9208 | QUOTA without SETQUOTA | [`syntax::command`] |
-//! | 9394 | PARTIAL, in SEARCH | [`syntax::esearch`] |
+//! | 9394 | PARTIAL | [`syntax::esearch`], [`syntax::fetch`] |
 //! | 9585 | INPROGRESS | `server::imap::command::progress` |
 //!
 //! Commands themselves are mostly storage and live in `server::imap`. What is not announced, the grammar does not know:

@@ -260,7 +260,7 @@ fn message_command(name: &str, numbers: Numbers, cursor: &mut Cursor<'_>) -> Par
     Ok(match name {
         "FETCH" => {
             let items = fetch_items(cursor)?;
-            Command::Fetch(numbers, set, items, fetch_modifiers(cursor)?)
+            Command::Fetch(numbers, set, items, fetch_modifiers(cursor, numbers)?)
         }
         "STORE" => Command::Store(numbers, set, StoreArguments::parse(cursor)?),
         "COPY" => Command::Copy(numbers, set, mailbox(cursor)?),

@@ -2,9 +2,11 @@
 
 use crate::mail::limits::IMAP_FETCH_ITEMS;
 use crate::mail::limits::MIME_DEPTH;
+use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::cursor::SyntaxError;
+use crate::protocol::imap::syntax::esearch::Partial;
 
 /// One data item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,42 +119,59 @@ pub fn fetch_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
     Ok(items)
 }
 
-/// What stands behind the items (RFC 4466 §2.4).
+/// What stands behind the items of a FETCH (RFC 4466 §2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FetchModifiers {
-    /// `CHANGEDSINCE`: only messages with a greater mod-sequence (RFC 7162 §3.1.4.1).
+    /// `CHANGEDSINCE`: messages whose mod-sequence is higher alone (RFC 7162 §3.1.4.1).
     pub changed_since: Option<u64>,
-    /// `VANISHED`: also tell which are gone since then (RFC 7162 §3.2.6).
+    /// `VANISHED`: what is gone since is told as well (RFC 7162 §3.2.6).
     pub vanished: bool,
+    /// `PARTIAL`: of the messages that the set names, these alone (RFC 9394 §3.3).
+    pub partial: Option<Partial>,
 }
 
-/// Reads the modifiers of FETCH, if there are any.
+/// Reads what stands behind the items; nothing is as good as no modifier.
 ///
 /// # Errors
-/// They are none that we know.
-pub fn fetch_modifiers(cursor: &mut Cursor<'_>) -> Parsed<FetchModifiers> {
-    let mut out = FetchModifiers::default();
-    if !cursor.take_word(" (") {
-        return Ok(out);
+/// There is one that nobody knows, or one twice, or `VANISHED` or `PARTIAL` where it may not be.
+pub fn fetch_modifiers(cursor: &mut Cursor<'_>, numbers: Numbers) -> Parsed<FetchModifiers> {
+    let mut modifiers = FetchModifiers::default();
+    let mut ahead = cursor.clone();
+    if !ahead.take(b' ') || ahead.peek() != Some(b'(') {
+        return Ok(modifiers);
     }
-    loop {
-        if cursor.take_word("CHANGEDSINCE ") {
-            out.changed_since = Some(mod_sequence(cursor)?);
-        } else if cursor.take_word("VANISHED") {
-            out.vanished = true;
-        } else {
-            return Err(SyntaxError::Bad("unknown FETCH modifier"));
+    *cursor = ahead;
+    let read = cursor.list(IMAP_FETCH_ITEMS, |cursor| {
+        let twice = Err(SyntaxError::Bad("FETCH modifier given twice"));
+        match cursor.atom()?.to_ascii_uppercase().as_str() {
+            "CHANGEDSINCE" if modifiers.changed_since.is_some() => return twice,
+            "CHANGEDSINCE" => {
+                cursor.space()?;
+                modifiers.changed_since = Some(mod_sequence(cursor)?);
+            }
+            "VANISHED" if modifiers.vanished => return twice,
+            "VANISHED" => modifiers.vanished = true,
+            "PARTIAL" if modifiers.partial.is_some() => return twice,
+            "PARTIAL" => {
+                cursor.space()?;
+                modifiers.partial = Some(Partial::parse(cursor)?);
+            }
+            _ => return Err(SyntaxError::Bad("unknown FETCH modifier")),
         }
-        if cursor.take(b')') {
-            break;
-        }
-        cursor.space()?;
+        Ok(())
+    })?;
+    if read.is_empty() {
+        return Err(SyntaxError::Bad("FETCH modifier missing"));
     }
-    // RFC 7162 §3.2.6.
-    if out.vanished && out.changed_since.is_none() {
-        return Err(SyntaxError::Bad("VANISHED needs CHANGEDSINCE"));
+    // RFC 7162 §3.2.6: VANISHED belongs to UID FETCH, and to CHANGEDSINCE.
+    if modifiers.vanished && (numbers != Numbers::Uid || modifiers.changed_since.is_none()) {
+        return Err(SyntaxError::Bad("VANISHED goes with UID FETCH and CHANGEDSINCE"));
     }
-    Ok(out)
+    // RFC 9394 §3.3: it extends UID FETCH.
+    if modifiers.partial.is_some() && numbers != Numbers::Uid {
+        return Err(SyntaxError::Bad("PARTIAL goes with UID FETCH"));
+    }
+    Ok(modifiers)
 }
 
 /// `mod-sequence-value`: not 0.
@@ -245,6 +264,45 @@ fn partial(cursor: &mut Cursor<'_>) -> Parsed<Option<(u32, u32)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modifiers() {
+        let read = |text: &str, numbers| {
+            let mut cursor = Cursor::new(text.as_bytes(), 50);
+            let modifiers = fetch_modifiers(&mut cursor, numbers).ok()?;
+            cursor.end().ok().map(|()| modifiers)
+        };
+        let none = FetchModifiers::default();
+        let since = FetchModifiers { changed_since: Some(12), ..none };
+        let partial = |text: &str| {
+            let range = Partial::parse(&mut Cursor::new(text.as_bytes(), 1)).expect("valid");
+            Some(FetchModifiers { partial: Some(range), ..none })
+        };
+        for (text, expected) in [
+            ("", Some(none)),
+            (" ", Some(none)),
+            (" (changedsince 12)", Some(since)),
+            (" (CHANGEDSINCE 12 VANISHED)", Some(FetchModifiers { vanished: true, ..since })),
+            (" (VANISHED CHANGEDSINCE 12)", Some(FetchModifiers { vanished: true, ..since })),
+            (" (PARTIAL 3:1)", partial("3:1")),
+            (" (PARTIAL -1:-30)", partial("-1:-30")),
+            (" (VANISHED)", None),
+            (" ()", None),
+            (" (X)", None),
+            (" (CHANGEDSINCE)", None),
+            (" (CHANGEDSINCE 1 CHANGEDSINCE 1)", None),
+            (" (CHANGEDSINCE 9223372036854775808)", None),
+            (" (PARTIAL 1:-3)", None),
+            (" (PARTIAL -1:3)", None),
+            (" (PARTIAL 0:3)", None),
+            (" (PARTIAL 1)", None),
+        ] {
+            assert_eq!(read(text, Numbers::Uid), expected, "{text}");
+        }
+        assert_eq!(read(" (CHANGEDSINCE 12)", Numbers::Sequence), Some(since));
+        assert_eq!(read(" (CHANGEDSINCE 12 VANISHED)", Numbers::Sequence), None);
+        assert_eq!(read(" (PARTIAL 1:3)", Numbers::Sequence), None);
+    }
 
     fn read(text: &str) -> Option<Vec<FetchItem>> {
         let mut cursor = Cursor::new(text.as_bytes(), 50);

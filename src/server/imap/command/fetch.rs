@@ -99,9 +99,9 @@ pub(super) async fn run(
     mut items: Vec<FetchItem>,
     modifiers: FetchModifiers,
 ) -> Result<Status, End> {
-    if modifiers.vanished && !(session.enabled.qresync && numbers == Numbers::Uid) {
+    if modifiers.vanished && !session.enabled.qresync {
         // RFC 7162 §3.2.6.
-        return Ok(Status::bad("VANISHED needs UID FETCH and QRESYNC"));
+        return Ok(Status::bad("VANISHED needs QRESYNC"));
     }
     // RFC 7162 §3.1: both enable CONDSTORE.
     if modifiers.changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
@@ -112,6 +112,12 @@ pub(super) async fn run(
     }
     let selected = selected!(session);
     let mut targets = selected.resolve(numbers, set);
+    if let Some(range) = modifiers.partial {
+        // RFC 9394 §3.3: places in the list of what the set names, by ascending UID; §3.4: before CHANGEDSINCE.
+        let range = range.of(targets.len());
+        targets.truncate(range.end);
+        targets.drain(..range.start);
+    }
     if let Some(since) = modifiers.changed_since {
         if modifiers.vanished {
             let last = selected.snapshot.next.get().saturating_sub(1);
