@@ -16,7 +16,6 @@ const MISSING: &[(&str, &str)] = &[
     ("BINARY", "FETCH of decoded parts is not written yet"),
     ("CATENATE", "needs messages put together from parts of others"),
     ("URL-PARTIAL", "with CATENATE"),
-    ("REPLACE", "not written yet"),
     ("NOTIFY", "not written yet"),
     ("QUOTASET", "limits are the operator's, in the configuration"),
     ("IMAP4rev2", "the forms of IMAP4rev1 are the only ones so far"),

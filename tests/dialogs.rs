@@ -527,6 +527,7 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "SAVEDATE",
             "MOVE",
             "MULTIAPPEND",
+            "REPLACE",
             "UNAUTHENTICATE",
             "ESEARCH",
             "SEARCHRES",

@@ -31,6 +31,7 @@ pub const IMAP_CAPABILITIES: &[&str] = &[
     "SAVEDATE",
     "MOVE",
     "MULTIAPPEND",
+    "REPLACE",
     "UNAUTHENTICATE",
     "ESEARCH",
     "SEARCHRES",

@@ -49,6 +49,7 @@
 //! | 8438 | STATUS=SIZE | `server/imap/command/status.rs` |
 //! | 8474 | ids of mailboxes and messages | `message/object_id.rs`, `store/load.rs`, `server/imap/command/` |
 //! | 9208 | quota, without SETQUOTA | `server/imap/command/quota.rs`, `store/quota.rs` |
+//! | 8508 | REPLACE | `server/imap/command/append.rs` |
 //! | 8514 | save dates | `store/file_name.rs`, `protocol/imap/matching.rs`, `server/imap/command/fetch.rs` |
 //! | 8970 | PREVIEW | `message/preview.rs` |
 //! | 9394 | PARTIAL results of SEARCH and FETCH | `protocol/imap/syntax/esearch.rs`, `protocol/imap/syntax/fetch.rs` |

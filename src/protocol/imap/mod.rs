@@ -31,6 +31,7 @@
 //! | 8437 | UNAUTHENTICATE | [`syntax::command`] |
 //! | 8438 | STATUS=SIZE | [`syntax::mailbox`] |
 //! | 8474 | OBJECTID | [`syntax::fetch`], [`matching`] |
+//! | 8508 | REPLACE | [`syntax::append`] |
 //! | 8514 | SAVEDATE | [`syntax::fetch`], [`matching`] |
 //! | 8970 | PREVIEW | [`syntax::fetch`] |
 //! | 9051 | ESEARCH in place of SEARCH where IMAP4rev2 is enabled | `server::imap::command::search` |

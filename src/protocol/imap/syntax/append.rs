@@ -3,12 +3,14 @@
 use crate::mail::limits::IMAP_NESTING;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::mailbox::Separator;
+use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::command::parse_tag;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::cursor::SyntaxError;
 use crate::protocol::imap::syntax::date::date_time;
 use crate::protocol::imap::syntax::mailbox::mailbox;
+use crate::protocol::imap::syntax::set::SequenceSet;
 use crate::protocol::imap::syntax::store::NamedFlags;
 
 /// Where a message goes and what it gets.
@@ -20,6 +22,8 @@ pub struct AppendArguments {
     pub flags: NamedFlags,
     /// INTERNALDATE in seconds since 1970.
     pub date: Option<i64>,
+    /// The message of the selected mailbox that goes when this one is there: REPLACE (RFC 8508).
+    pub replaces: Option<(Numbers, SequenceSet)>,
 }
 
 /// An APPEND whose message is announced next: its tag, and its arguments or what is wrong with them.
@@ -31,10 +35,32 @@ pub type AppendHead = (String, Parsed<AppendArguments>);
 pub fn append_head(so_far: &[u8], separator: Separator) -> Option<AppendHead> {
     let mut cursor = Cursor::new(so_far, IMAP_NESTING).with_separator(separator);
     let tag = parse_tag(&mut cursor).ok()?;
-    if !cursor.take(b' ') || !cursor.take_word("APPEND") || !cursor.take(b' ') || cursor.is_end() {
+    if !cursor.take(b' ') {
         return None;
     }
-    Some((tag, arguments(&mut cursor)))
+    let replaces = if cursor.take_word("APPEND ") {
+        None
+    } else if cursor.take_word("REPLACE ") {
+        Some(Numbers::Sequence)
+    } else if cursor.take_word("UID REPLACE ") {
+        Some(Numbers::Uid)
+    } else {
+        return None;
+    };
+    let replaces = match replaces.map(|numbers| replaced(&mut cursor).map(|set| (numbers, set))).transpose() {
+        Ok(replaces) => replaces,
+        Err(error) => return Some((tag, Err(error))),
+    };
+    if cursor.is_end() {
+        return None;
+    }
+    Some((tag, arguments(&mut cursor).map(|arguments| AppendArguments { replaces, ..arguments })))
+}
+
+fn replaced(cursor: &mut Cursor<'_>) -> Parsed<SequenceSet> {
+    let set = SequenceSet::parse(cursor)?;
+    cursor.space()?;
+    Ok(set)
 }
 
 /// What stands between two messages of one APPEND (RFC 3502 §6.3.11): flags and a date of the next.
@@ -76,7 +102,7 @@ fn message(cursor: &mut Cursor<'_>, mailbox: MailboxName) -> Parsed<AppendArgume
     if !cursor.is_end() {
         return Err(SyntaxError::Bad("APPEND takes flags, a date and a literal"));
     }
-    Ok(AppendArguments { mailbox, flags, date })
+    Ok(AppendArguments { mailbox, flags, date, replaces: None })
 }
 
 #[cfg(test)]
@@ -90,6 +116,11 @@ mod tests {
             ("a append {5}\r\nINBOX (\\Seen kw) \" 1-Jan-1970 00:00:00 +0000\" ", Some(Ok(()))),
             ("a APPEND \"x y\" (\\Draft) ", Some(Ok(()))),
             ("a APPEND ", None),
+            ("a REPLACE 4 ", None),
+            ("a REPLACE 4 Drafts (\\Seen) ", Some(Ok(()))),
+            ("a UID REPLACE 2000 Drafts ~", Some(Ok(()))),
+            ("a REPLACE x Drafts ", Some(Err(false))),
+            ("a REPLACE 4", Some(Err(false))),
             ("a LOGIN ", None),
             ("APPEND", None),
             ("a APPEND INBOX", Some(Err(false))),

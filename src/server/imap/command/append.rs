@@ -1,5 +1,5 @@
 //! APPEND (RFC 3501 §6.3.11) of one message or several (RFC 3502), streamed past the session and never held by it.
-//! Several are added all or not at all.
+//! Several are added all or not at all. REPLACE (RFC 8508) is one that takes the place of another.
 
 use std::io;
 use std::time::Duration;
@@ -14,9 +14,11 @@ use crate::mail::mailbox::MailboxName;
 use crate::mail::quota::Usage;
 use crate::protocol::imap::fragment::Fragment;
 use crate::protocol::imap::response::Code;
+use crate::protocol::imap::response::Condition;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::append::AppendArguments;
 use crate::protocol::imap::syntax::append::next_message;
+use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::set::Ranges;
 use crate::protocol::imap::view::Expunges;
@@ -56,6 +58,13 @@ pub(in crate::server::imap) async fn run(
     synchronising: bool,
 ) -> Result<(), End> {
     let mut received = Received { additions: Vec::new(), octets: 0, room: Vec::new() };
+    let replaced = match replaced(session, &arguments) {
+        Ok(replaced) => replaced,
+        Err(refusal) => {
+            session.refuse(refusal);
+            return Ok(());
+        }
+    };
     match check(session, &arguments, &received, size).await {
         Ok(room) => received.room.push(room),
         Err(refusal) => {
@@ -65,12 +74,50 @@ pub(in crate::server::imap) async fn run(
     }
     let mailbox = arguments.mailbox.clone();
     let status = match all(session, &mut received, arguments, size, synchronising).await? {
+        Ok(()) if replaced.is_some() && received.additions.len() > 1 => {
+            Status::bad("One message takes the place of one")
+        }
         Ok(()) => add(session, &mailbox, received).await,
         Err(refusal) => refusal,
+    };
+    let status = match replaced {
+        Some(old) if status.condition == Condition::Ok => remove(session, old, status).await,
+        _ => status,
     };
     session.announce(Expunges::Told, Look::InMemory).await?;
     session.wire.out.tagged(tag, &status);
     Ok(())
+}
+
+/// The message that REPLACE removes in the end, if it is one.
+fn replaced(session: &Session, arguments: &AppendArguments) -> Result<Option<Uid>, Status> {
+    let Some((numbers, set)) = &arguments.replaces else { return Ok(None) };
+    let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
+    let Some(selected) = selected else { return Err(Status::bad("No mailbox is selected")) };
+    if selected.read_only {
+        return Err(Status::no(Code::ReadOnly, "The mailbox was examined"));
+    }
+    match selected.uids(*numbers, set).as_slice() {
+        [one] => Ok(Some(*one)),
+        [] if *numbers == Numbers::Uid => Err(Status::no(Code::NonExistent, "No such message")),
+        _ => Err(Status::bad("REPLACE needs one message that is there")),
+    }
+}
+
+/// Removes what was replaced, now that the new message is durable (RFC 8508 §3.4). Where that fails both stay.
+async fn remove(session: &mut Session, old: Uid, appended: Status) -> Status {
+    // RFC 8508 §3.2: the code comes before the EXPUNGE.
+    session.wire.out.untagged_status(&appended);
+    let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
+    let Some(selected) = selected else { return Status::bad("No mailbox is selected") };
+    match selected.mailbox.expunge(selected.snapshot.validity, &[old]).await {
+        Ok(_) if session.enabled.condstore => {
+            let highest = selected.mailbox.snapshot().highest_modseq;
+            Status::ok("Replaced").with(Code::HighestModSeq(highest))
+        }
+        Ok(_) => Status::ok("Replaced"),
+        Err(error) => errors::of_store(&error),
+    }
 }
 
 /// Receives the message that is announced, and those that follow it (RFC 3502). What is refused is read to the end of
