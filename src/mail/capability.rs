@@ -5,10 +5,12 @@
 /// `tests/dialogs/imap/`.
 pub const IMAP_CAPABILITIES: &[&str] = &[
     "IMAP4rev1",
+    "IMAP4rev2",
     "SASL-IR",
     "LITERAL+",
     "ID",
     "ENABLE",
+    "UTF8=ACCEPT",
     "IDLE",
     "NAMESPACE",
     "CHILDREN",
@@ -31,6 +33,7 @@ pub const IMAP_CAPABILITIES: &[&str] = &[
     "SAVEDATE",
     "MOVE",
     "MULTIAPPEND",
+    "BINARY",
     "REPLACE",
     "UNAUTHENTICATE",
     "ESEARCH",

@@ -79,6 +79,8 @@ pub enum Code {
     UidNext(Uid),
     /// `UIDVALIDITY`.
     UidValidity(UidValidity),
+    /// `UNKNOWN-CTE` (RFC 3516 §4.3).
+    UnknownCte,
     /// `USEATTR` (RFC 6154 §6).
     UseAttr,
     /// `UNAVAILABLE`.
@@ -102,6 +104,7 @@ impl fmt::Display for Code {
             Self::MetadataMaxSize(octets) => return write!(f, "[METADATA MAXSIZE {octets}] "),
             Self::MetadataTooMany => "[METADATA TOOMANY] ",
             Self::NoPerm => "[NOPERM] ",
+            Self::UnknownCte => "[UNKNOWN-CTE] ",
             Self::UseAttr => "[USEATTR] ",
             Self::Closed => "[CLOSED] ",
             Self::HighestModSeq(modseq) => return write!(f, "[HIGHESTMODSEQ {modseq}] "),
@@ -285,9 +288,17 @@ impl Output {
     /// `string`: quoted where that is safe, else a literal.
     pub fn string(&mut self, octets: &[u8]) {
         let safe = octets.len() <= QUOTED_OCTETS && octets.iter().all(|b| (0x20..0x7f).contains(b));
-        if !safe {
-            return self.literal(octets);
-        }
+        if safe { self.quoted(octets) } else { self.literal(octets) }
+    }
+
+    /// As [`Output::string`] for a client that takes UTF-8 in quotes (RFC 6855 §3, RFC 9051 §4.3).
+    pub fn utf8_string(&mut self, octets: &[u8]) {
+        let controls = octets.iter().any(|b| *b < 0x20 || *b == 0x7f);
+        let safe = octets.len() <= QUOTED_OCTETS && !controls && std::str::from_utf8(octets).is_ok();
+        if safe { self.quoted(octets) } else { self.literal(octets) }
+    }
+
+    fn quoted(&mut self, octets: &[u8]) {
         self.raw("\"");
         for b in octets {
             if matches!(b, b'"' | b'\\') {
@@ -312,6 +323,13 @@ impl Output {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(octets);
         self.mask_nul(start);
+    }
+
+    /// A literal, and a `literal8` (RFC 3516 §4.3) where it holds NUL.
+    pub fn literal8(&mut self, mut octets: Vec<u8>) {
+        let tilde = if octets.contains(&0) { "~" } else { "" };
+        self.raw(&format!("{tilde}{{{}}}\r\n", octets.len()));
+        self.bytes.append(&mut octets);
     }
 
     /// A literal of text from the disk, lines ended by CRLF; of it `len` octets at most, from octet `from` on.
@@ -359,6 +377,11 @@ mod tests {
         assert_eq!(out.take(), b"{4}\r\na\x80\xffb");
         assert!(written(|o| o.string(&vec![b'x'; 2000])).starts_with("{2000}\r\n"));
         assert_eq!(written(|o| o.nstring(None)), "NIL");
+        assert_eq!(written(|o| o.utf8_string("ü\"".as_bytes())), "\"ü\\\"\"");
+        assert_eq!(written(|o| o.utf8_string("ü\n".as_bytes())), "{3}\r\nü\n");
+        let mut out = Output::new();
+        out.utf8_string(b"\xff");
+        assert_eq!(out.take(), b"{1}\r\n\xff");
     }
 
     #[test]

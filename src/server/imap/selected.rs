@@ -49,6 +49,8 @@ pub(super) struct Selected {
     pub(super) snapshot: Arc<Snapshot>,
     /// Whether expunges of that state were held back.
     held: bool,
+    /// Whether the client hears of `\Recent`, which IMAP4rev2 does not know.
+    tells_recent: bool,
     /// UIDs that are `\Recent` here and were not in the view when they were claimed.
     claimed: HashSet<Uid>,
     /// UIDs that a SEARCH saved, `$` (RFC 5182). Those that are expunged name nothing any more, and never will.
@@ -59,7 +61,7 @@ pub(super) struct Selected {
 
 impl Selected {
     /// Opens a mailbox for a session.
-    pub(super) async fn open(mailbox: Arc<Mailbox>, read_only: bool) -> Result<Self, StoreError> {
+    pub(super) async fn open(mailbox: Arc<Mailbox>, read_only: bool, enabled: Enabled) -> Result<Self, StoreError> {
         let changes = mailbox.changes();
         let snapshot = mailbox.refresh().await?;
         let mut selected = Self {
@@ -69,6 +71,7 @@ impl Selected {
             changes,
             snapshot,
             held: true,
+            tells_recent: !enabled.rev2,
             claimed: HashSet::new(),
             saved: Ranges::default(),
             live: Vec::new(),
@@ -90,11 +93,17 @@ impl Selected {
         Ok(())
     }
 
+    /// The client speaks IMAP4rev2 from now on (RFC 9051 appendix E, 12).
+    pub(super) fn forget_recent(&mut self) {
+        self.tells_recent = false;
+        self.view.forget_recent();
+    }
+
     fn entries(&self) -> Vec<Entry> {
         let entry = |m: &Message| Entry {
             uid: m.uid,
             flags: m.flags,
-            recent: if self.read_only { m.is_recent() } else { self.claimed.contains(&m.uid) },
+            recent: self.tells_recent && if self.read_only { m.is_recent() } else { self.claimed.contains(&m.uid) },
         };
         self.snapshot.messages.iter().map(entry).collect()
     }
@@ -179,6 +188,7 @@ impl Selected {
         match news {
             News::Expunge(n, _) => out.untagged(&format!("{n} EXPUNGE")),
             News::Exists(n) => out.untagged(&format!("{n} EXISTS")),
+            News::Recent(_) if enabled.rev2 => {}
             News::Recent(n) => out.untagged(&format!("{n} RECENT")),
             News::Flags(n, entry) => {
                 out.raw(&format!("* {n} FETCH (UID {} ", entry.uid));

@@ -41,6 +41,7 @@ use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::command::parse_tag;
 use crate::protocol::imap::syntax::command::parse_with;
 use crate::protocol::imap::syntax::cursor::Cursor;
+use crate::protocol::imap::syntax::spelling::Spelling;
 use crate::protocol::imap::view::Expunges;
 use crate::store::AccountStore;
 
@@ -124,8 +125,16 @@ impl Session {
     pub(super) fn capabilities(&self) -> String {
         match &self.user {
             Some(_) => capability::user(self.services.max_message_size, &self.services.disabled),
-            None => capability::stranger(self.wire.connection.can_start_tls(), self.may_log_in()),
+            None => {
+                let can_start_tls = self.wire.connection.can_start_tls();
+                capability::stranger(can_start_tls, self.may_log_in(), &self.services.disabled)
+            }
         }
+    }
+
+    /// How names of mailboxes are spelled.
+    pub(super) fn spelling(&self) -> Spelling {
+        Spelling { separator: self.services.separator, utf8: self.enabled.speaks_utf8() }
     }
 
     /// Passwords travel under TLS, or not at all where the operator did not say otherwise for this machine.
@@ -183,7 +192,7 @@ impl Session {
         if self.user.is_none() {
             return self.literal_of_stranger(size, synchronising);
         }
-        if let Some((tag, arguments)) = append_head(self.wire.fragments.so_far(), self.services.separator) {
+        if let Some((tag, arguments)) = append_head(self.wire.fragments.so_far(), self.spelling()) {
             return match arguments {
                 Ok(arguments) => Box::pin(command::append::run(self, &tag, arguments, size, synchronising)).await,
                 Err(error) => {
@@ -256,7 +265,7 @@ impl Session {
             // Some clients send one line end too many after a literal.
             return Ok(());
         }
-        let Some((tag, parsed)) = parse_with(bytes, nesting, self.services.separator) else {
+        let Some((tag, parsed)) = parse_with(bytes, nesting, self.spelling()) else {
             let status = Status::bad("Tag expected");
             self.wire.out.untagged_status(&status);
             return self.count_bad(&status);

@@ -2,7 +2,6 @@
 
 use crate::mail::limits::IMAP_NESTING;
 use crate::mail::mailbox::MailboxName;
-use crate::mail::mailbox::Separator;
 use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::command::parse_tag;
 use crate::protocol::imap::syntax::cursor::Cursor;
@@ -11,6 +10,7 @@ use crate::protocol::imap::syntax::cursor::SyntaxError;
 use crate::protocol::imap::syntax::date::date_time;
 use crate::protocol::imap::syntax::mailbox::mailbox;
 use crate::protocol::imap::syntax::set::SequenceSet;
+use crate::protocol::imap::syntax::spelling::Spelling;
 use crate::protocol::imap::syntax::store::NamedFlags;
 
 /// Where a message goes and what it gets.
@@ -22,6 +22,8 @@ pub struct AppendArguments {
     pub flags: NamedFlags,
     /// INTERNALDATE in seconds since 1970.
     pub date: Option<i64>,
+    /// The literal stands in `UTF8 (…)` (RFC 6855 §4).
+    pub in_utf8: bool,
     /// The message of the selected mailbox that goes when this one is there: REPLACE (RFC 8508).
     pub replaces: Option<(Numbers, SequenceSet)>,
 }
@@ -30,10 +32,10 @@ pub struct AppendArguments {
 pub type AppendHead = (String, Parsed<AppendArguments>);
 
 /// Looks at a command up to the announcement of a literal: is it an APPEND, and is the literal its message? `None`
-/// where it is another command, or the literal is the mailbox name. Mailbox names have this separator.
+/// where it is another command, or the literal is the mailbox name. Mailbox names are spelled like this.
 #[must_use]
-pub fn append_head(so_far: &[u8], separator: Separator) -> Option<AppendHead> {
-    let mut cursor = Cursor::new(so_far, IMAP_NESTING).with_separator(separator);
+pub fn append_head(so_far: &[u8], spelling: Spelling) -> Option<AppendHead> {
+    let mut cursor = Cursor::new(so_far, IMAP_NESTING).with_spelling(spelling);
     let tag = parse_tag(&mut cursor).ok()?;
     if !cursor.take(b' ') {
         return None;
@@ -97,12 +99,13 @@ fn message(cursor: &mut Cursor<'_>, mailbox: MailboxName) -> Parsed<AppendArgume
         date = Some(date_time(cursor)?);
         cursor.space()?;
     }
+    let in_utf8 = cursor.take_word("UTF8 (");
     // RFC 3516 §4.4: a literal8 may hold anything.
-    cursor.take(b'~');
-    if !cursor.is_end() {
+    let is_literal8 = cursor.take(b'~');
+    if !cursor.is_end() || (in_utf8 && !is_literal8) {
         return Err(SyntaxError::Bad("APPEND takes flags, a date and a literal"));
     }
-    Ok(AppendArguments { mailbox, flags, date, replaces: None })
+    Ok(AppendArguments { mailbox, flags, date, in_utf8, replaces: None })
 }
 
 #[cfg(test)]
@@ -126,10 +129,13 @@ mod tests {
             ("a APPEND INBOX", Some(Err(false))),
             ("a APPEND INBOX ~", Some(Ok(()))),
             ("a APPEND INBOX ~~", Some(Err(false))),
+            ("a APPEND INBOX (\\Seen) UTF8 (~", Some(Ok(()))),
+            ("a APPEND INBOX UTF8 (", Some(Err(false))),
+            ("a APPEND INBOX UTF8 ~", Some(Err(false))),
             ("a APPEND INBOX \"nonsense\" ", Some(Err(false))),
             ("a APPEND ../x ", Some(Err(true))),
         ] {
-            let read = append_head(text.as_bytes(), Separator::Slash);
+            let read = append_head(text.as_bytes(), Spelling::default());
             match (read, expected) {
                 (None, None) => {}
                 (Some((tag, Ok(_))), Some(Ok(()))) => assert_eq!(tag, "a"),
@@ -138,7 +144,7 @@ mod tests {
             }
         }
         let text = b"a APPEND x (\\Seen kw) \" 1-Jan-1970 00:00:01 +0000\" ";
-        let (_, arguments) = append_head(text, Separator::Slash).expect("APPEND");
+        let (_, arguments) = append_head(text, Spelling::default()).expect("APPEND");
         let arguments = arguments.expect("valid");
         assert_eq!((arguments.date, arguments.flags.keywords), (Some(1), vec!["kw".to_owned()]));
     }

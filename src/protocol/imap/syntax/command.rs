@@ -4,7 +4,6 @@
 
 use crate::mail::limits::IMAP_CONTEXTS;
 use crate::mail::mailbox::MailboxName;
-use crate::mail::mailbox::Separator;
 use crate::mail::secret::Secret;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
@@ -26,6 +25,7 @@ use crate::protocol::imap::syntax::select::SelectParameters;
 use crate::protocol::imap::syntax::set::SequenceSet;
 use crate::protocol::imap::syntax::sort::SortArguments;
 use crate::protocol::imap::syntax::sort::ThreadArguments;
+use crate::protocol::imap::syntax::spelling::Spelling;
 use crate::protocol::imap::syntax::store::StoreArguments;
 
 /// Whether a command speaks of sequence numbers or of UIDs.
@@ -144,13 +144,13 @@ pub type Request = (String, Parsed<Command>);
 /// Reads a whole command. `None` where not even a tag can be read.
 #[must_use]
 pub fn parse(bytes: &[u8], nesting: usize) -> Option<Request> {
-    parse_with(bytes, nesting, Separator::default())
+    parse_with(bytes, nesting, Spelling::default())
 }
 
-/// As [`parse`], where mailbox names have this separator.
+/// As [`parse`], where mailbox names are spelled like this.
 #[must_use]
-pub fn parse_with(bytes: &[u8], nesting: usize, separator: Separator) -> Option<Request> {
-    let mut cursor = Cursor::new(bytes, nesting).with_separator(separator);
+pub fn parse_with(bytes: &[u8], nesting: usize, spelling: Spelling) -> Option<Request> {
+    let mut cursor = Cursor::new(bytes, nesting).with_spelling(spelling);
     let tag = parse_tag(&mut cursor).ok()?;
     let command = command(&mut cursor).and_then(|command| cursor.end().map(|()| command));
     Some((tag, command))
@@ -399,7 +399,13 @@ mod tests {
                 Command::Id(vec![(b"name".to_vec(), Some(b"x".to_vec())), (b"v".to_vec(), None)]),
             ),
             ("a1 STATUS x (MESSAGES)", Command::Status(name("x"), vec![StatusItem::Messages])),
-            ("a1 UID SEARCH ALL", Command::Search(Numbers::Uid, SearchArguments { returns: None, key: Ok(Key::All) })),
+            (
+                "a1 UID SEARCH ALL",
+                Command::Search(
+                    Numbers::Uid,
+                    SearchArguments { returns: None, names_charset: false, key: Ok(Key::All) },
+                ),
+            ),
             ("a1 CANCELUPDATE \"a\" \"b\"", Command::CancelUpdate(vec!["a".into(), "b".into()])),
             ("a1 EXPUNGE", Command::Expunge(None)),
             ("a1 APPEND", Command::AppendWithoutMessage),

@@ -47,8 +47,19 @@ pub enum FetchItem {
         /// Leave `\Seen` alone.
         peek: bool,
         /// First octet and number of octets.
-        partial: Option<(u32, u32)>,
+        partial: Option<(u64, u64)>,
     },
+    /// `BINARY[…]` or `BINARY.PEEK[…]` (RFC 3516 §4.2).
+    Binary {
+        /// Part numbers, outermost first.
+        numbers: Vec<u32>,
+        /// Leave `\Seen` alone.
+        peek: bool,
+        /// First octet and number of octets, of what is decoded.
+        partial: Option<(u64, u64)>,
+    },
+    /// `BINARY.SIZE[…]` (RFC 3516 §4.2).
+    BinarySize(Vec<u32>),
 }
 
 impl FetchItem {
@@ -56,7 +67,7 @@ impl FetchItem {
     #[must_use]
     pub fn sets_seen(&self) -> bool {
         match self {
-            Self::Section { peek, .. } => !peek,
+            Self::Section { peek, .. } | Self::Binary { peek, .. } => !peek,
             Self::Rfc822(text) => *text != SectionText::Header,
             _ => false,
         }
@@ -206,8 +217,19 @@ fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
             let partial = partial(cursor)?;
             FetchItem::Section { section, peek: name.len() > 4, partial }
         }
+        b"BINARY" | b"BINARY.PEEK" => {
+            let numbers = binary_section(cursor)?;
+            FetchItem::Binary { numbers, peek: name.len() > 6, partial: partial(cursor)? }
+        }
+        b"BINARY.SIZE" => FetchItem::BinarySize(binary_section(cursor)?),
         _ => return Err(SyntaxError::Bad("unknown FETCH item")),
     })
+}
+
+/// `section-binary`: numbers alone.
+fn binary_section(cursor: &mut Cursor<'_>) -> Parsed<Vec<u32>> {
+    let section = section(cursor)?;
+    if section.text == SectionText::All { Ok(section.numbers) } else { Err(SyntaxError::Bad("BINARY is of parts")) }
 }
 
 fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
@@ -250,13 +272,17 @@ fn section_text(cursor: &mut Cursor<'_>) -> Parsed<SectionText> {
     if names.is_empty() { Err(SyntaxError::Bad("header name missing")) } else { Ok(SectionText::Fields { not, names }) }
 }
 
-fn partial(cursor: &mut Cursor<'_>) -> Parsed<Option<(u32, u32)>> {
+/// RFC 9051 §9 `partial`: numbers of 64 bits.
+fn partial(cursor: &mut Cursor<'_>) -> Parsed<Option<(u64, u64)>> {
     if !cursor.take(b'<') {
         return Ok(None);
     }
-    let from = cursor.number()?;
+    let from = cursor.number64()?;
     cursor.expect(b'.')?;
-    let len = cursor.nz_number()?;
+    let len = cursor.number64()?;
+    if len == 0 {
+        return Err(SyntaxError::Bad("number must not be 0"));
+    }
     cursor.expect(b'>')?;
     Ok(Some((from, len)))
 }
@@ -310,7 +336,7 @@ mod tests {
         cursor.is_end().then_some(items)
     }
 
-    fn one(numbers: &[u32], text: SectionText, peek: bool, partial: Option<(u32, u32)>) -> Option<Vec<FetchItem>> {
+    fn one(numbers: &[u32], text: SectionText, peek: bool, partial: Option<(u64, u64)>) -> Option<Vec<FetchItem>> {
         Some(vec![FetchItem::Section { section: Section { numbers: numbers.to_vec(), text }, peek, partial }])
     }
 
@@ -345,7 +371,17 @@ mod tests {
             ("(ALL)", None),
             ("UNKNOWN", None),
             ("(UID  FLAGS)", None),
-            ("BODY[]<4294967296.1>", None),
+            ("BODY[]<4294967296.1>", one(&[], All, false, Some((1 << 32, 1)))),
+            ("BODY[]<1.9223372036854775808>", None),
+            ("BINARY[1]", Some(vec![FetchItem::Binary { numbers: vec![1], peek: false, partial: None }])),
+            (
+                "binary.peek[1.2]<3.4>",
+                Some(vec![FetchItem::Binary { numbers: vec![1, 2], peek: true, partial: Some((3, 4)) }]),
+            ),
+            ("BINARY.SIZE[]", Some(vec![FetchItem::BinarySize(vec![])])),
+            ("BINARY[TEXT]", None),
+            ("BINARY.SIZE[1]<0.1>", None),
+            ("BINARY", None),
         ] {
             assert_eq!(read(text), expected, "{text}");
         }

@@ -16,4 +16,5 @@ pub mod search;
 pub mod select;
 pub mod set;
 pub mod sort;
+pub mod spelling;
 pub mod store;

@@ -20,6 +20,7 @@ use crate::protocol::imap::syntax::append::AppendArguments;
 use crate::protocol::imap::syntax::append::next_message;
 use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::cursor::Parsed;
+use crate::protocol::imap::syntax::cursor::SyntaxError;
 use crate::protocol::imap::syntax::set::Ranges;
 use crate::protocol::imap::view::Expunges;
 use crate::server::imap::errors;
@@ -136,7 +137,7 @@ async fn all(
             session.wire.out.go_ahead("Ready for the message");
         }
         let content = receive(session).await?;
-        let next = tail(session, &mailbox).await?;
+        let next = tail(session, &mailbox, arguments.in_utf8).await?;
         match content {
             Ok(content) => received.take(arguments, content, size),
             Err(error) => {
@@ -245,16 +246,24 @@ async fn receive(session: &mut Session) -> Result<io::Result<Content>, End> {
     }))
 }
 
-async fn tail(session: &mut Session, mailbox: &MailboxName) -> Result<Tail, End> {
+async fn tail(session: &mut Session, mailbox: &MailboxName, in_utf8: bool) -> Result<Tail, End> {
+    // RFC 6855 §4: what was opened before the literal is closed behind it.
+    let closed = |rest: &[u8]| if in_utf8 { rest.strip_prefix(b")").map(<[u8]>::to_vec) } else { Some(rest.to_vec()) };
     loop {
         match session.wire.fragments.next_fragment() {
             Fragment::More => session.read_more().await?,
-            Fragment::Command(rest) if rest.trim_ascii().is_empty() => return Ok(Tail::Nothing),
+            Fragment::Command(rest) => {
+                let done = closed(&rest).is_some_and(|rest| rest.trim_ascii().is_empty());
+                return Ok(if done { Tail::Nothing } else { Tail::SomethingElse });
+            }
             Fragment::Literal { size, synchronising } => {
-                let arguments = next_message(session.wire.fragments.so_far(), mailbox.clone());
+                let arguments = match closed(session.wire.fragments.so_far()) {
+                    Some(between) => next_message(&between, mailbox.clone()),
+                    None => Err(SyntaxError::Bad("parenthesis missing behind a message")),
+                };
                 return Ok(Tail::Another { arguments, size, synchronising });
             }
-            Fragment::Command(_) | Fragment::Dropped { .. } => return Ok(Tail::SomethingElse),
+            Fragment::Dropped { .. } => return Ok(Tail::SomethingElse),
             _ => return Err(End::Bye("Too much at once")),
         }
     }

@@ -18,13 +18,18 @@ use crate::message::mime::Structure;
 use crate::message::object_id::email_id;
 use crate::message::object_id::thread_id;
 use crate::message::preview::preview;
+use crate::protocol::imap::binary::NotDecoded;
+use crate::protocol::imap::binary::decoded;
+use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::section::header_text;
 use crate::protocol::imap::section::needs_header_only;
 use crate::protocol::imap::section::section_name;
 use crate::protocol::imap::section::section_text;
+use crate::protocol::imap::structure::Characters;
 use crate::protocol::imap::structure::Extensions;
+use crate::protocol::imap::structure::depends_on_characters;
 use crate::protocol::imap::structure::push_body;
 use crate::protocol::imap::structure::push_envelope;
 use crate::protocol::imap::syntax::command::Numbers;
@@ -80,6 +85,7 @@ struct Job {
     targets: Vec<(u32, Entry)>,
     /// Per target: this command made it `\Seen`, which is told unasked.
     newly_seen: Vec<bool>,
+    characters: Characters,
     /// Flags that are told unasked have the mod-sequence with them (RFC 7162 §3.2).
     with_modseq: bool,
 }
@@ -90,6 +96,21 @@ struct Batch {
     next: usize,
     told: Vec<(Uid, Flags)>,
     gone: bool,
+    /// A message was left out for its encoding.
+    unknown_encoding: bool,
+}
+
+/// Why messages that were asked for are not in the answer.
+#[derive(Debug, Clone, Copy, Default)]
+struct LeftOut {
+    gone: bool,
+    unknown_encoding: bool,
+}
+
+impl LeftOut {
+    fn and(self, other: Self) -> Self {
+        Self { gone: self.gone || other.gone, unknown_encoding: self.unknown_encoding || other.unknown_encoding }
+    }
 }
 
 pub(super) async fn run(
@@ -132,18 +153,21 @@ pub(super) async fn run(
     }
     let sets_seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
     let at_once = if sets_seen { SEEN_AT_ONCE } else { targets.len().max(1) };
-    let mut gone = false;
+    let mut left_out = LeftOut::default();
     for targets in targets.chunks(at_once) {
         let job = match prepare(session, numbers, &items, targets, sets_seen).await? {
             Ok(job) => job,
             Err(status) => return Ok(status),
         };
         match send(session, Arc::new(job)).await? {
-            Ok(some_gone) => gone |= some_gone,
+            Ok(more) => left_out = left_out.and(more),
             Err(error) => return Ok(errors::of_store(&error)),
         }
     }
-    if gone && numbers == Numbers::Sequence {
+    if left_out.unknown_encoding {
+        return Ok(Status::no(Code::UnknownCte, "Some parts are in an unknown encoding"));
+    }
+    if left_out.gone && numbers == Numbers::Sequence {
         return Ok(errors::of_store(&StoreError::MessageGone));
     }
     Ok(Status::ok("Fetched"))
@@ -157,7 +181,7 @@ async fn prepare(
     targets: &[(u32, Entry)],
     sets_seen: bool,
 ) -> Result<Result<Job, Status>, End> {
-    let with_modseq = session.enabled.condstore;
+    let (with_modseq, characters) = (session.enabled.condstore, session.enabled.characters());
     let Some(selected) = session.user.as_ref().and_then(|u| u.selected.as_ref()) else {
         return Ok(Err(Status::bad("No mailbox is selected")));
     };
@@ -205,16 +229,16 @@ async fn prepare(
     let wanted = items.iter().map(wanted).max().unwrap_or(Wanted::Nothing);
     let snapshot = mailbox.snapshot();
     let (items, targets, kept) = (items.to_vec(), targets.to_vec(), kept(items));
-    Ok(Ok(Job { items, numbers, wanted, kept, mailbox, snapshot, targets, newly_seen, with_modseq }))
+    Ok(Ok(Job { items, numbers, wanted, kept, mailbox, snapshot, targets, newly_seen, characters, with_modseq }))
 }
 
-/// Makes batches and sends them, one on its way while the next is made. Says whether messages were gone.
-async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<bool, StoreError>, End> {
+/// Makes batches and sends them, one on its way while the next is made. Says why messages were left out.
+async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<LeftOut, StoreError>, End> {
     let start = |at: usize| {
         let job = Arc::clone(&job);
         tokio::task::spawn_blocking(move || job.run(at))
     };
-    let mut gone = false;
+    let mut left_out = LeftOut::default();
     let mut running = Some(start(0));
     while let Some(work) = running.take() {
         let batch = match session.wire.attend(work).await? {
@@ -222,7 +246,7 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<bool, Store
             Ok(Err(error)) => return Ok(Err(error)),
             Err(_) => return Err(End::Bye("A fetch failed")),
         };
-        gone |= batch.gone;
+        left_out = left_out.and(LeftOut { gone: batch.gone, unknown_encoding: batch.unknown_encoding });
         let more = batch.next < job.targets.len();
         let large = batch.bytes.len() > LARGE_BATCH;
         if more && !large {
@@ -239,7 +263,7 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<bool, Store
             running = Some(start(batch.next));
         }
     }
-    Ok(Ok(gone))
+    Ok(Ok(left_out))
 }
 
 fn wanted(item: &FetchItem) -> Wanted {
@@ -258,6 +282,8 @@ fn wanted(item: &FetchItem) -> Wanted {
         | FetchItem::EmailId
         | FetchItem::Preview { lazy: false }
         | FetchItem::Rfc822(_)
+        | FetchItem::Binary { .. }
+        | FetchItem::BinarySize(_)
         | FetchItem::Section { .. } => Wanted::Whole,
     }
 }
@@ -297,7 +323,7 @@ impl Job {
     /// Answers from target `at` on until the batch is full.
     fn run(&self, at: usize) -> Result<Batch, StoreError> {
         let mut out = Output::new();
-        let mut batch = Batch { bytes: Vec::new(), next: at, told: Vec::new(), gone: false };
+        let mut batch = Batch { bytes: Vec::new(), next: at, told: Vec::new(), gone: false, unknown_encoding: false };
         let mut reader = (!self.kept.is_empty()).then(|| self.mailbox.cache_reader());
         let mut fresh: Vec<CacheEntry> = Vec::new();
         let mut lookup = self.snapshot.messages.lookup();
@@ -312,7 +338,9 @@ impl Job {
             let cached = reader.as_mut().and_then(|reader| reader.get(message.uid));
             // What may be left out is not waited for.
             let lazy = |kind: CacheKind| kind == CacheKind::Preview && self.wanted == Wanted::Nothing;
-            let complete = |cached: &Cached<'_>| self.kept.iter().all(|k| lazy(*k) || cached.get(*k).is_some());
+            let fits = |kind: CacheKind, string: &[u8]| self.fits(kind, string);
+            let has = |cached: &Cached<'_>, kind| cached.get(kind).is_some_and(|string| fits(kind, string));
+            let complete = |cached: &Cached<'_>| self.kept.iter().all(|k| lazy(*k) || has(cached, *k));
             if let Some(cached) = cached.filter(complete) {
                 let text = cached.get(CacheKind::Header).unwrap_or_default();
                 let strings = |kind| cached.get(kind);
@@ -329,8 +357,15 @@ impl Job {
                 Err(error) => return Err(error),
             };
             let made = if self.wanted == Wanted::Nothing { Vec::new() } else { self.make_strings(&text, &message) };
-            let strings = |wanted| made.iter().find(|(kind, _)| *kind == wanted).map(|(_, octets)| octets.as_slice());
+            let strings = |wanted| {
+                let string = made.iter().find(|(kind, _)| *kind == wanted).map(|(_, octets)| octets.as_slice());
+                string.filter(|string| fits(wanted, string))
+            };
             let mut material = Material { text: &text, strings: &strings, structure: None };
+            if asks_for_unknown_encoding(&self.items, &mut material) {
+                batch.unknown_encoding = true;
+                continue;
+            }
             self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
             if reader.is_some() && !made.is_empty() {
                 fresh.push((message.uid, made));
@@ -343,6 +378,12 @@ impl Job {
         }
         batch.bytes = out.take();
         Ok(batch)
+    }
+
+    /// Whether a string that is kept, in seven bits, is what this client gets.
+    fn fits(&self, kind: CacheKind, string: &[u8]) -> bool {
+        let written = matches!(kind, CacheKind::Envelope | CacheKind::BodyStructure | CacheKind::Body);
+        !written || self.characters == Characters::SevenBit || !depends_on_characters(string)
     }
 
     fn read(&self, uid: Uid) -> Result<Vec<u8>, StoreError> {
@@ -363,7 +404,10 @@ impl Job {
             let mut out = Output::new();
             match kind {
                 CacheKind::Header => out.append(text[..header_len(text)].to_vec()),
-                CacheKind::Envelope => push_envelope(&mut out, &HeaderEnvelope::read(&text[..header_len(text)])),
+                CacheKind::Envelope => {
+                    let envelope = HeaderEnvelope::read(&text[..header_len(text)]);
+                    push_envelope(&mut out, &envelope, Characters::SevenBit);
+                }
                 CacheKind::EmailId => out.raw(&email_id_of(text, message)),
                 CacheKind::Preview => out.raw(&preview(text)),
                 // Made by searches.
@@ -371,7 +415,8 @@ impl Job {
                 CacheKind::BodyStructure | CacheKind::Body => {
                     let structure = structure.get_or_insert_with(|| Structure::scan(text));
                     let with = *kind == CacheKind::BodyStructure;
-                    push_body(&mut out, structure, text, if with { Extensions::With } else { Extensions::Without });
+                    let extensions = if with { Extensions::With } else { Extensions::Without };
+                    push_body(&mut out, structure, text, extensions, Characters::SevenBit);
                 }
             }
             (*kind, out.take())
@@ -499,7 +544,9 @@ impl Job {
                 out.raw("ENVELOPE ");
                 match strings(CacheKind::Envelope) {
                     Some(string) => out.append(string.to_vec()),
-                    None => push_envelope(out, &HeaderEnvelope::read(&text[..header_len(text)])),
+                    None => {
+                        push_envelope(out, &HeaderEnvelope::read(&text[..header_len(text)]), self.characters);
+                    }
                 }
             }
             FetchItem::Body | FetchItem::BodyStructure => {
@@ -509,7 +556,8 @@ impl Job {
                     return out.append(string.to_vec());
                 }
                 let structure = structure.get_or_insert_with(|| Structure::scan(text));
-                push_body(out, structure, text, if with { Extensions::With } else { Extensions::Without });
+                let extensions = if with { Extensions::With } else { Extensions::Without };
+                push_body(out, structure, text, extensions, self.characters);
             }
             FetchItem::Rfc822(what) => {
                 out.raw(match what {
@@ -530,6 +578,20 @@ impl Job {
                 out.raw(" ");
                 push_section(out, text, section, *partial, structure);
             }
+            FetchItem::Binary { numbers, partial, .. } => {
+                let structure = structure.get_or_insert_with(|| Structure::scan(text));
+                push_binary_name(out, "BINARY", numbers, *partial);
+                let (from, len) = partial.unwrap_or((0, u64::MAX));
+                match decoded(structure, text, numbers) {
+                    Ok(decoded) => decoded.write(out, from, len),
+                    Err(_) => out.raw("NIL"),
+                }
+            }
+            FetchItem::BinarySize(numbers) => {
+                let structure = structure.get_or_insert_with(|| Structure::scan(text));
+                push_binary_name(out, "BINARY.SIZE", numbers, None);
+                out.number(decoded(structure, text, numbers).map_or(0, |decoded| decoded.size()));
+            }
         }
     }
 }
@@ -539,14 +601,34 @@ fn email_id_of(text: &[u8], message: &Message) -> String {
     email_id(text, message.date().unwrap_or(0)).unwrap_or_default()
 }
 
+fn push_binary_name(out: &mut Output, name: &str, numbers: &[u32], partial: Option<(u64, u64)>) {
+    out.raw(name);
+    out.raw("[");
+    out.append(section_name(&Section { numbers: numbers.to_vec(), text: SectionText::All }));
+    out.raw("]");
+    if let Some((from, _)) = partial {
+        out.raw(&format!("<{from}>"));
+    }
+    out.raw(" ");
+}
+
+/// Whether a part is asked for without its encoding, and that is none we know (RFC 3516 §4.3).
+fn asks_for_unknown_encoding(items: &[FetchItem], material: &mut Material<'_>) -> bool {
+    items.iter().any(|item| {
+        let (FetchItem::Binary { numbers, .. } | FetchItem::BinarySize(numbers)) = item else { return false };
+        let structure = material.structure.get_or_insert_with(|| Structure::scan(material.text));
+        matches!(decoded(structure, material.text, numbers), Err(NotDecoded::UnknownEncoding))
+    })
+}
+
 fn push_section(
     out: &mut Output,
     text: &[u8],
     section: &Section,
-    partial: Option<(u32, u32)>,
+    partial: Option<(u64, u64)>,
     structure: &mut Option<Structure>,
 ) {
-    let (from, len) = partial.map_or((0, u64::MAX), |(from, len)| (u64::from(from), u64::from(len)));
+    let (from, len) = partial.unwrap_or((0, u64::MAX));
     if section.numbers.is_empty() && section.text == SectionText::All {
         // The whole message needs no structure.
         return out.text_literal(text, from, len);

@@ -7,19 +7,18 @@ use super::user;
 use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::list::ListArguments;
-use crate::protocol::imap::syntax::mailbox::on_the_wire;
 use crate::server::imap::errors;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 
 pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Result<Status, End> {
-    let separator = session.services.separator;
+    let spelling = session.spelling();
     let user = user!(session);
     let subscriptions = match user.account.subscriptions().await {
         Ok(subscriptions) => subscriptions,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    let patterns = patterns(arguments, separator);
+    let patterns = patterns(arguments, spelling);
     // Whether the name itself is subscribed.
     let mut shown: BTreeMap<MailboxName, bool> = BTreeMap::new();
     for name in subscriptions {
@@ -38,8 +37,8 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
     }
     for (name, subscribed) in shown {
         let attributes = if subscribed { "" } else { "\\Noselect" };
-        session.wire.out.raw(&format!("* LSUB ({attributes}) \"{}\" ", separator.char()));
-        session.wire.out.string(on_the_wire(&name, separator).as_bytes());
+        session.wire.out.raw(&format!("* LSUB ({attributes}) \"{}\" ", spelling.separator.char()));
+        session.wire.out.utf8_string(spelling.encode(&name).as_bytes());
         session.wire.out.raw("\r\n");
         session.wire.flush_if_full().await?;
     }
