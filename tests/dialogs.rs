@@ -534,6 +534,8 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "MOVE",
             "MULTIAPPEND",
             "BINARY",
+            "CATENATE",
+            "URL-PARTIAL",
             "REPLACE",
             "UNAUTHENTICATE",
             "ESEARCH",

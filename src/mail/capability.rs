@@ -34,6 +34,8 @@ pub const IMAP_CAPABILITIES: &[&str] = &[
     "MOVE",
     "MULTIAPPEND",
     "BINARY",
+    "CATENATE",
+    "URL-PARTIAL",
     "REPLACE",
     "UNAUTHENTICATE",
     "ESEARCH",

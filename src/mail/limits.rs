@@ -448,5 +448,8 @@ pub const METADATA_VALUE_OCTETS: usize = 64 << 10;
 /// Messages of one APPEND (RFC 3502): each waits as a file or in memory until the last is there.
 pub const IMAP_APPEND_MESSAGES: usize = 100;
 
+/// URLs between two literals of one CATENATE (RFC 4469): each may make us read a whole message.
+pub const IMAP_CATENATE_PARTS: usize = 200;
+
 /// Octets of the messages of one APPEND together, where there are several.
 pub const IMAP_APPEND_OCTETS: u64 = 256 << 20;

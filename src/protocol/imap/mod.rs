@@ -11,6 +11,7 @@
 //! | 3516 | BINARY | [`binary`], [`syntax::append`] |
 //! | 3691 | UNSELECT | [`syntax::command`] |
 //! | 4315 | UIDPLUS | [`response`] |
+//! | 4469, 5092 | CATENATE, URL-PARTIAL | [`syntax::append`], [`syntax::url`] |
 //! | 4731 | ESEARCH | [`syntax::esearch`] |
 //! | 4959 | SASL-IR | [`syntax::command`] |
 //! | 5032 | WITHIN | [`matching`] |

@@ -33,6 +33,8 @@ pub enum Code {
     AppendUid(UidValidity, Ranges),
     /// `AUTHENTICATIONFAILED`.
     AuthenticationFailed,
+    /// `BADURL` with this one (RFC 4469 §4.1).
+    BadUrl(String),
     /// `BADCHARSET`.
     BadCharset,
     /// `CANNOT`.
@@ -94,6 +96,11 @@ impl fmt::Display for Code {
         f.write_str(match self {
             Self::None => return Ok(()),
             Self::AppendUid(validity, uids) => return write!(f, "[APPENDUID {validity} {}] ", uids.to_text()),
+            Self::BadUrl(url) => {
+                // Nothing in it may end the code or the line.
+                let safe = |b: char| if (' '..='~').contains(&b) && b != ']' && b != '\\' { b } else { '?' };
+                return write!(f, "[BADURL {}] ", url.chars().map(safe).collect::<String>());
+            }
             Self::Capability(names) => return write!(f, "[CAPABILITY {names}] "),
             Self::CopyUid(validity, pairs) => {
                 let (from, to) = pair_sets(pairs);

@@ -192,14 +192,19 @@ impl Session {
         if self.user.is_none() {
             return self.literal_of_stranger(size, synchronising);
         }
-        if let Some((tag, arguments)) = append_head(self.wire.fragments.so_far(), self.spelling()) {
-            return match arguments {
-                Ok(arguments) => Box::pin(command::append::run(self, &tag, arguments, size, synchronising)).await,
+        if let Some((tag, append)) = append_head(self.wire.fragments.so_far(), self.spelling()) {
+            let append = match append {
+                Ok(append) => append,
                 Err(error) => {
                     self.refuse(errors::of_syntax(&error));
-                    Ok(())
+                    return Ok(());
                 }
             };
+            let announced = command::append::Announced { size, synchronising };
+            let status = Box::pin(command::append::run(self, append, Some(announced))).await?;
+            self.announce(Expunges::Told, Look::InMemory).await?;
+            self.wire.out.tagged(&tag, &status);
+            return Ok(());
         }
         if size > IMAP_COMMAND_OCTETS as u64 {
             self.refuse(Status::no(Code::TooBig, "Literal too large"));
@@ -355,7 +360,7 @@ fn needs(command: &Command) -> Needs {
         | Command::Lsub(_)
         | Command::Namespace
         | Command::Status(..)
-        | Command::AppendWithoutMessage
+        | Command::Append(_)
         | Command::Unauthenticate
         | Command::Esearch(_)
         | Command::Idle => Needs::Login,

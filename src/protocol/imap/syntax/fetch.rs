@@ -234,15 +234,25 @@ fn binary_section(cursor: &mut Cursor<'_>) -> Parsed<Vec<u32>> {
 
 fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
     cursor.expect(b'[')?;
+    let section = bare_section(cursor)?;
+    cursor.expect(b']')?;
+    Ok(section)
+}
+
+/// A section without its brackets, up to the closing one or the end.
+///
+/// # Errors
+/// It is none.
+pub fn bare_section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
     let mut numbers = Vec::new();
     let mut text = SectionText::All;
-    while cursor.peek() != Some(b']') {
+    while !cursor.is_end() && cursor.peek() != Some(b']') {
         if cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
             numbers.push(cursor.nz_number()?);
             if numbers.len() > MIME_DEPTH {
                 return Err(SyntaxError::Limit("section too deep"));
             }
-            if cursor.take(b'.') && cursor.peek() != Some(b']') {
+            if cursor.take(b'.') && !cursor.is_end() && cursor.peek() != Some(b']') {
                 continue;
             }
         } else {
@@ -250,7 +260,6 @@ fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
         }
         break;
     }
-    cursor.expect(b']')?;
     if text == SectionText::Mime && numbers.is_empty() {
         return Err(SyntaxError::Bad("MIME needs a part number"));
     }

@@ -18,3 +18,4 @@ pub mod set;
 pub mod sort;
 pub mod spelling;
 pub mod store;
+pub mod url;

@@ -88,7 +88,7 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Store(numbers, set, arguments) => store::run(session, numbers, &set, arguments).await,
         Command::Copy(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Original).await,
         Command::Move(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Nothing).await,
-        Command::AppendWithoutMessage => Ok(Status::bad("APPEND needs a mailbox and a literal")),
+        Command::Append(append) => append::run(session, append, None).await,
         // Answered by the session itself.
         Command::Logout | Command::StartTls => Ok(Status::bad("Not now")),
     }
