@@ -94,14 +94,14 @@ impl Writer<'_> {
     fn default_charset(&self, out: &mut Output, part: &Part) {
         let said = part.fields.content_type.as_ref().is_some_and(|c| c.get("charset").is_some());
         if part.is_type("text") && !said {
-            out.raw("(\"charset\" \"us-ascii\"");
+            out.raw("(");
             for (name, value) in part.fields.content_type.iter().flat_map(|c| &c.parameters) {
-                out.raw(" ");
                 text(out, name);
                 out.raw(" ");
                 text(out, value);
+                out.raw(" ");
             }
-            return out.raw(")");
+            return out.raw("\"charset\" \"us-ascii\")");
         }
         parameters(out, part.fields.content_type.as_ref());
     }
