@@ -444,8 +444,9 @@ impl Job {
                 out.raw(" ");
             }
         };
-        // RFC 3501 §6.4.8: the answer to UID FETCH always has the UID.
-        if self.numbers == Numbers::Uid && !self.items.contains(&FetchItem::Uid) {
+        // RFC 3501 §6.4.8: the answer to UID FETCH always has the UID; RFC 7162 §3.2.4: so has what sets \Seen unasked.
+        let has_uid = self.numbers == Numbers::Uid || (newly_seen && self.with_modseq);
+        if has_uid && !self.items.contains(&FetchItem::Uid) {
             separate(out);
             out.raw("UID ");
             out.number(message.uid.get());

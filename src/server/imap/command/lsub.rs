@@ -1,6 +1,7 @@
 //! LSUB (RFC 3501 §6.3.9).
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use super::list::patterns;
 use super::user;
@@ -18,8 +19,13 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
         Ok(subscriptions) => subscriptions,
         Err(error) => return Ok(errors::of_store(&error)),
     };
+    let selectable: HashSet<MailboxName> = match user.account.list().await {
+        Ok(listed) => listed.into_iter().filter(|l| l.selectable).map(|l| l.name).collect(),
+        Err(error) => return Ok(errors::of_store(&error)),
+    };
     let patterns = patterns(arguments, spelling);
-    // Whether the name itself is subscribed.
+    // Whether the name itself is subscribed and a mailbox: Thunderbird shows in grey what is \Noselect, and complains
+    // about what it cannot open.
     let mut shown: BTreeMap<MailboxName, bool> = BTreeMap::new();
     for name in subscriptions {
         tokio::task::yield_now().await;
@@ -32,11 +38,12 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
             parent = above.parent();
         }
         if patterns.iter().any(|p| p.matches(&name)) {
-            shown.insert(name, true);
+            let is_mailbox = selectable.contains(&name);
+            shown.insert(name, is_mailbox);
         }
     }
-    for (name, subscribed) in shown {
-        let attributes = if subscribed { "" } else { "\\Noselect" };
+    for (name, is_mailbox) in shown {
+        let attributes = if is_mailbox { "" } else { "\\Noselect" };
         session.wire.out.raw(&format!("* LSUB ({attributes}) \"{}\" ", spelling.separator.char()));
         session.wire.out.utf8_string(spelling.encode(&name).as_bytes());
         session.wire.out.raw("\r\n");

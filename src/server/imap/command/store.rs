@@ -76,7 +76,8 @@ pub(super) async fn run(
         if !arguments.silent || enabled.condstore {
             let out = &mut session.wire.out;
             out.raw(&format!("* {number} FETCH ("));
-            if numbers == Numbers::Uid || enabled.qresync {
+            // RFC 7162 §3.2.4: with the UID, since there is QRESYNC, enabled or not.
+            if numbers == Numbers::Uid || enabled.condstore {
                 out.raw(&format!("UID {} ", entry.uid));
             }
             if !arguments.silent {
