@@ -2,6 +2,8 @@
 //! required where `FACTEUR_REQUIRE_INTEROP=1`. Certificates are verified wherever the program can.
 
 mod common;
+#[path = "interop/conversation.rs"]
+mod conversation;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -9,6 +11,7 @@ use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 
+use common::imap::Imap;
 use common::installed;
 use common::server::PASSWORD;
 use common::server::PORTS;
@@ -40,6 +43,11 @@ fn fails(command: &mut Command) {
 
 fn count(messages: &[(u32, Vec<u8>)], what: &str) -> usize {
     messages.iter().filter(|(_, text)| memchr::memmem::find(text, what.as_bytes()).is_some()).count()
+}
+
+/// What a search in the selected mailbox finds.
+fn search(imap: &mut Imap, what: &str) -> String {
+    imap.ok(&format!("SEARCH {what}")).texts().join("")
 }
 
 fn python(server: &Server, script: &str) {
@@ -284,7 +292,6 @@ fn mbsync_both_ways() {
         mbsync(&config);
         let mut imap = server.imap("alice");
         imap.ok("SELECT INBOX");
-        let search = |imap: &mut common::imap::Imap, what: &str| imap.ok(&format!("SEARCH {what}")).texts().join("");
         assert_eq!(search(&mut imap, "SEEN SUBJECT \"number 0\""), "* SEARCH 2", "{security}");
         assert_eq!(search(&mut imap, "FLAGGED ANSWERED"), "* SEARCH 3");
         assert_eq!(search(&mut imap, "SUBJECT \"number 2\""), "* SEARCH");
