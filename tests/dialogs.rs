@@ -544,6 +544,7 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "PARTIAL",
             "I18NLEVEL=1",
             "INPROGRESS",
+            "NOTIFY",
             "SORT",
             "SORT=DISPLAY",
             "ESORT",

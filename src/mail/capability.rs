@@ -44,6 +44,7 @@ pub const IMAP_CAPABILITIES: &[&str] = &[
     "PARTIAL",
     "I18NLEVEL=1",
     "INPROGRESS",
+    "NOTIFY",
     "SORT",
     "SORT=DISPLAY",
     "ESORT",

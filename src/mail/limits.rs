@@ -448,6 +448,16 @@ pub const METADATA_VALUE_OCTETS: usize = 64 << 10;
 /// Messages of one APPEND (RFC 3502): each waits as a file or in memory until the last is there.
 pub const IMAP_APPEND_MESSAGES: usize = 100;
 
+/// Changes of an account's tree that are kept for sessions which do not listen; who missed more is told so
+/// (RFC 5465 §5.8).
+pub const ACCOUNT_EVENTS_KEPT: usize = 256;
+
+/// Event groups of one NOTIFY (RFC 5465).
+pub const IMAP_NOTIFY_GROUPS: usize = 50;
+
+/// Mailboxes whose messages one session may hear of beside the selected one: each of them is held in memory.
+pub const IMAP_NOTIFY_MAILBOXES: usize = 500;
+
 /// URLs between two literals of one CATENATE (RFC 4469): each may make us read a whole message.
 pub const IMAP_CATENATE_PARTS: usize = 200;
 

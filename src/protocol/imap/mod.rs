@@ -22,6 +22,7 @@
 //! | 5258 | LIST-EXTENDED | [`syntax::list`] |
 //! | 5267 | ESORT, CONTEXT=SEARCH, CONTEXT=SORT | `server::imap::live` |
 //! | 5464, 9590 | METADATA, LIST-METADATA | [`syntax::metadata`] |
+//! | 5465 | NOTIFY without AnnotationChange | [`syntax::notify`], `server::imap::notify` |
 //! | 5530 | response codes | [`response`] |
 //! | 5819 | LIST-STATUS | [`syntax::list`] |
 //! | 5957 | SORT=DISPLAY | [`sort`] |

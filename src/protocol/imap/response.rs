@@ -9,6 +9,7 @@ use crate::mail::ids::Uid;
 use crate::mail::ids::UidValidity;
 use crate::message::wire::push_wire_range;
 use crate::message::wire::wire_len;
+use crate::protocol::imap::syntax::notify::EVENT_NAMES;
 use crate::protocol::imap::syntax::set::Ranges;
 
 /// How a command ended.
@@ -33,6 +34,8 @@ pub enum Code {
     AppendUid(UidValidity, Ranges),
     /// `AUTHENTICATIONFAILED`.
     AuthenticationFailed,
+    /// `BADEVENT`, with the names of all that are known (RFC 5465 §3.1).
+    BadEvent,
     /// `BADURL` with this one (RFC 4469 §4.1).
     BadUrl(String),
     /// `BADCHARSET`.
@@ -65,6 +68,8 @@ pub enum Code {
     NonExistent,
     /// `NOPERM`.
     NoPerm,
+    /// `NOTIFICATIONOVERFLOW` (RFC 5465 §5.8).
+    NotificationOverflow,
     /// `OVERQUOTA`.
     OverQuota,
     /// `PRIVACYREQUIRED`.
@@ -96,6 +101,7 @@ impl fmt::Display for Code {
         f.write_str(match self {
             Self::None => return Ok(()),
             Self::AppendUid(validity, uids) => return write!(f, "[APPENDUID {validity} {}] ", uids.to_text()),
+            Self::BadEvent => return write!(f, "[BADEVENT ({EVENT_NAMES})] "),
             Self::BadUrl(url) => {
                 // Nothing in it may end the code or the line.
                 let safe = |b: char| if (' '..='~').contains(&b) && b != ']' && b != '\\' { b } else { '?' };
@@ -126,6 +132,7 @@ impl fmt::Display for Code {
             Self::ExpungeIssued => "[EXPUNGEISSUED] ",
             Self::Limit => "[LIMIT] ",
             Self::NonExistent => "[NONEXISTENT] ",
+            Self::NotificationOverflow => "[NOTIFICATIONOVERFLOW] ",
             Self::OverQuota => "[OVERQUOTA] ",
             Self::PrivacyRequired => "[PRIVACYREQUIRED] ",
             Self::ReadOnly => "[READ-ONLY] ",

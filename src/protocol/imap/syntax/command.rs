@@ -23,6 +23,7 @@ use crate::protocol::imap::syntax::mailbox::status_items;
 use crate::protocol::imap::syntax::metadata::GetMetadata;
 use crate::protocol::imap::syntax::metadata::SetMetadata;
 use crate::protocol::imap::syntax::multisearch::EsearchArguments;
+use crate::protocol::imap::syntax::notify::NotifyArguments;
 use crate::protocol::imap::syntax::search::SearchArguments;
 use crate::protocol::imap::syntax::select::SelectParameters;
 use crate::protocol::imap::syntax::set::SequenceSet;
@@ -92,6 +93,8 @@ pub enum Command {
     List(ListArguments),
     /// `LSUB`.
     Lsub(ListArguments),
+    /// `NOTIFY` (RFC 5465).
+    Notify(NotifyArguments),
     /// `NAMESPACE` (RFC 2342).
     Namespace,
     /// `STATUS`.
@@ -214,6 +217,10 @@ fn command_with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command
         "APPEND" => append(cursor, None),
         "REPLACE" => append(cursor, Some(Numbers::Sequence)),
         "CREATE" => create(cursor),
+        "NOTIFY" => {
+            cursor.space()?;
+            NotifyArguments::parse(cursor).map(Command::Notify)
+        }
         "GETQUOTAROOT" => one(Command::GetQuotaRoot),
         "GETQUOTA" => {
             cursor.space()?;

@@ -63,6 +63,20 @@ pub enum FetchItem {
 }
 
 impl FetchItem {
+    /// The same, of a message that nobody reads now.
+    #[must_use]
+    pub fn without_seen(self) -> Self {
+        match self {
+            Self::Section { section, partial, .. } => Self::Section { section, peek: true, partial },
+            Self::Binary { numbers, partial, .. } => Self::Binary { numbers, peek: true, partial },
+            // The old names have no such form.
+            Self::Rfc822(text) => {
+                Self::Section { section: Section { numbers: Vec::new(), text }, peek: true, partial: None }
+            }
+            other => other,
+        }
+    }
+
     /// Whether it sets `\Seen` (RFC 3501 §6.4.5).
     #[must_use]
     pub fn sets_seen(&self) -> bool {
@@ -194,7 +208,11 @@ pub fn mod_sequence(cursor: &mut Cursor<'_>) -> Parsed<u64> {
     if value == 0 { Err(SyntaxError::Bad("mod-sequence must not be 0")) } else { Ok(value) }
 }
 
-fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
+/// One item.
+///
+/// # Errors
+/// It is none.
+pub fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     let name = cursor.run(|b| b.is_ascii_alphanumeric() || b == b'.').to_ascii_uppercase();
     Ok(match name.as_slice() {
         b"ENVELOPE" => FetchItem::Envelope,

@@ -12,6 +12,7 @@ pub mod list;
 pub mod mailbox;
 pub mod metadata;
 pub mod multisearch;
+pub mod notify;
 pub mod search;
 pub mod select;
 pub mod set;

@@ -377,6 +377,9 @@ async fn add(session: &mut Session, mailbox: &MailboxName, received: Received) -
     };
     match added {
         Ok(uids) => {
+            if let Some(selected) = session.user.as_mut().and_then(|user| user.selected.as_mut()) {
+                selected.added(&mailbox, &uids);
+            }
             let uids = Ranges::from_ascending(uids.into_iter().map(Uid::get));
             Status::ok("Appended").with(Code::AppendUid(mailbox.snapshot().validity, uids))
         }

@@ -40,6 +40,7 @@ use crate::protocol::imap::syntax::fetch::Section;
 use crate::protocol::imap::syntax::fetch::SectionText;
 use crate::protocol::imap::syntax::set::SequenceSet;
 use crate::protocol::imap::view::Entry;
+use crate::protocol::imap::view::View;
 use crate::server::imap::errors;
 use crate::server::imap::selected::push_flags;
 use crate::server::imap::selected::push_modseq;
@@ -171,6 +172,23 @@ pub(super) async fn run(
         return Ok(errors::of_store(&StoreError::MessageGone));
     }
     Ok(Status::ok("Fetched"))
+}
+
+/// Tells of new messages without being asked (RFC 5465 §5.2).
+pub(in crate::server::imap) async fn unasked(
+    session: &mut Session,
+    uids: &[Uid],
+    items: &[FetchItem],
+) -> Result<(), End> {
+    let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
+    let entry = |view: &View, uid: Uid| view.number(uid).and_then(|n| view.get(n).map(|entry| (n, entry)));
+    let targets: Vec<(u32, Entry)> =
+        selected.iter().flat_map(|s| uids.iter().filter_map(|uid| entry(&s.view, *uid))).collect();
+    let Ok(job) = prepare(session, Numbers::Uid, items, &targets, false).await? else { return Ok(()) };
+    if let Err(error) = send(session, Arc::new(job)).await? {
+        tracing::debug!(%error, "imap: new messages are not told of");
+    }
+    Ok(())
 }
 
 /// Sets `\Seen` where it is due, and learns what the store does not know yet of sizes and dates.

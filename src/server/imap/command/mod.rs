@@ -9,15 +9,16 @@ mod create;
 mod delete;
 mod enable;
 mod expunge;
-mod fetch;
+pub(super) mod fetch;
 mod finding;
 mod id;
 mod idle;
-mod list;
+pub(super) mod list;
 mod login;
 mod lsub;
-mod metadata;
+pub(super) mod metadata;
 mod multisearch;
+mod notify;
 mod progress;
 mod quota;
 mod reading;
@@ -26,7 +27,7 @@ mod search;
 mod select;
 mod sort;
 pub(super) mod starttls;
-mod status;
+pub(super) mod status;
 mod store;
 mod subscribe;
 mod thread;
@@ -65,6 +66,7 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         }
         Command::Create(name, uses) => create::run(session, &name, &uses).await,
         Command::GetQuota(root) => quota::get(session, &root).await,
+        Command::Notify(arguments) => notify::run(session, arguments).await,
         Command::GetQuotaRoot(name) => quota::get_root(session, &name).await,
         Command::GetMetadata(wanted) => metadata::get(session, &wanted).await,
         Command::SetMetadata(wanted) => metadata::set(session, wanted).await,
