@@ -111,6 +111,9 @@ pub(super) async fn run(
         session.enable_condstore();
     }
     let selected = selected!(session);
+    if selected.exceeds(numbers, set) {
+        return Ok(errors::no_such_number());
+    }
     let mut targets = selected.resolve(numbers, set);
     if let Some(range) = modifiers.partial {
         // RFC 9394 §3.3: places in the list of what the set names, by ascending UID; §3.4: before CHANGEDSINCE.
@@ -399,8 +402,9 @@ impl Job {
                 out.raw(" ");
             }
         };
-        // RFC 3501 §6.4.8: the answer to UID FETCH always has the UID.
-        if self.numbers == Numbers::Uid && !self.items.contains(&FetchItem::Uid) {
+        // RFC 3501 §6.4.8: the answer to UID FETCH always has the UID; RFC 7162 §3.2.4: so has one that tells of `\Seen`.
+        let with_uid = self.numbers == Numbers::Uid || newly_seen && self.with_modseq;
+        if with_uid && !self.items.contains(&FetchItem::Uid) {
             separate(out);
             out.raw("UID ");
             out.number(message.uid.get());

@@ -31,8 +31,8 @@ pub(super) async fn run(
     }
     let user = user!(session);
     // RFC 3501 §6.3.1: whatever comes of it, the mailbox before is no longer selected.
-    if user.selected.take().is_some() && session.enabled.qresync {
-        // RFC 7162 §3.2.11.
+    if user.selected.take().is_some() {
+        // RFC 7162 §3.2.11: whether or not the client has enabled anything.
         session.wire.out.untagged_status(&Status::ok("The mailbox before is closed").with(Code::Closed));
     }
     session.enabled.condstore |= parameters.condstore;
@@ -114,12 +114,8 @@ pub(super) async fn close(session: &mut Session) -> Result<Status, End> {
         let uids = expunge::deleted(selected, None);
         failed = selected.mailbox.expunge(selected.snapshot.validity, &uids).await.err();
     }
-    // RFC 7162 §3.2.8.
-    let highest = selected.mailbox.snapshot().highest_modseq;
-    let mut closed = Status { text: "Closed".to_owned(), ..unselect(session) };
-    if session.enabled.qresync {
-        closed = closed.with(Code::HighestModSeq(highest));
-    }
+    // RFC 7162 §3.2.8: never with HIGHESTMODSEQ, as what was expunged is not told.
+    let closed = Status { text: "Closed".to_owned(), ..unselect(session) };
     Ok(failed.map_or(closed, |error| errors::of_store(&error)))
 }
 
