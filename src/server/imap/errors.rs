@@ -19,6 +19,11 @@ pub(super) fn of_syntax(error: &SyntaxError) -> Status {
     }
 }
 
+/// For sequence numbers that no message has (RFC 3501 §9 `seq-number`).
+pub(super) fn no_such_number() -> Status {
+    Status::bad("No message has such a number")
+}
+
 /// For what the store says. A failing disk is temporary: keep the mail, and tell the operator.
 pub(super) fn of_store(error: &StoreError) -> Status {
     match error {

@@ -249,6 +249,11 @@ impl Selected {
         gone.intersection(&given_out).intersection(set).without(there)
     }
 
+    /// Whether a command names sequence numbers that no message has.
+    pub(super) fn exceeds(&self, numbers: Numbers, set: &SequenceSet) -> bool {
+        numbers == Numbers::Sequence && set.exceeds(self.view.exists())
+    }
+
     /// The messages of a set, in order, as numbers and entries.
     pub(super) fn resolve(&self, numbers: Numbers, set: &SequenceSet) -> Vec<(u32, Entry)> {
         let entries = (1..).zip(self.view.entries().iter().copied());

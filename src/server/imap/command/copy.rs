@@ -28,6 +28,9 @@ pub(super) async fn run(
     to: &MailboxName,
     keep: Keep,
 ) -> Result<Status, End> {
+    if selected!(session).exceeds(numbers, set) {
+        return Ok(errors::no_such_number());
+    }
     let target = match user!(session).account.mailbox(to).await {
         Ok(target) => target,
         Err(error) => return Ok(errors::of_destination(&error)),
@@ -35,9 +38,6 @@ pub(super) async fn run(
     let selected = selected!(session);
     if keep == Keep::Nothing && selected.read_only {
         return Ok(Status::no(Code::ReadOnly, "The mailbox was examined"));
-    }
-    if keep == Keep::Nothing && std::sync::Arc::ptr_eq(&selected.mailbox, &target) {
-        return Ok(Status::no(Code::Cannot, "The messages are there already"));
     }
     let uids = selected.uids(numbers, set);
     let done = match keep {

@@ -133,6 +133,9 @@ pub(super) async fn run(
         session.enable_condstore();
     }
     let selected = selected!(session);
+    if selected.exceeds(numbers, set) {
+        return Ok(errors::no_such_number());
+    }
     let mut targets = selected.resolve(numbers, set);
     if let Some(range) = modifiers.partial {
         // RFC 9394 §3.3: places in the list of what the set names, by ascending UID; §3.4: before CHANGEDSINCE.

@@ -35,6 +35,9 @@ pub(super) async fn run(
     }
     let enabled = session.enabled;
     let selected = selected!(session);
+    if selected.exceeds(numbers, set) {
+        return Ok(errors::no_such_number());
+    }
     if selected.read_only {
         return Ok(Status::no(Code::ReadOnly, "The mailbox was examined"));
     }
@@ -54,7 +57,9 @@ pub(super) async fn run(
     };
     if now.keywords != selected.snapshot.keywords {
         // A new keyword is told before a message that has it.
-        selected.snapshot = std::sync::Arc::clone(&now);
+        // All else that is new there is still to be told as news.
+        let known = Snapshot { keywords: std::sync::Arc::clone(&now.keywords), ..(*selected.snapshot).clone() };
+        selected.snapshot = std::sync::Arc::new(known);
         selected.write_flags(&mut session.wire.out);
     }
     let given = slots(&now, &arguments.flags);
