@@ -52,11 +52,7 @@ pub(super) async fn run(
         Ok(stored) => stored,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    if now.keywords != selected.snapshot.keywords {
-        // A new keyword is told before a message that has it.
-        selected.snapshot = std::sync::Arc::clone(&now);
-        selected.write_flags(&mut session.wire.out);
-    }
+    selected.take_keywords(&mut session.wire.out, &now);
     let given = slots(&now, &arguments.flags);
     let modified: HashSet<Uid> = modified.into_iter().collect();
     let mut gone = false;
