@@ -13,7 +13,9 @@ use crate::mail::flags::Flags;
 use crate::mail::flags::KeywordSlot;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
+use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
+use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::set::Ranges;
 use crate::protocol::imap::syntax::set::SequenceSet;
@@ -49,6 +51,12 @@ pub(super) struct Selected {
     pub(super) snapshot: Arc<Snapshot>,
     /// Whether expunges of that state were held back.
     held: bool,
+    /// Whether that state was taken over before its news were told.
+    untold: bool,
+    /// The mod-sequence up to which the client was told everything, expunges too.
+    complete: u64,
+    /// The client was told that it is behind, by a HIGHESTMODSEQ below others that it knows.
+    behind: bool,
     /// Whether the client hears of `\Recent`, which IMAP4rev2 does not know.
     tells_recent: bool,
     /// UIDs that are `\Recent` here and were not in the view when they were claimed.
@@ -73,6 +81,9 @@ impl Selected {
             changes,
             snapshot,
             held: true,
+            untold: false,
+            complete: 0,
+            behind: false,
             tells_recent: !enabled.rev2,
             claimed: HashSet::new(),
             own: Vec::new(),
@@ -83,6 +94,7 @@ impl Selected {
         let entries = selected.entries();
         selected.view = View::new(entries);
         selected.held = false;
+        selected.complete = selected.snapshot.highest_modseq;
         selected.claimed.clear();
         Ok(selected)
     }
@@ -168,7 +180,31 @@ impl Selected {
             self.write_news(&mut wire.out, item, enabled);
             wire.flush_if_full().await?;
         }
+        self.account_for_held(&mut wire.out, enabled);
         Ok(Ok(true))
+    }
+
+    /// RFC 7162 §3.2: a client whose connection breaks while expunges are held back comes back with the last
+    /// HIGHESTMODSEQ that it heard, so that must be from before them, whatever MODSEQ it heard since.
+    fn account_for_held(&mut self, out: &mut Output, enabled: Enabled) {
+        let is_behind = self.view.entries().len() > self.snapshot.messages.len();
+        if !is_behind {
+            self.complete = self.snapshot.highest_modseq;
+        }
+        if enabled.qresync && (is_behind || self.behind) {
+            let words = if is_behind { "Expunges are still to be told" } else { "All is told" };
+            out.untagged_status(&Status::ok(words).with(Code::HighestModSeq(self.complete)));
+        }
+        self.behind = is_behind;
+    }
+
+    /// Tells the keywords of a new state before a message that has them; what else is new there comes with the news.
+    pub(super) fn take_keywords(&mut self, out: &mut Output, now: &Arc<Snapshot>) {
+        if now.keywords != self.snapshot.keywords {
+            self.snapshot = Arc::clone(now);
+            self.untold = true;
+            self.write_flags(out);
+        }
     }
 
     /// Brings the view up to date; `None` where the mailbox is gone.
@@ -189,7 +225,7 @@ impl Selected {
         if now.validity != before.validity {
             return Ok(None);
         }
-        let due = self.held && expunges == Expunges::Told;
+        let due = self.untold || (self.held && expunges == Expunges::Told);
         if Arc::ptr_eq(&now, &before) && !due {
             return Ok(Some(Vec::new()));
         }
@@ -202,6 +238,7 @@ impl Selected {
         let news = self.view.update(&entries, expunges);
         self.claimed.clear();
         self.held = expunges == Expunges::Held;
+        self.untold = false;
         Ok(Some(news))
     }
 

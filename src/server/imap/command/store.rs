@@ -55,13 +55,7 @@ pub(super) async fn run(
         Ok(stored) => stored,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    if now.keywords != selected.snapshot.keywords {
-        // A new keyword is told before a message that has it.
-        // All else that is new there is still to be told as news.
-        let known = Snapshot { keywords: std::sync::Arc::clone(&now.keywords), ..(*selected.snapshot).clone() };
-        selected.snapshot = std::sync::Arc::new(known);
-        selected.write_flags(&mut session.wire.out);
-    }
+    selected.take_keywords(&mut session.wire.out, &now);
     let given = slots(&now, &arguments.flags);
     let modified: HashSet<Uid> = modified.into_iter().collect();
     let mut gone = false;
