@@ -28,6 +28,7 @@ mod sort;
 pub(super) mod starttls;
 mod status;
 mod store;
+mod streaming;
 mod subscribe;
 mod thread;
 
