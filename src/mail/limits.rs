@@ -221,6 +221,13 @@ pub const IMAP_OUTPUT_OCTETS: usize = 65_536;
 /// What a FETCH or SEARCH reads ahead of the peer.
 pub const IMAP_BATCH_OCTETS: usize = 262_144;
 
+/// A text of a message beyond this is sent from its file piece by piece: a client that is slow to take it holds no more
+/// of our memory than one that asks for a small one.
+pub const IMAP_STREAMED_OCTETS: u64 = 262_144;
+
+/// Octets of a piece as it lies on disk; on the wire it may have twice as many.
+pub const IMAP_PIECE_OCTETS: usize = 65_536;
+
 /// After our last words we read for so long what a client is still sending, so that it gets to see them.
 pub const IMAP_LINGER: Duration = Duration::from_secs(1);
 

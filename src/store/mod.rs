@@ -118,6 +118,7 @@ pub use check::Finding;
 pub use check::Findings;
 pub use check::Severity;
 pub use compressed::MessageFile;
+pub use compressed::PlainFile;
 pub use deliver::Delivery;
 pub use error::Result;
 pub use error::StoreError;

@@ -336,7 +336,7 @@ impl Output {
         self.raw(&format!("{{{}}}\r\n", octets.len()));
         let start = self.bytes.len();
         self.bytes.extend_from_slice(octets);
-        self.mask_nul(start);
+        mask_nul(&mut self.bytes[start..]);
     }
 
     /// A literal, and a `literal8` (RFC 3516 §4.3) where it holds NUL.
@@ -352,16 +352,16 @@ impl Output {
         self.raw(&format!("{{{there}}}\r\n"));
         let start = self.bytes.len();
         push_wire_range(&mut self.bytes, text, from, len);
-        self.mask_nul(start);
+        mask_nul(&mut self.bytes[start..]);
     }
+}
 
-    /// RFC 3501 §9: no literal holds NUL. The octet that stands for it keeps all sizes as they are.
-    fn mask_nul(&mut self, start: usize) {
-        let mut at = start;
-        while let Some(found) = memchr::memchr(0, &self.bytes[at..]) {
-            self.bytes[at + found] = 0x80;
-            at += found + 1;
-        }
+/// RFC 3501 §9: no literal holds NUL. The octet that stands for it keeps all sizes as they are.
+pub fn mask_nul(octets: &mut [u8]) {
+    let mut rest = octets;
+    while let Some(found) = memchr::memchr(0, rest) {
+        rest[found] = 0x80;
+        rest = &mut rest[found + 1..];
     }
 }
 

@@ -29,6 +29,7 @@ mod sort;
 pub(super) mod starttls;
 pub(super) mod status;
 mod store;
+mod streaming;
 mod subscribe;
 mod thread;
 
