@@ -367,7 +367,7 @@ async fn a_mailbox_from_append_to_expunge() {
         ("STORE 1 +FLAGS.SILENT (\\Deleted)", &["!FETCH", "OK"]),
         ("CLOSE", &["!EXPUNGE", "OK"]),
         ("EXAMINE INBOX", &["* 0 EXISTS", "[PERMANENTFLAGS ()]", "OK [READ-ONLY]"]),
-        ("STORE 1:* FLAGS (x)", &["NO [READ-ONLY]"]),
+        ("UID STORE 1:* FLAGS (x)", &["NO [READ-ONLY]"]),
         ("EXPUNGE", &["NO [READ-ONLY]"]),
         ("UNSELECT", &["OK"]),
         ("SELECT nowhere", &["NO [NONEXISTENT]"]),
