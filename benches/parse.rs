@@ -11,6 +11,7 @@ use facteur::message::mime::Structure;
 use facteur::message::text::Finder;
 use facteur::message::text::Wanted;
 use facteur::protocol::imap::response::Output;
+use facteur::protocol::imap::structure::Characters;
 use facteur::protocol::imap::structure::Extensions;
 use facteur::protocol::imap::structure::push_body;
 use facteur::protocol::imap::structure::push_envelope;
@@ -91,8 +92,8 @@ fn imap_fetch_structure_and_envelope(bencher: Bencher<'_, '_>) {
     let structure = Structure::scan(&message);
     bencher.bench_local(|| {
         let mut out = Output::new();
-        push_envelope(&mut out, &HeaderEnvelope::read(black_box(&message)));
-        push_body(&mut out, &structure, &message, Extensions::With);
+        push_envelope(&mut out, &HeaderEnvelope::read(black_box(&message)), Characters::SevenBit);
+        push_body(&mut out, &structure, &message, Extensions::With, Characters::SevenBit);
         out.take()
     });
 }

@@ -13,13 +13,7 @@ const MISSING: &[(&str, &str)] = &[
     ("ACL", "comes last: every handle on a mailbox has to carry its rights first"),
     ("RIGHTS=texk", "with ACL"),
     ("LIST-MYRIGHTS", "with ACL"),
-    ("BINARY", "FETCH of decoded parts is not written yet"),
-    ("CATENATE", "needs messages put together from parts of others"),
-    ("URL-PARTIAL", "with CATENATE"),
-    ("NOTIFY", "not written yet"),
     ("QUOTASET", "limits are the operator's, in the configuration"),
-    ("IMAP4rev2", "the forms of IMAP4rev1 are the only ones so far"),
-    ("UTF8=ACCEPT", "names and envelopes are 7-bit so far"),
 ];
 
 /// The line of Part 2 of the mission for a user of IMAP.

@@ -16,7 +16,9 @@ use facteur::message::parameters::tokens;
 use facteur::message::sent;
 use facteur::message::text::Finder;
 use facteur::message::text::Wanted;
+use facteur::protocol::imap::binary::decoded;
 use facteur::protocol::imap::response::Output;
+use facteur::protocol::imap::structure::Characters;
 use facteur::protocol::imap::structure::Extensions;
 use facteur::protocol::imap::structure::push_body;
 use facteur::protocol::imap::structure::push_envelope;
@@ -215,8 +217,15 @@ proptest! {
     fn messages(bytes in soup(MESSAGE)) {
         let structure = Structure::scan(&bytes);
         let mut out = Output::default();
-        push_body(&mut out, &structure, &bytes, Extensions::With);
-        push_envelope(&mut out, &HeaderEnvelope::read(&bytes));
+        for characters in [Characters::SevenBit, Characters::Utf8] {
+            push_body(&mut out, &structure, &bytes, Extensions::With, characters);
+            push_envelope(&mut out, &HeaderEnvelope::read(&bytes), characters);
+        }
+        for numbers in [&[][..], &[1], &[2], &[1, 1]] {
+            if let Ok(decoded) = decoded(&structure, &bytes, numbers) {
+                decoded.write(&mut out, 1, 1000);
+            }
+        }
         drop(addresses(&bytes));
         drop(extended::parameters(&parameterised(&bytes)));
         let nowhere = [Wanted { needle: Needle::new("nowhere to be found"), in_header: true }];

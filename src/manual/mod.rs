@@ -2,5 +2,6 @@
 
 pub mod adoption;
 pub mod durability;
+pub mod quirks;
 pub mod rfc;
 pub mod threats;

@@ -362,7 +362,10 @@ fn is_message(part: &Part) -> bool {
         .encoding
         .as_ref()
         .is_none_or(|e| [&b"7bit"[..], b"8bit", b"binary"].iter().any(|known| e.eq_ignore_ascii_case(known)));
-    part.is_type("message") && part.media.1.eq_ignore_ascii_case(b"rfc822") && plain
+    // RFC 6532 §3.7.
+    let subtype = &part.media.1;
+    let known = subtype.eq_ignore_ascii_case(b"rfc822") || subtype.eq_ignore_ascii_case(b"global");
+    part.is_type("message") && known && plain
 }
 
 fn read_mime_fields(part: &mut Part, message: &[u8]) {

@@ -9,6 +9,7 @@ use crate::mail::ids::Uid;
 use crate::mail::ids::UidValidity;
 use crate::message::wire::push_wire_range;
 use crate::message::wire::wire_len;
+use crate::protocol::imap::syntax::notify::EVENT_NAMES;
 use crate::protocol::imap::syntax::set::Ranges;
 
 /// How a command ended.
@@ -33,6 +34,10 @@ pub enum Code {
     AppendUid(UidValidity, Ranges),
     /// `AUTHENTICATIONFAILED`.
     AuthenticationFailed,
+    /// `BADEVENT`, with the names of all that are known (RFC 5465 §3.1).
+    BadEvent,
+    /// `BADURL` with this one (RFC 4469 §4.1).
+    BadUrl(String),
     /// `BADCHARSET`.
     BadCharset,
     /// `CANNOT`.
@@ -63,6 +68,8 @@ pub enum Code {
     NonExistent,
     /// `NOPERM`.
     NoPerm,
+    /// `NOTIFICATIONOVERFLOW` (RFC 5465 §5.8).
+    NotificationOverflow,
     /// `OVERQUOTA`.
     OverQuota,
     /// `PRIVACYREQUIRED`.
@@ -79,6 +86,8 @@ pub enum Code {
     UidNext(Uid),
     /// `UIDVALIDITY`.
     UidValidity(UidValidity),
+    /// `UNKNOWN-CTE` (RFC 3516 §4.3).
+    UnknownCte,
     /// `USEATTR` (RFC 6154 §6).
     UseAttr,
     /// `UNAVAILABLE`.
@@ -92,6 +101,12 @@ impl fmt::Display for Code {
         f.write_str(match self {
             Self::None => return Ok(()),
             Self::AppendUid(validity, uids) => return write!(f, "[APPENDUID {validity} {}] ", uids.to_text()),
+            Self::BadEvent => return write!(f, "[BADEVENT ({EVENT_NAMES})] "),
+            Self::BadUrl(url) => {
+                // Nothing in it may end the code or the line.
+                let safe = |b: char| if (' '..='~').contains(&b) && b != ']' && b != '\\' { b } else { '?' };
+                return write!(f, "[BADURL {}] ", url.chars().map(safe).collect::<String>());
+            }
             Self::Capability(names) => return write!(f, "[CAPABILITY {names}] "),
             Self::CopyUid(validity, pairs) => {
                 let (from, to) = pair_sets(pairs);
@@ -102,6 +117,7 @@ impl fmt::Display for Code {
             Self::MetadataMaxSize(octets) => return write!(f, "[METADATA MAXSIZE {octets}] "),
             Self::MetadataTooMany => "[METADATA TOOMANY] ",
             Self::NoPerm => "[NOPERM] ",
+            Self::UnknownCte => "[UNKNOWN-CTE] ",
             Self::UseAttr => "[USEATTR] ",
             Self::Closed => "[CLOSED] ",
             Self::HighestModSeq(modseq) => return write!(f, "[HIGHESTMODSEQ {modseq}] "),
@@ -116,6 +132,7 @@ impl fmt::Display for Code {
             Self::ExpungeIssued => "[EXPUNGEISSUED] ",
             Self::Limit => "[LIMIT] ",
             Self::NonExistent => "[NONEXISTENT] ",
+            Self::NotificationOverflow => "[NOTIFICATIONOVERFLOW] ",
             Self::OverQuota => "[OVERQUOTA] ",
             Self::PrivacyRequired => "[PRIVACYREQUIRED] ",
             Self::ReadOnly => "[READ-ONLY] ",
@@ -285,9 +302,17 @@ impl Output {
     /// `string`: quoted where that is safe, else a literal.
     pub fn string(&mut self, octets: &[u8]) {
         let safe = octets.len() <= QUOTED_OCTETS && octets.iter().all(|b| (0x20..0x7f).contains(b));
-        if !safe {
-            return self.literal(octets);
-        }
+        if safe { self.quoted(octets) } else { self.literal(octets) }
+    }
+
+    /// As [`Output::string`] for a client that takes UTF-8 in quotes (RFC 6855 §3, RFC 9051 §4.3).
+    pub fn utf8_string(&mut self, octets: &[u8]) {
+        let controls = octets.iter().any(|b| *b < 0x20 || *b == 0x7f);
+        let safe = octets.len() <= QUOTED_OCTETS && !controls && std::str::from_utf8(octets).is_ok();
+        if safe { self.quoted(octets) } else { self.literal(octets) }
+    }
+
+    fn quoted(&mut self, octets: &[u8]) {
         self.raw("\"");
         for b in octets {
             if matches!(b, b'"' | b'\\') {
@@ -311,7 +336,14 @@ impl Output {
         self.raw(&format!("{{{}}}\r\n", octets.len()));
         let start = self.bytes.len();
         self.bytes.extend_from_slice(octets);
-        self.mask_nul(start);
+        mask_nul(&mut self.bytes[start..]);
+    }
+
+    /// A literal, and a `literal8` (RFC 3516 §4.3) where it holds NUL.
+    pub fn literal8(&mut self, mut octets: Vec<u8>) {
+        let tilde = if octets.contains(&0) { "~" } else { "" };
+        self.raw(&format!("{tilde}{{{}}}\r\n", octets.len()));
+        self.bytes.append(&mut octets);
     }
 
     /// A literal of text from the disk, lines ended by CRLF; of it `len` octets at most, from octet `from` on.
@@ -320,16 +352,16 @@ impl Output {
         self.raw(&format!("{{{there}}}\r\n"));
         let start = self.bytes.len();
         push_wire_range(&mut self.bytes, text, from, len);
-        self.mask_nul(start);
+        mask_nul(&mut self.bytes[start..]);
     }
+}
 
-    /// RFC 3501 §9: no literal holds NUL. The octet that stands for it keeps all sizes as they are.
-    fn mask_nul(&mut self, start: usize) {
-        let mut at = start;
-        while let Some(found) = memchr::memchr(0, &self.bytes[at..]) {
-            self.bytes[at + found] = 0x80;
-            at += found + 1;
-        }
+/// RFC 3501 §9: no literal holds NUL. The octet that stands for it keeps all sizes as they are.
+pub fn mask_nul(octets: &mut [u8]) {
+    let mut rest = octets;
+    while let Some(found) = memchr::memchr(0, rest) {
+        rest[found] = 0x80;
+        rest = &mut rest[found + 1..];
     }
 }
 
@@ -359,6 +391,11 @@ mod tests {
         assert_eq!(out.take(), b"{4}\r\na\x80\xffb");
         assert!(written(|o| o.string(&vec![b'x'; 2000])).starts_with("{2000}\r\n"));
         assert_eq!(written(|o| o.nstring(None)), "NIL");
+        assert_eq!(written(|o| o.utf8_string("ü\"".as_bytes())), "\"ü\\\"\"");
+        assert_eq!(written(|o| o.utf8_string("ü\n".as_bytes())), "{3}\r\nü\n");
+        let mut out = Output::new();
+        out.utf8_string(b"\xff");
+        assert_eq!(out.take(), b"{1}\r\n\xff");
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub fn header_text<'a>(message: &'a [u8], section: &Section) -> Option<Cow<'a, [
 /// The bytes of a section as they are held, or `None` where there is no such part.
 #[must_use]
 pub fn section_text<'a>(structure: &Structure, message: &'a [u8], section: &Section) -> Option<Cow<'a, [u8]>> {
-    let Some(part) = find(structure, &section.numbers)? else {
+    let Some(part) = part_of(structure, &section.numbers)? else {
         let root = structure.root();
         return Some(match &section.text {
             SectionText::All | SectionText::Mime => Cow::Borrowed(message),
@@ -110,7 +110,8 @@ fn inner_message<'s>(structure: &'s Structure, part: &Part) -> Option<&'s Part> 
 }
 
 /// The part of these numbers: `Some(None)` where there are no numbers, `None` where there is no such part.
-fn find<'s>(structure: &'s Structure, numbers: &[u32]) -> Option<Option<&'s Part>> {
+#[must_use]
+pub fn part_of<'s>(structure: &'s Structure, numbers: &[u32]) -> Option<Option<&'s Part>> {
     // What the next number counts in: the content of a message, or of a multipart.
     let mut within = Some(structure.root());
     let mut is_message = true;

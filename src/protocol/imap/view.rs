@@ -97,6 +97,11 @@ impl View {
         }
     }
 
+    /// No message is recent any more.
+    pub fn forget_recent(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.recent = false);
+    }
+
     /// Goes over to the mailbox as it is `now` (ascending UIDs) and says what the client has to be told, in the order
     /// in which it has to be told.
     pub fn update(&mut self, now: &[Entry], expunges: Expunges) -> Vec<News> {

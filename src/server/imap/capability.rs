@@ -16,9 +16,10 @@ pub(super) fn user(max_message_size: u64, disabled: &[ImapCapability]) -> String
 }
 
 /// Before login. `LITERAL-` bounds what a stranger sends unasked (RFC 7888 §5).
-pub(super) fn stranger(can_start_tls: bool, may_log_in: bool) -> String {
+pub(super) fn stranger(can_start_tls: bool, may_log_in: bool, disabled: &[ImapCapability]) -> String {
+    let rev2 = if disabled.iter().any(|d| d.name() == "IMAP4rev2") { "" } else { " IMAP4rev2" };
     let tls = if can_start_tls { " STARTTLS" } else { "" };
     // RFC 3501 §6.2.3: without LOGIN a server says so.
     let login = if may_log_in { " AUTH=PLAIN AUTH=LOGIN" } else { " LOGINDISABLED" };
-    format!("IMAP4rev1 SASL-IR LITERAL- ID ENABLE{tls}{login}")
+    format!("IMAP4rev1{rev2} SASL-IR LITERAL- ID ENABLE{tls}{login}")
 }

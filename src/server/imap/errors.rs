@@ -13,6 +13,7 @@ pub(super) fn of_syntax(error: &SyntaxError) -> Status {
     match error {
         SyntaxError::Bad(_) => Status::bad(error.to_string()),
         SyntaxError::Name(_) => Status::no(Code::Cannot, error.to_string()),
+        SyntaxError::Event => Status::no(Code::BadEvent, "Unknown event"),
         SyntaxError::Charset => Status::no(Code::BadCharset, "Unknown charset"),
         SyntaxError::Limit(_) => Status::no(Code::Limit, error.to_string()),
     }

@@ -13,7 +13,9 @@ use crate::mail::flags::Flags;
 use crate::mail::flags::KeywordSlot;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
+use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
+use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::set::Ranges;
 use crate::protocol::imap::syntax::set::SequenceSet;
@@ -49,8 +51,18 @@ pub(super) struct Selected {
     pub(super) snapshot: Arc<Snapshot>,
     /// Whether expunges of that state were held back.
     held: bool,
+    /// Whether that state was taken over before its news were told.
+    untold: bool,
+    /// The mod-sequence up to which the client was told everything, expunges too.
+    complete: u64,
+    /// The client was told that it is behind, by a HIGHESTMODSEQ below others that it knows.
+    behind: bool,
+    /// Whether the client hears of `\Recent`, which IMAP4rev2 does not know.
+    tells_recent: bool,
     /// UIDs that are `\Recent` here and were not in the view when they were claimed.
     claimed: HashSet<Uid>,
+    /// Messages that this session added itself and was not told of yet.
+    own: Vec<Uid>,
     /// UIDs that a SEARCH saved, `$` (RFC 5182). Those that are expunged name nothing any more, and never will.
     pub(super) saved: Ranges,
     /// Searches that are kept up to date (RFC 5267).
@@ -59,7 +71,7 @@ pub(super) struct Selected {
 
 impl Selected {
     /// Opens a mailbox for a session.
-    pub(super) async fn open(mailbox: Arc<Mailbox>, read_only: bool) -> Result<Self, StoreError> {
+    pub(super) async fn open(mailbox: Arc<Mailbox>, read_only: bool, enabled: Enabled) -> Result<Self, StoreError> {
         let changes = mailbox.changes();
         let snapshot = mailbox.refresh().await?;
         let mut selected = Self {
@@ -69,7 +81,12 @@ impl Selected {
             changes,
             snapshot,
             held: true,
+            untold: false,
+            complete: 0,
+            behind: false,
+            tells_recent: !enabled.rev2,
             claimed: HashSet::new(),
+            own: Vec::new(),
             saved: Ranges::default(),
             live: Vec::new(),
         };
@@ -77,6 +94,7 @@ impl Selected {
         let entries = selected.entries();
         selected.view = View::new(entries);
         selected.held = false;
+        selected.complete = selected.snapshot.highest_modseq;
         selected.claimed.clear();
         Ok(selected)
     }
@@ -90,11 +108,33 @@ impl Selected {
         Ok(())
     }
 
+    /// The client speaks IMAP4rev2 from now on (RFC 9051 appendix E, 12).
+    pub(super) fn forget_recent(&mut self) {
+        self.tells_recent = false;
+        self.view.forget_recent();
+    }
+
+    /// This session added messages to a mailbox, which may be this one.
+    pub(super) fn added(&mut self, mailbox: &Arc<Mailbox>, uids: &[Uid]) {
+        if Arc::ptr_eq(&self.mailbox, mailbox) {
+            self.own.extend(uids);
+        }
+    }
+
+    /// The messages behind this one that others added.
+    pub(super) fn new_since(&mut self, last: Option<Uid>) -> Vec<Uid> {
+        let own = std::mem::take(&mut self.own);
+        let behind = self.view.entries().iter().rev().map(|e| e.uid).take_while(|uid| Some(*uid) > last);
+        let mut new: Vec<Uid> = behind.filter(|uid| !own.contains(uid)).collect();
+        new.reverse();
+        new
+    }
+
     fn entries(&self) -> Vec<Entry> {
         let entry = |m: &Message| Entry {
             uid: m.uid,
             flags: m.flags,
-            recent: if self.read_only { m.is_recent() } else { self.claimed.contains(&m.uid) },
+            recent: self.tells_recent && if self.read_only { m.is_recent() } else { self.claimed.contains(&m.uid) },
         };
         self.snapshot.messages.iter().map(entry).collect()
     }
@@ -107,6 +147,7 @@ impl Selected {
         expunges: Expunges,
         look: Look,
         enabled: Enabled,
+        flags: bool,
     ) -> Result<Result<bool, StoreError>, End> {
         let before = (!self.live.is_empty()).then(|| self.view.clone());
         let news = match self.update(&mut wire.out, expunges, look).await {
@@ -134,11 +175,36 @@ impl Selected {
                 wire.out.untagged(&format!("VANISHED {}", gone.to_text()));
             }
         }
-        for item in news {
+        // RFC 5465 §5.1: who does not want to hear of flags does not.
+        for item in news.filter(|item| flags || !matches!(item, News::Flags(..))) {
             self.write_news(&mut wire.out, item, enabled);
             wire.flush_if_full().await?;
         }
+        self.account_for_held(&mut wire.out, enabled);
         Ok(Ok(true))
+    }
+
+    /// RFC 7162 §3.2: a client whose connection breaks while expunges are held back comes back with the last
+    /// HIGHESTMODSEQ that it heard, so that must be from before them, whatever MODSEQ it heard since.
+    fn account_for_held(&mut self, out: &mut Output, enabled: Enabled) {
+        let is_behind = self.view.entries().len() > self.snapshot.messages.len();
+        if !is_behind {
+            self.complete = self.snapshot.highest_modseq;
+        }
+        if enabled.qresync && (is_behind || self.behind) {
+            let words = if is_behind { "Expunges are still to be told" } else { "All is told" };
+            out.untagged_status(&Status::ok(words).with(Code::HighestModSeq(self.complete)));
+        }
+        self.behind = is_behind;
+    }
+
+    /// Tells the keywords of a new state before a message that has them; what else is new there comes with the news.
+    pub(super) fn take_keywords(&mut self, out: &mut Output, now: &Arc<Snapshot>) {
+        if now.keywords != self.snapshot.keywords {
+            self.snapshot = Arc::clone(now);
+            self.untold = true;
+            self.write_flags(out);
+        }
     }
 
     /// Brings the view up to date; `None` where the mailbox is gone.
@@ -159,7 +225,7 @@ impl Selected {
         if now.validity != before.validity {
             return Ok(None);
         }
-        let due = self.held && expunges == Expunges::Told;
+        let due = self.untold || (self.held && expunges == Expunges::Told);
         if Arc::ptr_eq(&now, &before) && !due {
             return Ok(Some(Vec::new()));
         }
@@ -172,6 +238,7 @@ impl Selected {
         let news = self.view.update(&entries, expunges);
         self.claimed.clear();
         self.held = expunges == Expunges::Held;
+        self.untold = false;
         Ok(Some(news))
     }
 
@@ -179,6 +246,7 @@ impl Selected {
         match news {
             News::Expunge(n, _) => out.untagged(&format!("{n} EXPUNGE")),
             News::Exists(n) => out.untagged(&format!("{n} EXISTS")),
+            News::Recent(_) if enabled.rev2 => {}
             News::Recent(n) => out.untagged(&format!("{n} RECENT")),
             News::Flags(n, entry) => {
                 out.raw(&format!("* {n} FETCH (UID {} ", entry.uid));

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::mail::mailbox::Separator;
+use crate::protocol::imap::syntax::spelling::Spelling;
 
 /// Why a command cannot be read. The words are for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum SyntaxError {
     Bad(&'static str),
     /// A mailbox name that cannot be: `NO [CANNOT]`.
     Name(&'static str),
+    /// An event that NOTIFY does not know: `NO [BADEVENT]`.
+    Event,
     /// A charset that SEARCH does not know: `NO [BADCHARSET]`.
     Charset,
     /// More than we take: `NO [LIMIT]`.
@@ -24,6 +26,7 @@ impl fmt::Display for SyntaxError {
         f.write_str(match self {
             Self::Bad(words) | Self::Name(words) | Self::Limit(words) => words,
             Self::Charset => "unknown charset",
+            Self::Event => "unknown event",
         })
     }
 }
@@ -39,26 +42,26 @@ pub struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
     nesting: usize,
-    separator: Separator,
+    spelling: Spelling,
 }
 
 impl<'a> Cursor<'a> {
     /// At the start of `bytes`; `nesting` parentheses may stand within each other.
     #[must_use]
     pub fn new(bytes: &'a [u8], nesting: usize) -> Self {
-        Self { bytes, at: 0, nesting, separator: Separator::default() }
+        Self { bytes, at: 0, nesting, spelling: Spelling::default() }
     }
 
-    /// The same where names of mailboxes have this between their parts.
+    /// The same where names of mailboxes are spelled like this.
     #[must_use]
-    pub fn with_separator(self, separator: Separator) -> Self {
-        Self { separator, ..self }
+    pub fn with_spelling(self, spelling: impl Into<Spelling>) -> Self {
+        Self { spelling: spelling.into(), ..self }
     }
 
-    /// What stands between the parts of a mailbox name.
+    /// How names of mailboxes are spelled.
     #[must_use]
-    pub fn separator(&self) -> Separator {
-        self.separator
+    pub fn spelling(&self) -> Spelling {
+        self.spelling
     }
 
     /// How deep parentheses may go.
@@ -181,6 +184,10 @@ impl<'a> Cursor<'a> {
         while let Some(octet) = self.peek() {
             self.at += 1;
             match octet {
+                // RFC 6855 §3: what is not ASCII has to be UTF-8.
+                b'"' if self.spelling.utf8 && std::str::from_utf8(&out).is_err() => {
+                    return Err(SyntaxError::Bad("quoted string is not UTF-8"));
+                }
                 b'"' => return Ok(out),
                 b'\\' => {
                     let escaped = self.peek().filter(|b| matches!(b, b'"' | b'\\'));

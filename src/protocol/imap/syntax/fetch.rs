@@ -47,16 +47,41 @@ pub enum FetchItem {
         /// Leave `\Seen` alone.
         peek: bool,
         /// First octet and number of octets.
-        partial: Option<(u32, u32)>,
+        partial: Option<(u64, u64)>,
     },
+    /// `BINARY[…]` or `BINARY.PEEK[…]` (RFC 3516 §4.2).
+    Binary {
+        /// Part numbers, outermost first.
+        numbers: Vec<u32>,
+        /// Leave `\Seen` alone.
+        peek: bool,
+        /// First octet and number of octets, of what is decoded.
+        partial: Option<(u64, u64)>,
+    },
+    /// `BINARY.SIZE[…]` (RFC 3516 §4.2).
+    BinarySize(Vec<u32>),
 }
 
 impl FetchItem {
+    /// The same, of a message that nobody reads now.
+    #[must_use]
+    pub fn without_seen(self) -> Self {
+        match self {
+            Self::Section { section, partial, .. } => Self::Section { section, peek: true, partial },
+            Self::Binary { numbers, partial, .. } => Self::Binary { numbers, peek: true, partial },
+            // The old names have no such form.
+            Self::Rfc822(text) => {
+                Self::Section { section: Section { numbers: Vec::new(), text }, peek: true, partial: None }
+            }
+            other => other,
+        }
+    }
+
     /// Whether it sets `\Seen` (RFC 3501 §6.4.5).
     #[must_use]
     pub fn sets_seen(&self) -> bool {
         match self {
-            Self::Section { peek, .. } => !peek,
+            Self::Section { peek, .. } | Self::Binary { peek, .. } => !peek,
             Self::Rfc822(text) => *text != SectionText::Header,
             _ => false,
         }
@@ -183,7 +208,11 @@ pub fn mod_sequence(cursor: &mut Cursor<'_>) -> Parsed<u64> {
     if value == 0 { Err(SyntaxError::Bad("mod-sequence must not be 0")) } else { Ok(value) }
 }
 
-fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
+/// One item.
+///
+/// # Errors
+/// It is none.
+pub fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     let name = cursor.run(|b| b.is_ascii_alphanumeric() || b == b'.').to_ascii_uppercase();
     Ok(match name.as_slice() {
         b"ENVELOPE" => FetchItem::Envelope,
@@ -206,21 +235,42 @@ fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
             let partial = partial(cursor)?;
             FetchItem::Section { section, peek: name.len() > 4, partial }
         }
+        b"BINARY" | b"BINARY.PEEK" => {
+            let numbers = binary_section(cursor)?;
+            FetchItem::Binary { numbers, peek: name.len() > 6, partial: partial(cursor)? }
+        }
+        b"BINARY.SIZE" => FetchItem::BinarySize(binary_section(cursor)?),
         _ => return Err(SyntaxError::Bad("unknown FETCH item")),
     })
 }
 
+/// `section-binary`: numbers alone.
+fn binary_section(cursor: &mut Cursor<'_>) -> Parsed<Vec<u32>> {
+    let section = section(cursor)?;
+    if section.text == SectionText::All { Ok(section.numbers) } else { Err(SyntaxError::Bad("BINARY is of parts")) }
+}
+
 fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
     cursor.expect(b'[')?;
+    let section = bare_section(cursor)?;
+    cursor.expect(b']')?;
+    Ok(section)
+}
+
+/// A section without its brackets, up to the closing one or the end.
+///
+/// # Errors
+/// It is none.
+pub fn bare_section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
     let mut numbers = Vec::new();
     let mut text = SectionText::All;
-    while cursor.peek() != Some(b']') {
+    while !cursor.is_end() && cursor.peek() != Some(b']') {
         if cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
             numbers.push(cursor.nz_number()?);
             if numbers.len() > MIME_DEPTH {
                 return Err(SyntaxError::Limit("section too deep"));
             }
-            if cursor.take(b'.') && cursor.peek() != Some(b']') {
+            if cursor.take(b'.') && !cursor.is_end() && cursor.peek() != Some(b']') {
                 continue;
             }
         } else {
@@ -228,7 +278,6 @@ fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
         }
         break;
     }
-    cursor.expect(b']')?;
     if text == SectionText::Mime && numbers.is_empty() {
         return Err(SyntaxError::Bad("MIME needs a part number"));
     }
@@ -250,13 +299,17 @@ fn section_text(cursor: &mut Cursor<'_>) -> Parsed<SectionText> {
     if names.is_empty() { Err(SyntaxError::Bad("header name missing")) } else { Ok(SectionText::Fields { not, names }) }
 }
 
-fn partial(cursor: &mut Cursor<'_>) -> Parsed<Option<(u32, u32)>> {
+/// RFC 9051 §9 `partial`: numbers of 64 bits.
+fn partial(cursor: &mut Cursor<'_>) -> Parsed<Option<(u64, u64)>> {
     if !cursor.take(b'<') {
         return Ok(None);
     }
-    let from = cursor.number()?;
+    let from = cursor.number64()?;
     cursor.expect(b'.')?;
-    let len = cursor.nz_number()?;
+    let len = cursor.number64()?;
+    if len == 0 {
+        return Err(SyntaxError::Bad("number must not be 0"));
+    }
     cursor.expect(b'>')?;
     Ok(Some((from, len)))
 }
@@ -310,7 +363,7 @@ mod tests {
         cursor.is_end().then_some(items)
     }
 
-    fn one(numbers: &[u32], text: SectionText, peek: bool, partial: Option<(u32, u32)>) -> Option<Vec<FetchItem>> {
+    fn one(numbers: &[u32], text: SectionText, peek: bool, partial: Option<(u64, u64)>) -> Option<Vec<FetchItem>> {
         Some(vec![FetchItem::Section { section: Section { numbers: numbers.to_vec(), text }, peek, partial }])
     }
 
@@ -345,7 +398,17 @@ mod tests {
             ("(ALL)", None),
             ("UNKNOWN", None),
             ("(UID  FLAGS)", None),
-            ("BODY[]<4294967296.1>", None),
+            ("BODY[]<4294967296.1>", one(&[], All, false, Some((1 << 32, 1)))),
+            ("BODY[]<1.9223372036854775808>", None),
+            ("BINARY[1]", Some(vec![FetchItem::Binary { numbers: vec![1], peek: false, partial: None }])),
+            (
+                "binary.peek[1.2]<3.4>",
+                Some(vec![FetchItem::Binary { numbers: vec![1, 2], peek: true, partial: Some((3, 4)) }]),
+            ),
+            ("BINARY.SIZE[]", Some(vec![FetchItem::BinarySize(vec![])])),
+            ("BINARY[TEXT]", None),
+            ("BINARY.SIZE[1]<0.1>", None),
+            ("BINARY", None),
         ] {
             assert_eq!(read(text), expected, "{text}");
         }

@@ -3,7 +3,6 @@
 
 use crate::mail::limits::IMAP_PATTERN_OCTETS;
 use crate::mail::limits::IMAP_PATTERNS;
-use crate::mail::utf7;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::cursor::SyntaxError;
@@ -11,6 +10,7 @@ use crate::protocol::imap::syntax::cursor::is_atom_char;
 use crate::protocol::imap::syntax::mailbox::StatusItem;
 use crate::protocol::imap::syntax::mailbox::status_items;
 use crate::protocol::imap::syntax::metadata::EntryName;
+use crate::protocol::imap::syntax::spelling::Spelling;
 
 /// What LIST is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,7 +51,7 @@ impl ListArguments {
         if out.recursive_match && !out.subscribed {
             return Err(SyntaxError::Bad("RECURSIVEMATCH needs SUBSCRIBED"));
         }
-        out.reference = decoded(cursor.astring()?).unwrap_or_default();
+        out.reference = decoded(&cursor.astring()?, cursor.spelling()).unwrap_or_default();
         cursor.space()?;
         if cursor.peek() == Some(b'(') {
             out.extended = true;
@@ -71,7 +71,7 @@ impl ListArguments {
     /// # Errors
     /// They are none.
     pub fn parse_lsub(cursor: &mut Cursor<'_>) -> Parsed<Self> {
-        let reference = decoded(cursor.astring()?).unwrap_or_default();
+        let reference = decoded(&cursor.astring()?, cursor.spelling()).unwrap_or_default();
         cursor.space()?;
         Ok(Self { reference, patterns: vec![pattern(cursor)?], subscribed: true, ..Self::default() })
     }
@@ -109,9 +109,8 @@ impl ListArguments {
     }
 }
 
-fn decoded(octets: Vec<u8>) -> Option<String> {
-    let text = String::from_utf8(octets).ok()?;
-    if text.len() > IMAP_PATTERN_OCTETS { None } else { utf7::decode(&text) }
+fn decoded(octets: &[u8], spelling: Spelling) -> Option<String> {
+    if octets.len() > IMAP_PATTERN_OCTETS { None } else { spelling.decode(octets) }
 }
 
 /// `list-mailbox`: an atom that may hold wildcards, or a string.
@@ -125,7 +124,7 @@ fn pattern(cursor: &mut Cursor<'_>) -> Parsed<Option<String>> {
         }
         run.to_vec()
     };
-    Ok(decoded(octets))
+    Ok(decoded(&octets, cursor.spelling()))
 }
 
 #[cfg(test)]

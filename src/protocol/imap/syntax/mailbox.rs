@@ -1,8 +1,7 @@
 //! Mailbox names on the wire (RFC 3501 §5.1, §9 `mailbox`), and the data items of STATUS (§6.3.10).
 
+use crate::mail::limits::IMAP_SEARCH_MAILBOXES;
 use crate::mail::mailbox::MailboxName;
-use crate::mail::mailbox::Separator;
-use crate::mail::utf7;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::cursor::SyntaxError;
@@ -13,9 +12,10 @@ use crate::protocol::imap::syntax::cursor::SyntaxError;
 /// [`SyntaxError::Name`] where it is a string but no name of a mailbox that could be.
 pub fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<MailboxName> {
     let octets = cursor.astring()?;
-    let text = std::str::from_utf8(&octets).map_err(|_| SyntaxError::Name("mailbox name is not modified UTF-7"))?;
-    let name = utf7::decode(text).ok_or(SyntaxError::Name("mailbox name is not modified UTF-7"))?;
-    cursor.separator().parse(&name).map_err(|error| {
+    let spelling = cursor.spelling();
+    let not_spelled = if spelling.utf8 { "mailbox name is not UTF-8" } else { "mailbox name is not modified UTF-7" };
+    let name = spelling.decode(&octets).ok_or(SyntaxError::Name(not_spelled))?;
+    spelling.separator.parse(&name).map_err(|error| {
         use crate::mail::mailbox::MailboxNameError;
         SyntaxError::Name(match error {
             MailboxNameError::Empty => "empty mailbox name",
@@ -25,10 +25,17 @@ pub fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<MailboxName> {
     })
 }
 
-/// The name as it goes to a client.
-#[must_use]
-pub fn on_the_wire(name: &MailboxName, separator: Separator) -> String {
-    utf7::encode(&separator.text(name))
+/// `one-or-more-mailbox` (RFC 5465 §8, RFC 7377 §3), after a blank.
+///
+/// # Errors
+/// There is none, or there are too many.
+pub fn one_or_more_mailboxes(cursor: &mut Cursor<'_>) -> Parsed<Vec<MailboxName>> {
+    cursor.space()?;
+    if cursor.peek() != Some(b'(') {
+        return Ok(vec![mailbox(cursor)?]);
+    }
+    let names = cursor.list(IMAP_SEARCH_MAILBOXES, mailbox)?;
+    if names.is_empty() { Err(SyntaxError::Bad("mailbox missing")) } else { Ok(names) }
 }
 
 /// What STATUS tells.
@@ -110,6 +117,8 @@ pub fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::mailbox::Separator;
+    use crate::protocol::imap::syntax::spelling::Spelling;
 
     #[test]
     fn names() {
@@ -120,14 +129,14 @@ mod tests {
             ("a&AC8-b", Err(true)),
             ("../x", Err(true)),
             ("\"\"", Err(true)),
-            ("Entw\u{fc}rfe", Err(true)),
+            ("Entw\u{fc}rfe", Ok("Entwürfe")),
             ("(", Err(false)),
         ] {
             let read = mailbox(&mut Cursor::new(text.as_bytes(), 1));
             match (read, expected) {
                 (Ok(name), Ok(expected)) => {
                     assert_eq!(name.as_str(), expected);
-                    let wire = format!("\"{}\"", on_the_wire(&name, Separator::Slash));
+                    let wire = format!("\"{}\"", Spelling::default().encode(&name));
                     assert_eq!(mailbox(&mut Cursor::new(wire.as_bytes(), 1)), Ok(name));
                 }
                 (Err(error), Err(is_name)) => assert_eq!(matches!(error, SyntaxError::Name(_)), is_name, "{text}"),
@@ -138,14 +147,14 @@ mod tests {
 
     #[test]
     fn names_with_dots() {
-        let read = |text: &str| mailbox(&mut Cursor::new(text.as_bytes(), 1).with_separator(Separator::Dot));
+        let read = |text: &str| mailbox(&mut Cursor::new(text.as_bytes(), 1).with_spelling(Separator::Dot));
         for (text, expected) in
             [("inbox.Sub", "INBOX/Sub"), ("\"Entw&APw-rfe.a b\"", "Entwürfe/a b"), ("a\\2eb.c", "a.b/c")]
         {
             let quoted = if text.contains('\\') { format!("{{{}}}\r\n{text}", text.len()) } else { text.to_owned() };
             let name = read(&quoted).expect("valid");
             assert_eq!(name.as_str(), expected);
-            let wire = on_the_wire(&name, Separator::Dot);
+            let wire = Spelling::from(Separator::Dot).encode(&name);
             assert_eq!(read(&format!("{{{}}}\r\n{wire}", wire.len())), Ok(name));
         }
         assert!(matches!(read("a/b"), Err(SyntaxError::Name(_))));

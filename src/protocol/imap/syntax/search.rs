@@ -72,11 +72,16 @@ pub enum Key {
     Text(String),
 }
 
+/// What stands before the name of a charset.
+const CHARSET: &str = "CHARSET ";
+
 /// The arguments of SEARCH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchArguments {
     /// What is asked to be returned, in an ESEARCH response (RFC 4731).
     pub returns: Option<Returns>,
+    /// Whether the charset of the strings is named, which `UTF8=ACCEPT` forbids (RFC 6855 §3).
+    pub names_charset: bool,
     /// What is looked for. An error here means `NO`, and a SEARCH that was to save what it finds has then saved nothing
     /// (RFC 5182 §2.1).
     pub key: Parsed<Key>,
@@ -89,7 +94,8 @@ impl SearchArguments {
     /// They are not what SEARCH takes.
     pub fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
         let returns = Returns::parse(cursor)?;
-        Ok(Self { returns, key: refusable(cursor, search_keys)? })
+        let names_charset = cursor.clone().take_word(CHARSET);
+        Ok(Self { returns, names_charset, key: refusable(cursor, search_keys)? })
     }
 }
 
@@ -113,7 +119,7 @@ pub fn refusable<T>(cursor: &mut Cursor<'_>, read: impl FnOnce(&mut Cursor<'_>) 
 /// # Errors
 /// There are no keys, or too many, or too deep, or in a charset that we do not know.
 pub fn search_keys(cursor: &mut Cursor<'_>) -> Parsed<Key> {
-    let charset = if cursor.take_word("CHARSET ") { Some(charset(cursor)?) } else { None };
+    let charset = if cursor.take_word(CHARSET) { Some(charset(cursor)?) } else { None };
     keys(cursor, charset)
 }
 

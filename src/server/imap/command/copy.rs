@@ -2,6 +2,7 @@
 
 use super::selected;
 use super::user;
+use crate::mail::ids::Uid;
 use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
@@ -52,6 +53,8 @@ pub(super) async fn run(
         // iOS Mail names messages that are gone, and gives up on anything but OK.
         return Ok(Status::ok(words));
     }
+    let new: Vec<Uid> = copied.pairs.iter().map(|(_, new)| *new).collect();
+    selected.added(&target, &new);
     let code = Code::CopyUid(copied.validity, copied.pairs);
     if keep == Keep::Original {
         return Ok(Status::ok(words).with(code));

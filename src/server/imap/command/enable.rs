@@ -9,6 +9,12 @@ pub(super) fn run(session: &mut Session, names: &[String]) -> Status {
     let new = session.enabled.enable(names, &session.services.disabled);
     let told: String = new.iter().map(|name| format!(" {name}")).collect();
     session.wire.out.untagged(&format!("ENABLED{told}"));
+    if session.enabled.rev2
+        && let Some(selected) = session.user.as_mut().and_then(|user| user.selected.as_mut())
+    {
+        // RFC 9051 knows no \Recent.
+        selected.forget_recent();
+    }
     let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
     if let Some(selected) = selected.filter(|_| !knew && session.enabled.condstore) {
         // RFC 7162 §3.1.2.1: as with any other command that enables CONDSTORE.

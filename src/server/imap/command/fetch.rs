@@ -8,6 +8,8 @@ use std::io::Read;
 use std::sync::Arc;
 
 use super::selected;
+use super::streaming;
+use super::streaming::Large;
 use crate::mail::flags::Flags;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
@@ -18,13 +20,18 @@ use crate::message::mime::Structure;
 use crate::message::object_id::email_id;
 use crate::message::object_id::thread_id;
 use crate::message::preview::preview;
+use crate::protocol::imap::binary::NotDecoded;
+use crate::protocol::imap::binary::decoded;
+use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::section::header_text;
 use crate::protocol::imap::section::needs_header_only;
 use crate::protocol::imap::section::section_name;
 use crate::protocol::imap::section::section_text;
+use crate::protocol::imap::structure::Characters;
 use crate::protocol::imap::structure::Extensions;
+use crate::protocol::imap::structure::depends_on_characters;
 use crate::protocol::imap::structure::push_body;
 use crate::protocol::imap::structure::push_envelope;
 use crate::protocol::imap::syntax::command::Numbers;
@@ -35,6 +42,7 @@ use crate::protocol::imap::syntax::fetch::Section;
 use crate::protocol::imap::syntax::fetch::SectionText;
 use crate::protocol::imap::syntax::set::SequenceSet;
 use crate::protocol::imap::view::Entry;
+use crate::protocol::imap::view::View;
 use crate::server::imap::errors;
 use crate::server::imap::selected::push_flags;
 use crate::server::imap::selected::push_modseq;
@@ -80,6 +88,7 @@ struct Job {
     targets: Vec<(u32, Entry)>,
     /// Per target: this command made it `\Seen`, which is told unasked.
     newly_seen: Vec<bool>,
+    characters: Characters,
     /// Flags that are told unasked have the mod-sequence with them (RFC 7162 §3.2).
     with_modseq: bool,
 }
@@ -87,9 +96,26 @@ struct Job {
 /// What came of a batch.
 struct Batch {
     bytes: Vec<u8>,
+    /// Literals whose octets are not in `bytes`.
+    streamed: Vec<streaming::Literal>,
     next: usize,
     told: Vec<(Uid, Flags)>,
     gone: bool,
+    /// A message was left out for its encoding.
+    unknown_encoding: bool,
+}
+
+/// Why messages that were asked for are not in the answer.
+#[derive(Debug, Clone, Copy, Default)]
+struct LeftOut {
+    gone: bool,
+    unknown_encoding: bool,
+}
+
+impl LeftOut {
+    fn and(self, other: Self) -> Self {
+        Self { gone: self.gone || other.gone, unknown_encoding: self.unknown_encoding || other.unknown_encoding }
+    }
 }
 
 pub(super) async fn run(
@@ -135,21 +161,41 @@ pub(super) async fn run(
     }
     let sets_seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
     let at_once = if sets_seen { SEEN_AT_ONCE } else { targets.len().max(1) };
-    let mut gone = false;
+    let mut left_out = LeftOut::default();
     for targets in targets.chunks(at_once) {
         let job = match prepare(session, numbers, &items, targets, sets_seen).await? {
             Ok(job) => job,
             Err(status) => return Ok(status),
         };
         match send(session, Arc::new(job)).await? {
-            Ok(some_gone) => gone |= some_gone,
+            Ok(more) => left_out = left_out.and(more),
             Err(error) => return Ok(errors::of_store(&error)),
         }
     }
-    if gone && numbers == Numbers::Sequence {
+    if left_out.unknown_encoding {
+        return Ok(Status::no(Code::UnknownCte, "Some parts are in an unknown encoding"));
+    }
+    if left_out.gone && numbers == Numbers::Sequence {
         return Ok(errors::of_store(&StoreError::MessageGone));
     }
     Ok(Status::ok("Fetched"))
+}
+
+/// Tells of new messages without being asked (RFC 5465 §5.2).
+pub(in crate::server::imap) async fn unasked(
+    session: &mut Session,
+    uids: &[Uid],
+    items: &[FetchItem],
+) -> Result<(), End> {
+    let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
+    let entry = |view: &View, uid: Uid| view.number(uid).and_then(|n| view.get(n).map(|entry| (n, entry)));
+    let targets: Vec<(u32, Entry)> =
+        selected.iter().flat_map(|s| uids.iter().filter_map(|uid| entry(&s.view, *uid))).collect();
+    let Ok(job) = prepare(session, Numbers::Uid, items, &targets, false).await? else { return Ok(()) };
+    if let Err(error) = send(session, Arc::new(job)).await? {
+        tracing::debug!(%error, "imap: new messages are not told of");
+    }
+    Ok(())
 }
 
 /// Sets `\Seen` where it is due, and learns what the store does not know yet of sizes and dates.
@@ -160,7 +206,7 @@ async fn prepare(
     targets: &[(u32, Entry)],
     sets_seen: bool,
 ) -> Result<Result<Job, Status>, End> {
-    let with_modseq = session.enabled.condstore;
+    let (with_modseq, characters) = (session.enabled.condstore, session.enabled.characters());
     let Some(selected) = session.user.as_ref().and_then(|u| u.selected.as_ref()) else {
         return Ok(Err(Status::bad("No mailbox is selected")));
     };
@@ -208,16 +254,16 @@ async fn prepare(
     let wanted = items.iter().map(wanted).max().unwrap_or(Wanted::Nothing);
     let snapshot = mailbox.snapshot();
     let (items, targets, kept) = (items.to_vec(), targets.to_vec(), kept(items));
-    Ok(Ok(Job { items, numbers, wanted, kept, mailbox, snapshot, targets, newly_seen, with_modseq }))
+    Ok(Ok(Job { items, numbers, wanted, kept, mailbox, snapshot, targets, newly_seen, characters, with_modseq }))
 }
 
-/// Makes batches and sends them, one on its way while the next is made. Says whether messages were gone.
-async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<bool, StoreError>, End> {
+/// Makes batches and sends them, one on its way while the next is made. Says why messages were left out.
+async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<LeftOut, StoreError>, End> {
     let start = |at: usize| {
         let job = Arc::clone(&job);
         tokio::task::spawn_blocking(move || job.run(at))
     };
-    let mut gone = false;
+    let mut left_out = LeftOut::default();
     let mut running = Some(start(0));
     while let Some(work) = running.take() {
         let batch = match session.wire.attend(work).await? {
@@ -225,9 +271,9 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<bool, Store
             Ok(Err(error)) => return Ok(Err(error)),
             Err(_) => return Err(End::Bye("A fetch failed")),
         };
-        gone |= batch.gone;
+        left_out = left_out.and(LeftOut { gone: batch.gone, unknown_encoding: batch.unknown_encoding });
         let more = batch.next < job.targets.len();
-        let large = batch.bytes.len() > LARGE_BATCH;
+        let large = batch.bytes.len() > LARGE_BATCH || !batch.streamed.is_empty();
         if more && !large {
             running = Some(start(batch.next));
         }
@@ -236,13 +282,12 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<bool, Store
                 selected.view.told(uid, flags);
             }
         }
-        session.wire.out.append(batch.bytes);
-        session.wire.flush_if_full().await?;
+        streaming::send(&mut session.wire, batch.bytes, batch.streamed).await?;
         if more && large {
             running = Some(start(batch.next));
         }
     }
-    Ok(Ok(gone))
+    Ok(Ok(left_out))
 }
 
 fn wanted(item: &FetchItem) -> Wanted {
@@ -261,6 +306,8 @@ fn wanted(item: &FetchItem) -> Wanted {
         | FetchItem::EmailId
         | FetchItem::Preview { lazy: false }
         | FetchItem::Rfc822(_)
+        | FetchItem::Binary { .. }
+        | FetchItem::BinarySize(_)
         | FetchItem::Section { .. } => Wanted::Whole,
     }
 }
@@ -294,17 +341,26 @@ struct Material<'a> {
     strings: &'a dyn Fn(CacheKind) -> Option<&'a [u8]>,
     /// Made when the first item needs it.
     structure: Option<Structure>,
+    /// The texts that are sent from the file of a large message; then `text` is its header alone.
+    large: Option<Large>,
 }
 
 impl Job {
     /// Answers from target `at` on until the batch is full.
     fn run(&self, at: usize) -> Result<Batch, StoreError> {
         let mut out = Output::new();
-        let mut batch = Batch { bytes: Vec::new(), next: at, told: Vec::new(), gone: false };
+        let mut batch = Batch {
+            bytes: Vec::new(),
+            streamed: Vec::new(),
+            next: at,
+            told: Vec::new(),
+            gone: false,
+            unknown_encoding: false,
+        };
         let mut reader = (!self.kept.is_empty()).then(|| self.mailbox.cache_reader());
         let mut fresh: Vec<CacheEntry> = Vec::new();
         let mut lookup = self.snapshot.messages.lookup();
-        while batch.next < self.targets.len() && out.len() < IMAP_BATCH_OCTETS {
+        while batch.next < self.targets.len() && out.len() < IMAP_BATCH_OCTETS && batch.streamed.is_empty() {
             let (number, entry) = self.targets[batch.next];
             let newly_seen = self.newly_seen[batch.next];
             batch.next += 1;
@@ -315,16 +371,18 @@ impl Job {
             let cached = reader.as_mut().and_then(|reader| reader.get(message.uid));
             // What may be left out is not waited for.
             let lazy = |kind: CacheKind| kind == CacheKind::Preview && self.wanted == Wanted::Nothing;
-            let complete = |cached: &Cached<'_>| self.kept.iter().all(|k| lazy(*k) || cached.get(*k).is_some());
+            let fits = |kind: CacheKind, string: &[u8]| self.fits(kind, string);
+            let has = |cached: &Cached<'_>, kind| cached.get(kind).is_some_and(|string| fits(kind, string));
+            let complete = |cached: &Cached<'_>| self.kept.iter().all(|k| lazy(*k) || has(cached, *k));
             if let Some(cached) = cached.filter(complete) {
                 let text = cached.get(CacheKind::Header).unwrap_or_default();
                 let strings = |kind| cached.get(kind);
-                let mut material = Material { text, strings: &strings, structure: None };
+                let mut material = Material { text, strings: &strings, structure: None, large: None };
                 self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
                 continue;
             }
-            let text = match self.read(message.uid) {
-                Ok(text) => text,
+            let (text, large) = match self.read(message.uid) {
+                Ok(read) => read,
                 Err(StoreError::MessageGone) => {
                     batch.gone = true;
                     continue;
@@ -332,9 +390,17 @@ impl Job {
                 Err(error) => return Err(error),
             };
             let made = if self.wanted == Wanted::Nothing { Vec::new() } else { self.make_strings(&text, &message) };
-            let strings = |wanted| made.iter().find(|(kind, _)| *kind == wanted).map(|(_, octets)| octets.as_slice());
-            let mut material = Material { text: &text, strings: &strings, structure: None };
+            let strings = |wanted| {
+                let string = made.iter().find(|(kind, _)| *kind == wanted).map(|(_, octets)| octets.as_slice());
+                string.filter(|string| fits(wanted, string))
+            };
+            let mut material = Material { text: &text, strings: &strings, structure: None, large };
+            if asks_for_unknown_encoding(&self.items, &mut material) {
+                batch.unknown_encoding = true;
+                continue;
+            }
             self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
+            batch.streamed = material.large.map(Large::announced).unwrap_or_default();
             if reader.is_some() && !made.is_empty() {
                 fresh.push((message.uid, made));
             }
@@ -348,15 +414,31 @@ impl Job {
         Ok(batch)
     }
 
-    fn read(&self, uid: Uid) -> Result<Vec<u8>, StoreError> {
-        match self.wanted {
-            Wanted::Nothing => Ok(Vec::new()),
-            Wanted::Whole => self.mailbox.read_blocking(uid),
-            Wanted::Header => {
-                let file = self.mailbox.open_message_blocking(uid)?;
-                read_header(file).map_err(|error| self.mailbox.unread(uid, error))
-            }
+    /// Whether a string that is kept, in seven bits, is what this client gets.
+    fn fits(&self, kind: CacheKind, string: &[u8]) -> bool {
+        let written = matches!(kind, CacheKind::Envelope | CacheKind::BodyStructure | CacheKind::Body);
+        !written || self.characters == Characters::SevenBit || !depends_on_characters(string)
+    }
+
+    /// As much of a message as is wanted; of a large one that can be sent from its file, the header.
+    fn read(&self, uid: Uid) -> Result<(Vec<u8>, Option<Large>), StoreError> {
+        if self.wanted == Wanted::Nothing {
+            return Ok((Vec::new(), None));
         }
+        let mut file = self.mailbox.open_message_blocking(uid)?;
+        let streams = |item: &FetchItem| wanted(item) != Wanted::Whole || streaming::is_streamed(item);
+        let read = if self.wanted == Wanted::Header {
+            read_header(&mut file).map(|header| (header, None))
+        } else if streaming::is_large(&file) && self.items.iter().all(streams) {
+            read_header(&mut file).and_then(|header| {
+                let large = Large::count(file, uid, header.len(), &self.items)?;
+                Ok((header, large))
+            })
+        } else {
+            let mut text = Vec::new();
+            file.read_to_end(&mut text).map(|_| (text, None))
+        };
+        read.map_err(|error| self.mailbox.unread(uid, error))
     }
 
     /// The strings that answer this job, from the text of a message.
@@ -366,7 +448,10 @@ impl Job {
             let mut out = Output::new();
             match kind {
                 CacheKind::Header => out.append(text[..header_len(text)].to_vec()),
-                CacheKind::Envelope => push_envelope(&mut out, &HeaderEnvelope::read(&text[..header_len(text)])),
+                CacheKind::Envelope => {
+                    let envelope = HeaderEnvelope::read(&text[..header_len(text)]);
+                    push_envelope(&mut out, &envelope, Characters::SevenBit);
+                }
                 CacheKind::EmailId => out.raw(&email_id_of(text, message)),
                 CacheKind::Preview => out.raw(&preview(text)),
                 // Made by searches.
@@ -374,7 +459,8 @@ impl Job {
                 CacheKind::BodyStructure | CacheKind::Body => {
                     let structure = structure.get_or_insert_with(|| Structure::scan(text));
                     let with = *kind == CacheKind::BodyStructure;
-                    push_body(&mut out, structure, text, if with { Extensions::With } else { Extensions::Without });
+                    let extensions = if with { Extensions::With } else { Extensions::Without };
+                    push_body(&mut out, structure, text, extensions, Characters::SevenBit);
                 }
             }
             (*kind, out.take())
@@ -402,9 +488,9 @@ impl Job {
                 out.raw(" ");
             }
         };
-        // RFC 3501 §6.4.8: the answer to UID FETCH always has the UID; RFC 7162 §3.2.4: so has one that tells of `\Seen`.
-        let with_uid = self.numbers == Numbers::Uid || newly_seen && self.with_modseq;
-        if with_uid && !self.items.contains(&FetchItem::Uid) {
+        // RFC 3501 §6.4.8: the answer to UID FETCH always has the UID; RFC 7162 §3.2.4: so has what sets \Seen unasked.
+        let has_uid = self.numbers == Numbers::Uid || (newly_seen && self.with_modseq);
+        if has_uid && !self.items.contains(&FetchItem::Uid) {
             separate(out);
             out.raw("UID ");
             out.number(message.uid.get());
@@ -478,7 +564,7 @@ impl Job {
         message: &Message,
         material: &mut Material<'_>,
     ) {
-        let Material { text, strings, structure } = material;
+        let Material { text, strings, structure, large } = material;
         let text = *text;
         match item {
             FetchItem::Uid => {
@@ -503,7 +589,9 @@ impl Job {
                 out.raw("ENVELOPE ");
                 match strings(CacheKind::Envelope) {
                     Some(string) => out.append(string.to_vec()),
-                    None => push_envelope(out, &HeaderEnvelope::read(&text[..header_len(text)])),
+                    None => {
+                        push_envelope(out, &HeaderEnvelope::read(&text[..header_len(text)]), self.characters);
+                    }
                 }
             }
             FetchItem::Body | FetchItem::BodyStructure => {
@@ -513,7 +601,8 @@ impl Job {
                     return out.append(string.to_vec());
                 }
                 let structure = structure.get_or_insert_with(|| Structure::scan(text));
-                push_body(out, structure, text, if with { Extensions::With } else { Extensions::Without });
+                let extensions = if with { Extensions::With } else { Extensions::Without };
+                push_body(out, structure, text, extensions, self.characters);
             }
             FetchItem::Rfc822(what) => {
                 out.raw(match what {
@@ -521,6 +610,9 @@ impl Job {
                     SectionText::Text => "RFC822.TEXT ",
                     _ => "RFC822 ",
                 });
+                if let Some(large) = large.as_mut().filter(|_| streaming::is_streamed(item)) {
+                    return large.announce(out);
+                }
                 let section = Section { numbers: Vec::new(), text: what.clone() };
                 push_section(out, text, &section, None, structure);
             }
@@ -532,7 +624,24 @@ impl Job {
                     out.raw(&format!("<{from}>"));
                 }
                 out.raw(" ");
+                if let Some(large) = large.as_mut().filter(|_| streaming::is_streamed(item)) {
+                    return large.announce(out);
+                }
                 push_section(out, text, section, *partial, structure);
+            }
+            FetchItem::Binary { numbers, partial, .. } => {
+                let structure = structure.get_or_insert_with(|| Structure::scan(text));
+                push_binary_name(out, "BINARY", numbers, *partial);
+                let (from, len) = partial.unwrap_or((0, u64::MAX));
+                match decoded(structure, text, numbers) {
+                    Ok(decoded) => decoded.write(out, from, len),
+                    Err(_) => out.raw("NIL"),
+                }
+            }
+            FetchItem::BinarySize(numbers) => {
+                let structure = structure.get_or_insert_with(|| Structure::scan(text));
+                push_binary_name(out, "BINARY.SIZE", numbers, None);
+                out.number(decoded(structure, text, numbers).map_or(0, |decoded| decoded.size()));
             }
         }
     }
@@ -543,14 +652,34 @@ fn email_id_of(text: &[u8], message: &Message) -> String {
     email_id(text, message.date().unwrap_or(0)).unwrap_or_default()
 }
 
+fn push_binary_name(out: &mut Output, name: &str, numbers: &[u32], partial: Option<(u64, u64)>) {
+    out.raw(name);
+    out.raw("[");
+    out.append(section_name(&Section { numbers: numbers.to_vec(), text: SectionText::All }));
+    out.raw("]");
+    if let Some((from, _)) = partial {
+        out.raw(&format!("<{from}>"));
+    }
+    out.raw(" ");
+}
+
+/// Whether a part is asked for without its encoding, and that is none we know (RFC 3516 §4.3).
+fn asks_for_unknown_encoding(items: &[FetchItem], material: &mut Material<'_>) -> bool {
+    items.iter().any(|item| {
+        let (FetchItem::Binary { numbers, .. } | FetchItem::BinarySize(numbers)) = item else { return false };
+        let structure = material.structure.get_or_insert_with(|| Structure::scan(material.text));
+        matches!(decoded(structure, material.text, numbers), Err(NotDecoded::UnknownEncoding))
+    })
+}
+
 fn push_section(
     out: &mut Output,
     text: &[u8],
     section: &Section,
-    partial: Option<(u32, u32)>,
+    partial: Option<(u64, u64)>,
     structure: &mut Option<Structure>,
 ) {
-    let (from, len) = partial.map_or((0, u64::MAX), |(from, len)| (u64::from(from), u64::from(len)));
+    let (from, len) = partial.unwrap_or((0, u64::MAX));
     if section.numbers.is_empty() && section.text == SectionText::All {
         // The whole message needs no structure.
         return out.text_literal(text, from, len);
@@ -566,8 +695,7 @@ fn push_section(
 }
 
 /// Reads a file up to the end of its header, and not much more.
-fn read_header(file: impl Read) -> std::io::Result<Vec<u8>> {
-    let mut file = file;
+fn read_header(mut file: impl Read) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut most = HEAD_OCTETS as u64;
     loop {

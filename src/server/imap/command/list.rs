@@ -11,13 +11,12 @@ use super::metadata;
 use super::status;
 use super::user;
 use crate::mail::mailbox::MailboxName;
-use crate::mail::mailbox::Separator;
 use crate::mail::mailbox::SpecialUse;
 use crate::protocol::imap::pattern::Pattern;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::list::ListArguments;
-use crate::protocol::imap::syntax::mailbox::on_the_wire;
+use crate::protocol::imap::syntax::spelling::Spelling;
 use crate::server::imap::errors;
 use crate::server::imap::session::Session;
 use crate::server::imap::session::User;
@@ -26,11 +25,11 @@ use crate::store::StoreError;
 
 /// What is known of one name.
 #[derive(Debug, Default)]
-struct Known {
+pub(in crate::server::imap) struct Known {
     exists: bool,
     selectable: bool,
     special_use: Option<SpecialUse>,
-    subscribed: bool,
+    pub(in crate::server::imap) subscribed: bool,
     has_children: bool,
     /// Something below it is subscribed.
     subscribed_below: bool,
@@ -38,35 +37,35 @@ struct Known {
 
 pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Result<Status, End> {
     let services = Arc::clone(&session.services);
-    let separator = services.separator;
+    let spelling = session.spelling();
     let user = user!(session);
     if !arguments.extended && arguments.patterns == [Some(String::new())] {
         // RFC 3501 §6.3.8: a question about the separator and the root.
-        session.wire.out.untagged(&format!("LIST (\\Noselect) \"{}\" \"\"", separator.char()));
+        session.wire.out.untagged(&format!("LIST (\\Noselect) \"{}\" \"\"", spelling.separator.char()));
         return Ok(Status::ok("Listed"));
     }
     let known = match all(user).await {
         Ok(known) => known,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    let patterns = patterns(arguments, separator);
+    let patterns = patterns(arguments, spelling);
     for (name, mailbox) in &known {
         // Many patterns over many names take a while: others get their turn.
         tokio::task::yield_now().await;
         if !chosen(arguments, mailbox) || !patterns.iter().any(|p| p.matches(name)) {
             continue;
         }
-        write(&mut session.wire.out, arguments, name, mailbox, separator);
+        write(&mut session.wire.out, arguments, name, mailbox, spelling);
         if !arguments.status.is_empty() && mailbox.selectable {
             // RFC 5819 §2: what cannot be told is left out. Thunderbird wants it right after its LIST.
-            let told = status::write(&mut session.wire.out, user, name, &arguments.status, &services).await;
+            let told = status::write(&mut session.wire.out, user, name, &arguments.status, &services, spelling).await;
             if let Err(error) = told {
                 tracing::debug!(mailbox = %name, %error, "no status in list");
             }
         }
         if !arguments.metadata.is_empty() && mailbox.selectable && mailbox.exists {
             let out = &mut session.wire.out;
-            let told = metadata::write_listed(out, user, name, &arguments.metadata, separator).await;
+            let told = metadata::write_listed(out, user, name, &arguments.metadata, spelling).await;
             if let Err(error) = told {
                 tracing::debug!(mailbox = %name, %error, "no metadata in list");
             }
@@ -76,14 +75,46 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
     Ok(Status::ok("Listed"))
 }
 
+/// Writes the line of one mailbox, as SELECT does in IMAP4rev2 (RFC 9051 §6.3.2).
+pub(super) async fn write_one(
+    out: &mut Output,
+    user: &User,
+    name: &MailboxName,
+    spelling: Spelling,
+) -> Result<(), StoreError> {
+    let known = all(user).await?;
+    if let Some(mailbox) = known.get(name) {
+        write(out, &ListArguments { return_subscribed: true, ..ListArguments::default() }, name, mailbox, spelling);
+    }
+    Ok(())
+}
+
+/// Writes the line of a name to which something happened (RFC 5465 §5.4, §5.5): another name that it had is told too.
+pub(in crate::server::imap) fn write_news(
+    out: &mut Output,
+    known: &BTreeMap<MailboxName, Known>,
+    name: &MailboxName,
+    old: Option<&MailboxName>,
+    spelling: Spelling,
+) {
+    let arguments = ListArguments { return_subscribed: true, ..ListArguments::default() };
+    write_start(out, &arguments, name, known.get(name).unwrap_or(&Known::default()), spelling);
+    if let Some(old) = old {
+        out.raw(" (\"OLDNAME\" (");
+        out.utf8_string(spelling.encode(old).as_bytes());
+        out.raw("))");
+    }
+    out.raw("\r\n");
+}
+
 /// The patterns with the reference before them.
-pub(super) fn patterns(arguments: &ListArguments, separator: Separator) -> Vec<Pattern> {
-    let with_reference = |p: &String| Pattern::new(&format!("{}{p}", arguments.reference), separator);
+pub(super) fn patterns(arguments: &ListArguments, spelling: Spelling) -> Vec<Pattern> {
+    let with_reference = |p: &String| Pattern::new(&format!("{}{p}", arguments.reference), spelling.separator);
     arguments.patterns.iter().flatten().map(with_reference).collect()
 }
 
 /// All names: mailboxes, what stands above them, and subscriptions of what is gone.
-async fn all(user: &User) -> Result<BTreeMap<MailboxName, Known>, StoreError> {
+pub(in crate::server::imap) async fn all(user: &User) -> Result<BTreeMap<MailboxName, Known>, StoreError> {
     let mut known: BTreeMap<MailboxName, Known> = BTreeMap::new();
     for listed in user.account.list().await? {
         known.insert(
@@ -132,7 +163,16 @@ fn chosen(arguments: &ListArguments, mailbox: &Known) -> bool {
     mailbox.exists
 }
 
-fn write(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbox: &Known, separator: Separator) {
+fn write(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbox: &Known, spelling: Spelling) {
+    write_start(out, arguments, name, mailbox, spelling);
+    if arguments.recursive_match && mailbox.subscribed_below {
+        out.raw(" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    }
+    out.raw("\r\n");
+}
+
+/// The line without its end, where extended data would stand.
+fn write_start(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbox: &Known, spelling: Spelling) {
     let mut attributes: Vec<&str> = Vec::new();
     // RFC 5258 §3: \NonExistent implies \Noselect.
     if !mailbox.exists {
@@ -145,10 +185,6 @@ fn write(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbo
     }
     attributes.push(if mailbox.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
     attributes.extend(mailbox.special_use.map(SpecialUse::attribute));
-    out.raw(&format!("* LIST ({}) \"{}\" ", attributes.join(" "), separator.char()));
-    out.string(on_the_wire(name, separator).as_bytes());
-    if arguments.recursive_match && mailbox.subscribed_below {
-        out.raw(" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
-    }
-    out.raw("\r\n");
+    out.raw(&format!("* LIST ({}) \"{}\" ", attributes.join(" "), spelling.separator.char()));
+    out.utf8_string(spelling.encode(name).as_bytes());
 }

@@ -1,26 +1,31 @@
 //! LSUB (RFC 3501 §6.3.9).
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use super::list::patterns;
 use super::user;
 use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::list::ListArguments;
-use crate::protocol::imap::syntax::mailbox::on_the_wire;
 use crate::server::imap::errors;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 
 pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Result<Status, End> {
-    let separator = session.services.separator;
+    let spelling = session.spelling();
     let user = user!(session);
     let subscriptions = match user.account.subscriptions().await {
         Ok(subscriptions) => subscriptions,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    let patterns = patterns(arguments, separator);
-    // Whether the name itself is subscribed.
+    let selectable: HashSet<MailboxName> = match user.account.list().await {
+        Ok(listed) => listed.into_iter().filter(|l| l.selectable).map(|l| l.name).collect(),
+        Err(error) => return Ok(errors::of_store(&error)),
+    };
+    let patterns = patterns(arguments, spelling);
+    // Whether the name itself is subscribed and a mailbox: Thunderbird shows in grey what is \Noselect, and complains
+    // about what it cannot open.
     let mut shown: BTreeMap<MailboxName, bool> = BTreeMap::new();
     for name in subscriptions {
         tokio::task::yield_now().await;
@@ -33,13 +38,14 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
             parent = above.parent();
         }
         if patterns.iter().any(|p| p.matches(&name)) {
-            shown.insert(name, true);
+            let is_mailbox = selectable.contains(&name);
+            shown.insert(name, is_mailbox);
         }
     }
-    for (name, subscribed) in shown {
-        let attributes = if subscribed { "" } else { "\\Noselect" };
-        session.wire.out.raw(&format!("* LSUB ({attributes}) \"{}\" ", separator.char()));
-        session.wire.out.string(on_the_wire(&name, separator).as_bytes());
+    for (name, is_mailbox) in shown {
+        let attributes = if is_mailbox { "" } else { "\\Noselect" };
+        session.wire.out.raw(&format!("* LSUB ({attributes}) \"{}\" ", spelling.separator.char()));
+        session.wire.out.utf8_string(spelling.encode(&name).as_bytes());
         session.wire.out.raw("\r\n");
         session.wire.flush_if_full().await?;
     }

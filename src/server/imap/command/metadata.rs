@@ -6,16 +6,15 @@
 use super::user;
 use crate::mail::limits::METADATA_VALUE_OCTETS;
 use crate::mail::mailbox::MailboxName;
-use crate::mail::mailbox::Separator;
 use crate::mail::mailbox::SpecialUse;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
-use crate::protocol::imap::syntax::mailbox::on_the_wire;
 use crate::protocol::imap::syntax::metadata::Depth;
 use crate::protocol::imap::syntax::metadata::EntryName;
 use crate::protocol::imap::syntax::metadata::GetMetadata;
 use crate::protocol::imap::syntax::metadata::SetMetadata;
+use crate::protocol::imap::syntax::spelling::Spelling;
 use crate::server::imap::errors;
 use crate::server::imap::session::Session;
 use crate::server::imap::session::User;
@@ -25,7 +24,7 @@ use crate::store::SPECIAL_USE_ENTRY;
 use crate::store::StoreError;
 
 pub(super) async fn get(session: &mut Session, wanted: &GetMetadata) -> Result<Status, End> {
-    let separator = session.services.separator;
+    let spelling = session.spelling();
     let user = user!(session);
     let notes = match user.account.annotations(wanted.mailbox.as_ref()).await {
         Ok(notes) => notes,
@@ -47,7 +46,7 @@ pub(super) async fn get(session: &mut Session, wanted: &GetMetadata) -> Result<S
     if !told.is_empty() {
         let out = &mut session.wire.out;
         let values = told.into_iter().map(|(name, value)| (name, Some(value)));
-        write(out, wanted.mailbox.as_ref(), separator, values);
+        write(out, wanted.mailbox.as_ref(), spelling, values);
     }
     let done = Status::ok("Metadata told");
     Ok(match longest {
@@ -106,30 +105,50 @@ pub(super) async fn write_listed(
     user: &User,
     name: &MailboxName,
     entries: &[EntryName],
-    separator: Separator,
+    spelling: Spelling,
 ) -> Result<(), StoreError> {
     let notes: Annotations = user.account.annotations(Some(name)).await?;
     let values = entries.iter().map(|entry| (entry.as_str(), notes.get(entry.as_str())));
-    write(out, Some(name), separator, values);
+    write(out, Some(name), spelling, values);
     Ok(())
+}
+
+/// Writes names of entries that changed, without their values (RFC 5464 §4.4.2).
+pub(in crate::server::imap) fn write_names(
+    out: &mut Output,
+    mailbox: Option<&MailboxName>,
+    spelling: Spelling,
+    entries: &[String],
+) {
+    out.raw("* METADATA ");
+    out.utf8_string(mailbox.map(|name| spelling.encode(name)).unwrap_or_default().as_bytes());
+    for entry in entries {
+        out.raw(" ");
+        push_entry(out, entry);
+    }
+    out.raw("\r\n");
+}
+
+fn push_entry(out: &mut Output, entry: &str) {
+    if entry.bytes().any(|b| matches!(b, b' ' | b'(' | b')' | b'{' | b'"' | b'\\')) {
+        out.string(entry.as_bytes());
+    } else {
+        out.raw(entry);
+    }
 }
 
 fn write<'a>(
     out: &mut Output,
     mailbox: Option<&MailboxName>,
-    separator: Separator,
+    spelling: Spelling,
     values: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
 ) {
     out.raw("* METADATA ");
-    let name = mailbox.map(|name| on_the_wire(name, separator)).unwrap_or_default();
-    out.string(name.as_bytes());
+    let name = mailbox.map(|name| spelling.encode(name)).unwrap_or_default();
+    out.utf8_string(name.as_bytes());
     for (n, (entry, value)) in values.enumerate() {
         out.raw(if n == 0 { " (" } else { " " });
-        if entry.bytes().any(|b| matches!(b, b' ' | b'(' | b')' | b'{' | b'"' | b'\\')) {
-            out.string(entry.as_bytes());
-        } else {
-            out.raw(entry);
-        }
+        push_entry(out, entry);
         out.raw(" ");
         out.nstring(value);
     }

@@ -25,7 +25,6 @@ use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::esearch::ReturnOption;
 use crate::protocol::imap::syntax::esearch::Returns;
-use crate::protocol::imap::syntax::mailbox::on_the_wire;
 use crate::protocol::imap::syntax::multisearch::EsearchArguments;
 use crate::protocol::imap::syntax::multisearch::Source;
 use crate::protocol::imap::syntax::search::Key;
@@ -130,7 +129,7 @@ async fn one(
     };
     respond_saved(session, returns, &matches);
     if returns.answers() && !(matches.first().is_empty() && matches.last().is_empty()) {
-        let name = on_the_wire(&ground.mailbox.name(), session.services.separator);
+        let name = session.spelling().encode(&ground.mailbox.name());
         let place = Some((name.as_str(), ground.snapshot.validity));
         let answer = Answer { tag: &session.tag, place, numbers: Numbers::Uid, returns, mod_sequences };
         answer.write(&mut session.wire, &matches).await?;

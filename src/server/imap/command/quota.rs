@@ -6,7 +6,6 @@ use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
-use crate::protocol::imap::syntax::mailbox::on_the_wire;
 use crate::server::imap::errors;
 use crate::server::imap::session::Session;
 use crate::server::imap::session::User;
@@ -32,7 +31,7 @@ pub(super) async fn get(session: &mut Session, root: &[u8]) -> Result<Status, En
 }
 
 pub(super) async fn get_root(session: &mut Session, name: &MailboxName) -> Result<Status, End> {
-    let separator = session.services.separator;
+    let spelling = session.spelling();
     let user = user!(session);
     let limits = match (user.account.mailbox(name).await, user.account.usage().await) {
         (Ok(_), Ok((_, limits))) => limits,
@@ -40,7 +39,7 @@ pub(super) async fn get_root(session: &mut Session, name: &MailboxName) -> Resul
     };
     let out = &mut session.wire.out;
     out.raw("* QUOTAROOT ");
-    out.string(on_the_wire(name, separator).as_bytes());
+    out.utf8_string(spelling.encode(name).as_bytes());
     if limits.is_limited() {
         out.raw(" ");
         out.string(ROOT.as_bytes());

@@ -26,6 +26,10 @@ use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 
 pub(super) async fn run(session: &mut Session, numbers: Numbers, arguments: SearchArguments) -> Result<Status, End> {
+    if session.enabled.utf8 && arguments.names_charset {
+        // RFC 6855 §3.
+        return Ok(Status::bad("Strings are UTF-8, and no other charset is named"));
+    }
     // RFC 9051 §6.4.4: who speaks IMAP4rev2 gets ESEARCH in any case.
     let returns = arguments.returns.or_else(|| session.enabled.rev2.then(Returns::all));
     let (ground, search, mod_sequences) = match prepare(session, returns.as_ref(), arguments.key) {

@@ -1,6 +1,7 @@
 //! SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2), and the ways out: CLOSE (§6.4.2) and UNSELECT (RFC 3691).
 
 use super::expunge;
+use super::list;
 use super::selected;
 use super::user;
 use crate::mail::flags::SystemFlag;
@@ -11,6 +12,7 @@ use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::select::Known;
 use crate::protocol::imap::syntax::select::SelectParameters;
 use crate::protocol::imap::syntax::set::Ranges;
+use crate::server::imap::enabled::Enabled;
 use crate::server::imap::errors;
 use crate::server::imap::selected::Selected;
 use crate::server::imap::selected::push_flags;
@@ -32,13 +34,13 @@ pub(super) async fn run(
     let user = user!(session);
     // RFC 3501 §6.3.1: whatever comes of it, the mailbox before is no longer selected.
     if user.selected.take().is_some() {
-        // RFC 7162 §3.2.11: whether or not the client has enabled anything.
+        // RFC 7162 §3.2.11: whether or not the client enabled anything; RFC 9051 §6.3.2.
         session.wire.out.untagged_status(&Status::ok("The mailbox before is closed").with(Code::Closed));
     }
     session.enabled.condstore |= parameters.condstore;
     let user = user!(session);
     let opened = match user.account.mailbox(name).await {
-        Ok(mailbox) => Selected::open(mailbox, read_only).await,
+        Ok(mailbox) => Selected::open(mailbox, read_only, session.enabled).await,
         Err(error) => Err(error),
     };
     let selected = match opened {
@@ -49,7 +51,14 @@ pub(super) async fn run(
         Ok(id) => id,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    describe(&mut session.wire.out, &selected, id);
+    let spelling = session.spelling();
+    describe(&mut session.wire.out, &selected, id, session.enabled);
+    if session.enabled.rev2 {
+        let user = user!(session);
+        if let Err(error) = list::write_one(&mut session.wire.out, user, name, spelling).await {
+            return Ok(errors::of_store(&error));
+        }
+    }
     if let Some(known) = parameters.qresync.filter(|known| known.validity == selected.snapshot.validity) {
         resynchronise(&mut session.wire, &selected, &known).await?;
     }
@@ -89,11 +98,15 @@ async fn resynchronise(wire: &mut Wire, selected: &Selected, known: &Known) -> R
     Ok(())
 }
 
-fn describe(out: &mut Output, selected: &Selected, id: String) {
+fn describe(out: &mut Output, selected: &Selected, id: String, enabled: Enabled) {
     selected.write_flags(out);
     out.untagged(&format!("{} EXISTS", selected.view.exists()));
-    out.untagged(&format!("{} RECENT", selected.view.recent()));
-    let unseen = selected.view.entries().iter().position(|e| !e.flags.has(SystemFlag::Seen));
+    // RFC 9051 appendix E, 11 and 12: IMAP4rev2 has neither.
+    if !enabled.rev2 {
+        out.untagged(&format!("{} RECENT", selected.view.recent()));
+    }
+    let mut entries = selected.view.entries().iter();
+    let unseen = (!enabled.rev2).then(|| entries.position(|e| !e.flags.has(SystemFlag::Seen))).flatten();
     if let Some(number) = unseen.and_then(|at| u32::try_from(at + 1).ok()) {
         out.untagged_status(&Status::ok("First unseen").with(Code::Unseen(number)));
     }
@@ -114,7 +127,7 @@ pub(super) async fn close(session: &mut Session) -> Result<Status, End> {
         let uids = expunge::deleted(selected, None);
         failed = selected.mailbox.expunge(selected.snapshot.validity, &uids).await.err();
     }
-    // RFC 7162 §3.2.8: never with HIGHESTMODSEQ, as what was expunged is not told.
+    // RFC 7162 §3.2.8: without HIGHESTMODSEQ, which RFC 5162 wanted here.
     let closed = Status { text: "Closed".to_owned(), ..unselect(session) };
     Ok(failed.map_or(closed, |error| errors::of_store(&error)))
 }

@@ -9,7 +9,7 @@ use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::mailbox::StatusItem;
-use crate::protocol::imap::syntax::mailbox::on_the_wire;
+use crate::protocol::imap::syntax::spelling::Spelling;
 use crate::server::imap::Services;
 use crate::server::imap::errors;
 use crate::server::imap::session::Session;
@@ -25,21 +25,22 @@ pub(super) async fn run(session: &mut Session, name: &MailboxName, items: &[Stat
         // RFC 7162 §3.1.
         session.enable_condstore();
     }
-    let services = Arc::clone(&session.services);
+    let (services, spelling) = (Arc::clone(&session.services), session.spelling());
     let user = user!(session);
-    Ok(match write(&mut session.wire.out, user, name, items, &services).await {
+    Ok(match write(&mut session.wire.out, user, name, items, &services, spelling).await {
         Ok(()) => Status::ok("Status told"),
         Err(error) => errors::of_store(&error),
     })
 }
 
 /// Writes the STATUS line of one mailbox.
-pub(super) async fn write(
+pub(in crate::server::imap) async fn write(
     out: &mut Output,
     user: &User,
     name: &MailboxName,
     items: &[StatusItem],
     services: &Services,
+    spelling: Spelling,
 ) -> Result<(), StoreError> {
     let mailbox = user.account.mailbox(name).await?;
     let snapshot = with_sizes(&mailbox, items).await?;
@@ -66,7 +67,7 @@ pub(super) async fn write(
         told.push(format!("{} {value}", item.name()));
     }
     out.raw("* STATUS ");
-    out.string(on_the_wire(name, services.separator).as_bytes());
+    out.utf8_string(spelling.encode(name).as_bytes());
     out.raw(&format!(" ({})\r\n", told.join(" ")));
     Ok(())
 }

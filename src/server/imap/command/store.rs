@@ -55,13 +55,7 @@ pub(super) async fn run(
         Ok(stored) => stored,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    if now.keywords != selected.snapshot.keywords {
-        // A new keyword is told before a message that has it.
-        // All else that is new there is still to be told as news.
-        let known = Snapshot { keywords: std::sync::Arc::clone(&now.keywords), ..(*selected.snapshot).clone() };
-        selected.snapshot = std::sync::Arc::new(known);
-        selected.write_flags(&mut session.wire.out);
-    }
+    selected.take_keywords(&mut session.wire.out, &now);
     let given = slots(&now, &arguments.flags);
     let modified: HashSet<Uid> = modified.into_iter().collect();
     let mut gone = false;
@@ -81,7 +75,7 @@ pub(super) async fn run(
         if !arguments.silent || enabled.condstore {
             let out = &mut session.wire.out;
             out.raw(&format!("* {number} FETCH ("));
-            // RFC 7162 §3.2.4: UID and mod-sequence, once one of them was asked for.
+            // RFC 7162 §3.2.4: with the UID, since there is QRESYNC, enabled or not.
             if numbers == Numbers::Uid || enabled.condstore {
                 out.raw(&format!("UID {} ", entry.uid));
             }
