@@ -52,7 +52,7 @@ const READ_APART: &str = include_str!("structures.allow");
 const SESSIONS: u64 = 200;
 
 /// Sessions over one pair of servers.
-const AT_ONCE: u64 = 500;
+const AT_ONCE: u64 = 250;
 
 /// Sessions at the same time.
 const WORKERS: usize = 4;
@@ -248,45 +248,69 @@ fn seeds() -> Range<u64> {
     from.parse().expect("a number")..to.parse().expect("a number")
 }
 
+/// What came of all sessions.
+#[derive(Default)]
+struct Total {
+    sessions: usize,
+    steps: usize,
+    rules: BTreeMap<&'static str, usize>,
+    differences: Vec<String>,
+}
+
+impl Total {
+    fn add(&mut self, outcome: Outcome) {
+        self.sessions += 1;
+        self.steps += outcome.steps;
+        for (rule, times) in outcome.rules {
+            *self.rules.entry(rule).or_default() += times;
+        }
+        self.differences.extend(outcome.difference);
+    }
+}
+
+/// Runs the sessions of these seeds over one pair of servers, some at a time; says how often Dovecot panicked.
+fn run(seeds: Range<u64>, pool: &Pool, total: &Mutex<Total>) -> usize {
+    let pair = Pair::start(seeds.clone());
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if !seeds.contains(&seed) {
+                return;
+            }
+            let guard = Announced(seed);
+            let outcome = session(&pair, pool, seed);
+            drop(guard);
+            total.lock().expect("nobody panics with it").add(outcome);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(work);
+        }
+    });
+    pair.dovecot.log().matches(": Panic: ").count()
+}
+
 #[test]
 fn sessions_are_answered_as_dovecot_answers_them() {
     let apart: Vec<&str> = READ_APART.lines().filter_map(|line| line.split_once(" | ")).map(|(name, _)| name).collect();
     let Some(pool) = Pool::new(&apart).filter(|_| dovecot::is_there()) else { return };
     let seeds = seeds();
-    let total = Mutex::new((Outcome::default(), Vec::new(), 0));
+    let total = Mutex::new(Total::default());
     let (mut from, mut panics) = (seeds.start, 0);
     while from < seeds.end {
         let some = from..(from + AT_ONCE).min(seeds.end);
-        let pair = Pair::start(some.clone());
-        let next = AtomicU64::new(some.start);
-        std::thread::scope(|scope| {
-            for _ in 0..WORKERS {
-                scope.spawn(|| {
-                    loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if !some.contains(&seed) {
-                            return;
-                        }
-                        let guard = Announced(seed);
-                        let outcome = session(&pair, &pool, seed);
-                        drop(guard);
-                        let mut total = total.lock().expect("nobody panics with it");
-                        total.0.steps += outcome.steps;
-                        total.2 += 1;
-                        for (rule, times) in outcome.rules {
-                            *total.0.rules.entry(rule).or_default() += times;
-                        }
-                        total.1.extend(outcome.difference);
-                    }
-                });
-            }
-        });
-        panics += pair.dovecot.log().matches(": Panic: ").count();
         from = some.end;
+        panics += run(some, &pool, &total);
+        if seeds.end - seeds.start > AT_ONCE {
+            let so_far = total.lock().expect("nobody panicked with it");
+            say(&format!("seeds below {from}: {} sessions with differences", so_far.differences.len()));
+        }
     }
-    let (all, differences, sessions) = total.into_inner().expect("nobody panicked with it");
-    say(&format!("{sessions} sessions, {} commands, differences allowed: {:?}", all.steps, all.rules));
-    let died = all.rules.get(rules::DIED).copied().unwrap_or(0);
+    let Total { sessions, steps, rules, differences } = total.into_inner().expect("nobody panicked with it");
+    say(&format!("{sessions} sessions, {steps} commands, differences allowed: {rules:?}"));
+    let died = rules.get(rules::DIED).copied().unwrap_or(0);
     assert!(died <= panics, "{died} sessions of Dovecot ended, and its log has {panics} panics");
     let shown = differences.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n");
     assert!(differences.is_empty(), "{} sessions with differences that no rule explains\n{shown}", differences.len());

@@ -33,6 +33,8 @@ pub(crate) struct Client {
     by_uid: bool,
     /// The flags of each message as they were last told.
     pub(crate) flags: BTreeMap<usize, Value>,
+    /// The keywords that FLAGS has told of.
+    keywords: BTreeSet<Value>,
     /// What was lost in the current command.
     expunged: BTreeSet<usize>,
     pub(crate) selected: Option<String>,
@@ -50,6 +52,7 @@ impl Client {
             highest: 1,
             by_uid: false,
             flags: BTreeMap::new(),
+            keywords: BTreeSet::new(),
             expunged: BTreeSet::new(),
             selected: None,
             said: Vec::new(),
@@ -61,7 +64,8 @@ impl Client {
         self.view.len()
     }
 
-    /// Runs a command to its end. `%H%` stands for the highest mod-sequence seen, `%n%` for that of UID n.
+    /// Runs a command to its end. `%H%` stands for the highest mod-sequence at SELECT, `%H1%` for the
+    /// next, `%n%` for that of UID n.
     pub(crate) fn run(&mut self, command: &[u8]) -> Facts {
         let command = self.with_modseqs(command);
         let (untagged, tagged) = self.ask(&command);
@@ -79,6 +83,11 @@ impl Client {
             self.counted = 0;
             self.modseqs.clear();
             self.flags.clear();
+            self.keywords.clear();
+        }
+        if String::from_utf8_lossy(&command).contains("FLAGS.SILENT") {
+            // Whatever they are now, it is not told.
+            self.flags.clear();
         }
         self.expunged.clear();
         let mut facts = Facts::new();
@@ -92,6 +101,9 @@ impl Client {
             self.learn(&mut facts);
         }
         self.status("tagged", &tagged, &mut facts);
+        if !self.expunged.is_empty() && numbers_stand(&command) {
+            facts.insert("expunged where numbers must not move".to_owned(), Value::Atom(String::new()));
+        }
         if !self.expunged.is_empty() {
             let mut gone: Vec<Value> = self.expunged.iter().map(|n| Value::Atom(n.to_string())).collect();
             gone.sort();
@@ -149,6 +161,7 @@ impl Client {
             let name = String::from_utf8_lossy(piece);
             let modseq = match name.parse::<u32>() {
                 _ if name == "H" => Some(self.highest),
+                _ if name == "H1" => Some(self.highest + 1),
                 Ok(uid) => Some(self.modseqs.get(&uid).copied().unwrap_or(self.highest)),
                 Err(_) => None,
             };
@@ -208,6 +221,11 @@ impl Client {
                     }
                     let value = fetched(item, &pair[1]);
                     if item == "FLAGS" {
+                        let is_told =
+                            |flag: &&Value| flag.to_string().starts_with('\\') || self.keywords.contains(flag);
+                        if let Some(untold) = value.items().iter().find(|flag| !is_told(flag)) {
+                            facts.insert("a keyword before FLAGS told of it".to_owned(), untold.clone());
+                        }
                         self.flags.insert(entry.number, value.clone());
                     }
                     facts.insert(format!("message {} {}", entry.number, item.to_uppercase()), value);
@@ -229,6 +247,7 @@ impl Client {
         match key.as_str() {
             "CAPABILITY" => {}
             "FLAGS" => {
+                self.keywords.extend(data[0].items().iter().cloned());
                 facts.insert(key, sorted_flags(&data[0]));
             }
             "SEARCH" => {
@@ -313,6 +332,11 @@ impl Client {
 
 fn is_word(command: &[u8], word: &str) -> bool {
     command.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// Whether the numbers of messages must not change while a command runs (RFC 3501 §7.4.1).
+fn numbers_stand(command: &[u8]) -> bool {
+    [&b"FETCH "[..], b"STORE ", b"SEARCH "].iter().any(|verb| command.starts_with(verb))
 }
 
 /// The mailbox that a command selects.

@@ -66,7 +66,7 @@ pub(crate) fn command(random: &mut Random, scene: &Scene<'_>) -> Vec<u8> {
             _ => broken(random),
         }
     };
-    // Latin letters stand for their octets; what is beyond is not used.
+    // Letters beyond ASCII are of Latin 1, in messages; in a search they are UTF-8, as it says.
     if text.contains("CHARSET UTF-8") { text.into_bytes() } else { latin1(&text) }
 }
 
@@ -89,6 +89,9 @@ fn select(random: &mut Random) -> String {
 fn set(random: &mut Random, size: usize) -> String {
     if size == 0 {
         return random.pick(&["1", "1:*", "*"]).to_owned();
+    }
+    if random.chance(4) {
+        return "$".to_owned();
     }
     let last = size + usize::from(random.chance(4));
     match random.weighted(&[30, 25, 15, 15, 8, 7]) {
@@ -122,7 +125,8 @@ fn fetch(random: &mut Random, scene: &Scene<'_>) -> String {
         }
         1 => random.pick(&["ALL", "FAST", "FULL"]).to_owned(),
         2 => item(random),
-        _ => format!("(FLAGS) (CHANGEDSINCE {})", modseq(random, size)),
+        _ if uid.is_empty() || random.chance(70) => format!("(FLAGS) (CHANGEDSINCE {})", modseq(random, size)),
+        _ => format!("(FLAGS) (CHANGEDSINCE {} VANISHED)", modseq(random, size)),
     };
     format!("{uid}FETCH {set} {items}")
 }
@@ -272,15 +276,11 @@ fn search(random: &mut Random, scene: &Scene<'_>) -> String {
         _ => "RETURN (SAVE) ",
     };
     let keys = keys(random, scene);
-    let charset = if keys.contains(['\u{fc}', '\u{df}']) {
-        // In UTF-8 each of them has two octets.
-        return format!(
-            "{uid}SEARCH {results}CHARSET UTF-8 {}",
-            keys.replace("{2+}", "{4+}").replace("{4+}\r\n\u{fc}", "{2+}\r\n\u{fc}")
-        );
-    } else {
-        random.pick(&["", "", "CHARSET US-ASCII "])
-    };
+    if scene.condstore && random.chance(8) && !results.contains("SAVE") {
+        // Which mod-sequences the messages begin with is up to the program.
+        return format!("{uid}SEARCH {results}MODSEQ %H1%");
+    }
+    let charset = if keys.is_ascii() { random.pick(&["", "", "CHARSET US-ASCII "]) } else { "CHARSET UTF-8 " };
     format!("{uid}SEARCH {results}{charset}{keys}")
 }
 
@@ -290,10 +290,9 @@ fn sort_or_thread(random: &mut Random, scene: &Scene<'_>) -> String {
         return search(random, scene);
     }
     let keys = keys(random, scene);
-    let charset = "UTF-8";
     if random.chance(35) {
         let algorithm = random.pick(&["REFERENCES", "ORDEREDSUBJECT", "REFS"]);
-        return format!("{uid}THREAD {algorithm} {charset} {}", ascii(&keys));
+        return format!("{uid}THREAD {algorithm} UTF-8 {}", ascii(&keys));
     }
     let first = random.below(ORDERS.len());
     // Each once: Dovecot loses a REVERSE behind a repeated one.
@@ -303,7 +302,7 @@ fn sort_or_thread(random: &mut Random, scene: &Scene<'_>) -> String {
             format!("{}{key}", if random.chance(30) { "REVERSE " } else { "" })
         })
         .collect();
-    format!("{uid}SORT ({}) {charset} {}", order.join(" "), ascii(&keys))
+    format!("{uid}SORT ({}) UTF-8 {}", order.join(" "), ascii(&keys))
 }
 
 /// The same keys where all letters are of ASCII.

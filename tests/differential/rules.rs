@@ -139,6 +139,11 @@ pub(crate) const RULES: &[Rule] = &[
     go_on("an empty line twice", |scene, our, their| scene.key.contains(".MIME]") && longer_by_line_end(their, our)),
     go_on("searched before the news", searched_before),
     go_on("MODSEQ told", |scene, our, their| scene.key.ends_with(" MODSEQ") && our.is_some() && their.is_none()),
+    go_on("subscribed and gone", |scene, our, their| {
+        let told = |value: Option<&Value>| value.and_then(|value| value.items().first().cloned());
+        let noselect = Value::List(vec![Value::Atom("\\Noselect".to_owned())]);
+        scene.key.starts_with("LSUB ") && told(our) == Some(noselect) && told(their) == Some(Value::List(Vec::new()))
+    }),
     go_on("not to be selected", |scene, our, their| {
         let without = our.map(|our| our.to_string().replace(" \\Noselect", ""));
         scene.command.starts_with("LIST ") && scene.command.contains("w%k") && without == their.map(ToString::to_string)
@@ -233,9 +238,8 @@ fn expunged_by_another(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Va
 /// Flags that another client changed, and changed back before this one heard of it.
 fn there_and_back(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
     let Some((message, _)) = scene.key.rsplit_once(' ') else { return false };
-    let number = message.strip_prefix("message ").and_then(|number| number.parse::<usize>().ok());
-    let known = number.and_then(|number| scene.known.get(&number));
-    our.is_none() && their.is_some() && known.is_some() && scene.theirs.get(&format!("{message} FLAGS")) == known
+    let told = scene.theirs.get(&format!("{message} FLAGS"));
+    our.is_none() && their.is_some() && told.is_some() && known(scene).is_none_or(|known| told == Some(known))
 }
 
 /// A search that ran while there were news of other clients to tell.
@@ -277,6 +281,13 @@ fn store_tells_all(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>
         && our.is_some()
         && their.is_none()
         && !scene.theirs.contains_key(&format!("{message} FLAGS"))
+        && (!scene.key.ends_with(" FLAGS") || known(scene).is_none_or(|known| our == Some(known)))
+}
+
+/// The flags of the message that a fact is about, as they were told before.
+fn known<'a>(scene: &Scene<'a>) -> Option<&'a Value> {
+    let number = scene.key.strip_prefix("message ").and_then(|rest| rest.split(' ').next());
+    scene.known.get(&number?.parse().ok()?)
 }
 
 /// Condition and name of the code of a tagged answer.
@@ -294,6 +305,7 @@ fn more_code(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> b
     scene.key == "tagged " && our.0 == "NO" && their.0 == "NO" && their.1.is_empty() && codes.contains(&our.1.as_str())
 }
 
+/// All but keywords is the same.
 fn keywords_known(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
     let system = |value: &Value| -> Vec<Value> {
         value.items().iter().filter(|flag| flag.to_string().starts_with('\\')).cloned().collect()
