@@ -13,9 +13,6 @@ const MISSING: &[(&str, &str)] = &[
     ("ACL", "comes last: every handle on a mailbox has to carry its rights first"),
     ("RIGHTS=texk", "with ACL"),
     ("LIST-MYRIGHTS", "with ACL"),
-    ("CATENATE", "needs messages put together from parts of others"),
-    ("URL-PARTIAL", "with CATENATE"),
-    ("NOTIFY", "not written yet"),
     ("QUOTASET", "limits are the operator's, in the configuration"),
 ];
 

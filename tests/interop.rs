@@ -2,6 +2,12 @@
 //! required where `FACTEUR_REQUIRE_INTEROP=1`. Certificates are verified wherever the program can.
 
 mod common;
+#[path = "interop/conversation.rs"]
+mod conversation;
+#[path = "interop/maildirs.rs"]
+mod maildirs;
+#[path = "interop/neomutt.rs"]
+mod neomutt;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -9,11 +15,11 @@ use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 
+use common::imap::Imap;
 use common::installed;
 use common::server::PASSWORD;
 use common::server::PORTS;
 use common::server::Server;
-use common::server::write_private;
 
 const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
@@ -40,6 +46,11 @@ fn fails(command: &mut Command) {
 
 fn count(messages: &[(u32, Vec<u8>)], what: &str) -> usize {
     messages.iter().filter(|(_, text)| memchr::memmem::find(text, what.as_bytes()).is_some()).count()
+}
+
+/// What a search in the selected mailbox finds.
+fn search(imap: &mut Imap, what: &str) -> String {
+    imap.ok(&format!("SEARCH {what}")).texts().join("")
 }
 
 fn python(server: &Server, script: &str) {
@@ -209,29 +220,6 @@ fn swaks() {
     assert_eq!(foreign.expect("installed").status.code(), Some(23), "in the name of another");
 }
 
-/// The mbsync configuration of one account, by TLS or STARTTLS.
-fn mbsync_config(server: &Server, folder: &Path, security: &str) -> PathBuf {
-    let port = server.value(if security == "IMAPS" { "IMAPS" } else { "IMAP" });
-    let mail = folder.join("mail");
-    std::fs::create_dir_all(&mail).expect("made");
-    let text = format!(
-        "IMAPAccount facteur\nHost localhost\nPort {port}\nUser {ALICE}\nPass {PASSWORD}\nSSLType {security}\n\
-         SystemCertificates no\nCertificateFile {ca}\nAuthMechs LOGIN\n\n\
-         IMAPStore far\nAccount facteur\n\n\
-         MaildirStore near\nPath {mail}/\nInbox {mail}/INBOX\nSubFolders Verbatim\n\n\
-         Channel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\n",
-        ca = server.value("CA"),
-        mail = mail.display(),
-    );
-    let file = folder.join("mbsyncrc");
-    write_private(&file, &text);
-    file
-}
-
-fn mbsync(config: &Path) -> String {
-    run(Command::new("mbsync").arg("--config").arg(config).args(["--all", "--verbose"]))
-}
-
 /// The one file of a Maildir whose text contains this.
 fn file_with(maildir: &Path, what: &str) -> PathBuf {
     let found: Vec<PathBuf> = ["new", "cur"]
@@ -242,82 +230,4 @@ fn file_with(maildir: &Path, what: &str) -> PathBuf {
         .collect();
     assert_eq!(found.len(), 1, "{what} in {}", maildir.display());
     found[0].clone()
-}
-
-/// As a mail program does it: into cur/, with these flags.
-fn mark(file: &Path, flags: &str) {
-    let name = file.file_name().expect("a file").to_string_lossy();
-    let stem = name.split(":2,").next().unwrap_or_default();
-    let cur = file.parent().and_then(Path::parent).expect("in a Maildir").join("cur");
-    std::fs::rename(file, cur.join(format!("{stem}:2,{flags}"))).expect("renamed");
-}
-
-#[test]
-fn mbsync_both_ways() {
-    if !installed("mbsync") {
-        return;
-    }
-    for security in ["IMAPS", "STARTTLS"] {
-        let server = Server::try_out(&["--unlimited"]);
-        for n in 0..5 {
-            server.deliver(ALICE, &format!("Message-ID: <m{n}@load.example>\nSubject: number {n}\n\ntext {n}\n"));
-        }
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let config = mbsync_config(&server, folder.path(), security);
-        mbsync(&config);
-        let inbox = folder.path().join("mail/INBOX");
-        let on_server = server.messages("alice", "INBOX");
-        assert_eq!(on_server.len(), 6);
-        for n in 0..5 {
-            assert!(file_with(&inbox, &format!("<m{n}@load.example>")).exists());
-        }
-        // Here: one read, one flagged and answered, one deleted, one new, one in a new folder.
-        mark(&file_with(&inbox, "<m0@load.example>"), "S");
-        mark(&file_with(&inbox, "<m1@load.example>"), "FR");
-        mark(&file_with(&inbox, "<m2@load.example>"), "T");
-        std::fs::write(inbox.join("cur/1700000000.1_1.here:2,S"), "Subject: from here\n\nx\n").expect("written");
-        for part in ["cur", "new", "tmp"] {
-            std::fs::create_dir_all(folder.path().join("mail/Local").join(part)).expect("made");
-        }
-        std::fs::write(folder.path().join("mail/Local/new/1700000000.2_1.here"), "Subject: moved in\n\nx\n")
-            .expect("written");
-        mbsync(&config);
-        let mut imap = server.imap("alice");
-        imap.ok("SELECT INBOX");
-        let search = |imap: &mut common::imap::Imap, what: &str| imap.ok(&format!("SEARCH {what}")).texts().join("");
-        assert_eq!(search(&mut imap, "SEEN SUBJECT \"number 0\""), "* SEARCH 2", "{security}");
-        assert_eq!(search(&mut imap, "FLAGGED ANSWERED"), "* SEARCH 3");
-        assert_eq!(search(&mut imap, "SUBJECT \"number 2\""), "* SEARCH");
-        assert_eq!(search(&mut imap, "SEEN SUBJECT \"from here\""), "* SEARCH 6");
-        assert_eq!(count(&server.messages("alice", "Local"), "Subject: moved in\r\n"), 1);
-        // Once more: nothing changes on either side.
-        let state = |server: &Server| {
-            let mut imap = server.imap("alice");
-            imap.ok("SELECT INBOX");
-            (imap.ok("UID FETCH 1:* (FLAGS)").texts(), imap.ok("STATUS Local (MESSAGES UIDNEXT)").texts())
-        };
-        let (here, there) = (names(&folder.path().join("mail")), state(&server));
-        let said = mbsync(&config);
-        assert_eq!(names(&folder.path().join("mail")), here, "{said}");
-        assert_eq!(state(&server), there, "{said}");
-    }
-}
-
-/// Every message file below a folder.
-fn names(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![folder.to_owned()];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(&folder).expect("a folder") {
-            let path = entry.expect("readable").path();
-            let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
-            match path.is_dir() {
-                true => open.push(path),
-                false if !hidden => found.push(path),
-                false => {}
-            }
-        }
-    }
-    found.sort();
-    found
 }

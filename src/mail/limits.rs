@@ -221,6 +221,13 @@ pub const IMAP_OUTPUT_OCTETS: usize = 65_536;
 /// What a FETCH or SEARCH reads ahead of the peer.
 pub const IMAP_BATCH_OCTETS: usize = 262_144;
 
+/// A text of a message beyond this is sent from its file piece by piece: a client that is slow to take it holds no more
+/// of our memory than one that asks for a small one.
+pub const IMAP_STREAMED_OCTETS: u64 = 262_144;
+
+/// Octets of a piece as it lies on disk; on the wire it may have twice as many.
+pub const IMAP_PIECE_OCTETS: usize = 65_536;
+
 /// After our last words we read for so long what a client is still sending, so that it gets to see them.
 pub const IMAP_LINGER: Duration = Duration::from_secs(1);
 
@@ -447,6 +454,19 @@ pub const METADATA_VALUE_OCTETS: usize = 64 << 10;
 
 /// Messages of one APPEND (RFC 3502): each waits as a file or in memory until the last is there.
 pub const IMAP_APPEND_MESSAGES: usize = 100;
+
+/// Changes of an account's tree that are kept for sessions which do not listen; who missed more is told so
+/// (RFC 5465 §5.8).
+pub const ACCOUNT_EVENTS_KEPT: usize = 256;
+
+/// Event groups of one NOTIFY (RFC 5465).
+pub const IMAP_NOTIFY_GROUPS: usize = 50;
+
+/// Mailboxes whose messages one session may hear of beside the selected one: each of them is held in memory.
+pub const IMAP_NOTIFY_MAILBOXES: usize = 500;
+
+/// URLs between two literals of one CATENATE (RFC 4469): each may make us read a whole message.
+pub const IMAP_CATENATE_PARTS: usize = 200;
 
 /// Octets of the messages of one APPEND together, where there are several.
 pub const IMAP_APPEND_OCTETS: u64 = 256 << 20;

@@ -126,6 +126,14 @@ impl Reader<'_> {
                 *name = Some(words.phrase).filter(|p| !p.is_empty()).or(words.comment);
             }
             self.out.push(item);
+        } else if words.at_sign.is_none() && words.phrase.len() > words.joined.len() {
+            // Several words and no address: a name, as people write it.
+            self.out.push(Item::Mailbox {
+                name: Some(words.phrase),
+                route: None,
+                local: Vec::new(),
+                domain: Vec::new(),
+            });
         } else if !words.joined.is_empty() {
             let (local, domain) = match words.at_sign {
                 Some(at) => (words.joined[..at].to_vec(), words.joined[at + 1..].to_vec()),
@@ -276,7 +284,7 @@ mod tests {
             ("G: a@b", "G{ a@b }"),
             ("a@[IPv6:::1]", "a@[IPv6:::1]"),
             ("root", "root@"),
-            ("a b c", "abc@"),
+            ("a b c", "a b c|@"),
             (",,a@b,", "a@b"),
             ("=?utf-8?q?J=C3=BC?= <j@x>", "=?utf-8?q?J=C3=BC?=|j@x"),
             ("a@b@c", "a@b@c"),

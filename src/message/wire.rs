@@ -15,28 +15,46 @@ pub fn wire_len(bytes: &[u8]) -> u64 {
 /// Appends at most `len` octets of the wire form of `bytes`, from its octet `from` on. Returns nothing more than there
 /// is; a line end may be cut in the middle.
 pub fn push_wire_range(out: &mut Vec<u8>, bytes: &[u8], from: u64, len: u64) {
-    let mut skip = from;
-    let mut want = len;
-    let mut put = |out: &mut Vec<u8>, piece: &[u8]| {
-        let n = usize::try_from(skip).unwrap_or(usize::MAX).min(piece.len());
-        skip -= n as u64;
-        let take = usize::try_from(want).unwrap_or(usize::MAX).min(piece.len() - n);
-        want -= take as u64;
-        out.extend_from_slice(&piece[n..n + take]);
-        want > 0
-    };
-    let mut rest = bytes;
-    let mut before = 0;
-    while let Some(at) = memchr(b'\n', rest) {
-        let last = if at == 0 { before } else { rest[at - 1] };
-        let end: &[u8] = if last == b'\r' { b"\n" } else { b"\r\n" };
-        if !put(out, &rest[..at]) || !put(out, end) {
-            return;
+    WireRange { previous: 0, skip: from, left: len }.push(out, bytes);
+}
+
+/// A range of the wire form of a text that comes piece by piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WireRange {
+    /// The octet before the next piece, 0 at the start of the text.
+    pub previous: u8,
+    /// Octets of the wire form between the start of the next piece and the range.
+    pub skip: u64,
+    /// Octets of the range that have not come yet.
+    pub left: u64,
+}
+
+impl WireRange {
+    /// Appends what the next piece has of the range.
+    pub fn push(&mut self, out: &mut Vec<u8>, piece: &[u8]) {
+        let mut rest = piece;
+        while let Some(at) = memchr(b'\n', rest) {
+            let last = if at == 0 { self.previous } else { rest[at - 1] };
+            let end: &[u8] = if last == b'\r' { b"\n" } else { b"\r\n" };
+            self.put(out, &rest[..at]);
+            self.put(out, end);
+            if self.left == 0 {
+                return;
+            }
+            self.previous = b'\n';
+            rest = &rest[at + 1..];
         }
-        before = b'\n';
-        rest = &rest[at + 1..];
+        self.put(out, rest);
+        self.previous = rest.last().copied().unwrap_or(self.previous);
     }
-    put(out, rest);
+
+    fn put(&mut self, out: &mut Vec<u8>, octets: &[u8]) {
+        let n = usize::try_from(self.skip).unwrap_or(usize::MAX).min(octets.len());
+        self.skip -= n as u64;
+        let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(octets.len() - n);
+        self.left -= take as u64;
+        out.extend_from_slice(&octets[n..n + take]);
+    }
 }
 
 #[cfg(test)]
@@ -76,5 +94,25 @@ mod tests {
         let mut out = Vec::new();
         push_wire_range(&mut out, disk, u64::MAX, u64::MAX);
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn pieces_give_what_the_whole_gives() {
+        let disk = b"\none\ntwo\r\n\r\r\n\nthr\ree\r";
+        for first in 0..=disk.len() {
+            for second in first..=disk.len() {
+                for from in 0..disk.len() as u64 + 8 {
+                    for len in [0, 1, 2, 5, u64::MAX] {
+                        let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+                        push_wire_range(&mut whole, disk, from, len);
+                        let mut range = WireRange { previous: 0, skip: from, left: len };
+                        for piece in [&disk[..first], &disk[first..second], &disk[second..]] {
+                            range.push(&mut pieces, piece);
+                        }
+                        assert_eq!(pieces, whole, "cut at {first} and {second}, {from} {len}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -33,6 +33,9 @@ use super::context::lock;
 use super::derived;
 use super::error::Result;
 use super::error::StoreError;
+use super::events::AccountEvent;
+use super::events::AccountNews;
+use super::events::Events;
 use super::layout;
 use super::load;
 use super::load::read_small;
@@ -66,6 +69,7 @@ pub struct AccountStore {
     prepared: AtomicBool,
     validities: Arc<Validities>,
     quota: Arc<Quota>,
+    events: Arc<Events>,
 }
 
 /// A mailbox in a list.
@@ -92,6 +96,7 @@ impl AccountStore {
             tree: Mutex::default(),
             prepared: AtomicBool::new(false),
             validities: Arc::default(),
+            events: Arc::default(),
         }
     }
 
@@ -167,6 +172,17 @@ impl AccountStore {
         blocking(move || this.list_blocking()).await
     }
 
+    /// What happens from now on.
+    #[must_use]
+    pub fn news(&self) -> AccountNews {
+        self.events.listen()
+    }
+
+    /// Tells who listens.
+    pub(super) fn tell(&self, event: AccountEvent) {
+        self.events.tell(event);
+    }
+
     /// Has the tree stay as it is.
     pub(super) fn lock_tree(&self) -> MutexGuard<'_, ()> {
         lock(&self.tree)
@@ -211,7 +227,12 @@ impl AccountStore {
     /// What the file system says.
     pub async fn subscribe(self: &Arc<Self>, name: &MailboxName) -> Result<()> {
         let (this, name) = (Arc::clone(self), name.clone());
-        blocking(move || this.change_subscriptions(|s| s.names().len() < MAILBOXES && s.add(&name))).await
+        blocking(move || {
+            this.change_subscriptions(|s| s.names().len() < MAILBOXES && s.add(&name))?;
+            this.tell(AccountEvent::Subscribed(name));
+            Ok(())
+        })
+        .await
     }
 
     /// Ends a subscription; none there is no error.
@@ -220,7 +241,12 @@ impl AccountStore {
     /// What the file system says.
     pub async fn unsubscribe(self: &Arc<Self>, name: &MailboxName) -> Result<()> {
         let (this, name) = (Arc::clone(self), name.clone());
-        blocking(move || this.change_subscriptions(|s| s.remove(&name))).await
+        blocking(move || {
+            this.change_subscriptions(|s| s.remove(&name))?;
+            this.tell(AccountEvent::Subscribed(name));
+            Ok(())
+        })
+        .await
     }
 
     /// Makes a mailbox, durably. Its parents need not exist.
@@ -245,10 +271,13 @@ impl AccountStore {
             if this.folders()?.len() >= MAILBOXES {
                 return Err(StoreError::Cannot("too many mailboxes"));
             }
-            let Some(role) = special_use else { return this.make_folder(&name) };
-            this.check_use_free(role, &name)?;
+            if let Some(role) = special_use {
+                this.check_use_free(role, &name)?;
+            }
             this.make_folder(&name)?;
-            this.say_use_locked(&name, role)
+            let said = special_use.map_or(Ok(()), |role| this.say_use_locked(&name, role));
+            this.tell(AccountEvent::Created(name));
+            said
         })
         .await
     }
@@ -259,7 +288,12 @@ impl AccountStore {
     /// [`StoreError::NoSuchMailbox`]; [`StoreError::Cannot`] for INBOX; what the file system says.
     pub async fn delete(self: &Arc<Self>, name: &MailboxName) -> Result<()> {
         let (this, name) = (Arc::clone(self), name.clone());
-        blocking(move || this.delete_blocking(&name)).await
+        blocking(move || {
+            this.delete_blocking(&name)?;
+            this.tell(AccountEvent::Deleted(name));
+            Ok(())
+        })
+        .await
     }
 
     /// Renames a mailbox and those below it. INBOX instead gives its messages to a new mailbox (RFC 3501 §6.3.5).
@@ -269,7 +303,14 @@ impl AccountStore {
     /// in between may leave some of those below under the old name.
     pub async fn rename(self: &Arc<Self>, from: &MailboxName, to: &MailboxName) -> Result<()> {
         let (this, from, to) = (Arc::clone(self), from.clone(), to.clone());
-        blocking(move || this.rename_blocking(&from, &to)).await
+        blocking(move || {
+            this.rename_blocking(&from, &to)?;
+            // RFC 5465 §5.4: INBOX stays where it is.
+            let renamed = !from.is_inbox();
+            this.tell(if renamed { AccountEvent::Renamed(from, to) } else { AccountEvent::Created(to) });
+            Ok(())
+        })
+        .await
     }
 
     /// The live mailbox of this name, shared with all who have it, as it is on disk now.
@@ -327,7 +368,8 @@ impl AccountStore {
         }
         let make = |me| {
             let (context, validities) = (Arc::clone(&self.context), Arc::clone(&self.validities));
-            Mailbox::new(me, context, validities, Arc::clone(&self.quota), name.clone(), folder.clone())
+            let (quota, events) = (Arc::clone(&self.quota), Arc::clone(&self.events));
+            Mailbox::new(me, context, validities, quota, events, name.clone(), folder.clone())
         };
         let mailbox = self.context.live_or(&folder, make);
         mailbox.refresh_blocking()?;

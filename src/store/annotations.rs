@@ -29,6 +29,7 @@ use super::account::AccountStore;
 use super::context::blocking;
 use super::error::Result;
 use super::error::StoreError;
+use super::events::AccountEvent;
 use super::load::read_small;
 
 const FILE: &str = "facteur-metadata";
@@ -121,7 +122,10 @@ impl AccountStore {
             if let (Some(role), Some(name)) = (said.special_use(), &mailbox) {
                 this.check_use_free(role, name)?;
             }
-            this.annotate_locked(mailbox.as_ref(), &changes)
+            this.annotate_locked(mailbox.as_ref(), &changes)?;
+            let names = changes.into_iter().map(|(name, _)| name).collect();
+            this.tell(AccountEvent::Annotated(mailbox, names));
+            Ok(())
         })
         .await
     }

@@ -17,6 +17,7 @@ use std::io;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
 
 use flate2::read::MultiGzDecoder;
@@ -38,12 +39,53 @@ enum Source {
     Compressed(Bounded<Decoder>, i64),
 }
 
+/// The file of a message that is not compressed, to be read at any place of it.
+#[derive(Debug)]
+pub struct PlainFile {
+    file: File,
+    length: u64,
+}
+
+impl PlainFile {
+    /// Octets when it was opened.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether it had none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Fills `buffer` from octet `at` on, as far as there is something. Nothing is given that came after it was opened.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX).min(buffer.len());
+        let mut filled = 0;
+        while filled < most {
+            match self.file.read_at(&mut buffer[filled..most], at + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
+
 /// A file whose first octets were read to see what it is. Its end is where it was when it was opened: a message never
 /// grows, and asking the kernel for more would cost a call each time.
 #[derive(Debug)]
 struct Plain {
     file: File,
     head: Vec<u8>,
+    /// Octets of the file when it was opened.
+    length: u64,
     /// Octets of the head that were given.
     given: usize,
     /// Octets behind the head that were not.
@@ -109,7 +151,7 @@ impl MessageFile {
         let mut head = vec![0; usize::try_from(length).unwrap_or(HEAD_OCTETS).min(HEAD_OCTETS)];
         let n = read_head(&file, &mut head)?;
         head.truncate(n);
-        let plain = |file, head| Self(Source::Plain(Plain { file, head, given: 0, left: length - n as u64 }));
+        let plain = |file, head| Self(Source::Plain(Plain { file, head, length, given: 0, left: length - n as u64 }));
         let Some(method) = method(&head) else { return Ok(plain(file, head)) };
         let metadata = file.metadata()?;
         let size = file_name::disk_size(name);
@@ -140,6 +182,24 @@ impl MessageFile {
         use io::ErrorKind::InvalidData;
         use io::ErrorKind::Unsupported;
         matches!(error.kind(), InvalidData | Unsupported | FileTooLarge) && error.raw_os_error().is_none()
+    }
+
+    /// Octets of the file, where they are those of the message.
+    #[must_use]
+    pub fn plain_len(&self) -> Option<u64> {
+        match &self.0 {
+            Source::Plain(plain) => Some(plain.length),
+            Source::Compressed(..) => None,
+        }
+    }
+
+    /// The file itself, where its octets are those of the message.
+    #[must_use]
+    pub fn into_plain(self) -> Option<PlainFile> {
+        match self.0 {
+            Source::Plain(plain) => Some(PlainFile { file: plain.file, length: plain.length }),
+            Source::Compressed(..) => None,
+        }
     }
 
     /// Whether its octets are not those of the file.

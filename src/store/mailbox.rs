@@ -45,6 +45,7 @@ use super::context::lock;
 use super::derived::Derived;
 use super::error::Result;
 use super::error::StoreError;
+use super::events::Events;
 use super::expunged::Expunged;
 use super::expunged::Vanished;
 use super::folder::Folders;
@@ -65,6 +66,8 @@ pub struct Mailbox {
     pub(super) context: Arc<Context>,
     pub(super) validities: Arc<Validities>,
     pub(super) quota: Arc<Quota>,
+    /// Where it says that something changed.
+    events: Arc<Events>,
     pub(super) place: Mutex<Place>,
     work: Mutex<Work>,
     pub(super) folders: Mutex<Folders>,
@@ -136,6 +139,7 @@ impl Mailbox {
         context: Arc<Context>,
         validities: Arc<Validities>,
         quota: Arc<Quota>,
+        events: Arc<Events>,
         name: MailboxName,
         folder: PathBuf,
     ) -> Self {
@@ -144,6 +148,7 @@ impl Mailbox {
             context,
             validities,
             quota,
+            events,
             place: Mutex::new(Place { name, folder, gone: false }),
             work: Mutex::new(Work {
                 list: None,
@@ -426,6 +431,7 @@ impl Mailbox {
     /// Wakes who waits: the mailbox is gone.
     pub(super) fn wake(&self) {
         self.version.send_modify(|_| ());
+        self.events.touched();
     }
 
     /// Ends a change of what is shown: the next snapshot is a new one, and who waits is woken.
@@ -436,6 +442,7 @@ impl Mailbox {
         let version = shown.version;
         drop(shown);
         self.version.send_replace(version);
+        self.events.touched();
     }
 }
 

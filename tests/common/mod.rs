@@ -13,6 +13,8 @@ pub(crate) mod pop3;
 pub(crate) mod server;
 pub(crate) mod sink;
 pub(crate) mod smtp;
+pub(crate) mod value;
+pub(crate) mod vectors;
 
 use std::io::Write;
 use std::path::Path;

@@ -1,6 +1,7 @@
 """What the scripts share: the ports of the server, from the env file, and a client that verifies its certificate."""
 import os
 import ssl
+import sys
 import time
 
 HOST = "localhost"
@@ -30,3 +31,10 @@ def wait_for(what, look):
             return found
         time.sleep(0.02)
     raise AssertionError(f"waited in vain for {what}")
+
+
+def step(done):
+    """Says what is done, and goes on when the other side has looked at it and done its own part."""
+    print(done, flush=True)
+    answer = sys.stdin.readline().strip()
+    assert answer == "go", f"{done}: {answer}"

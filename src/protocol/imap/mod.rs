@@ -11,6 +11,7 @@
 //! | 3516 | BINARY | [`binary`], [`syntax::append`] |
 //! | 3691 | UNSELECT | [`syntax::command`] |
 //! | 4315 | UIDPLUS | [`response`] |
+//! | 4469, 5092 | CATENATE, URL-PARTIAL | [`syntax::append`], [`syntax::url`] |
 //! | 4731 | ESEARCH | [`syntax::esearch`] |
 //! | 4959 | SASL-IR | [`syntax::command`] |
 //! | 5032 | WITHIN | [`matching`] |
@@ -21,6 +22,7 @@
 //! | 5258 | LIST-EXTENDED | [`syntax::list`] |
 //! | 5267 | ESORT, CONTEXT=SEARCH, CONTEXT=SORT | `server::imap::live` |
 //! | 5464, 9590 | METADATA, LIST-METADATA | [`syntax::metadata`] |
+//! | 5465 | NOTIFY without AnnotationChange | [`syntax::notify`], `server::imap::notify` |
 //! | 5530 | response codes | [`response`] |
 //! | 5819 | LIST-STATUS | [`syntax::list`] |
 //! | 5957 | SORT=DISPLAY | [`sort`] |

@@ -9,6 +9,7 @@ use crate::mail::ids::Uid;
 use crate::mail::ids::UidValidity;
 use crate::message::wire::push_wire_range;
 use crate::message::wire::wire_len;
+use crate::protocol::imap::syntax::notify::EVENT_NAMES;
 use crate::protocol::imap::syntax::set::Ranges;
 
 /// How a command ended.
@@ -33,6 +34,10 @@ pub enum Code {
     AppendUid(UidValidity, Ranges),
     /// `AUTHENTICATIONFAILED`.
     AuthenticationFailed,
+    /// `BADEVENT`, with the names of all that are known (RFC 5465 §3.1).
+    BadEvent,
+    /// `BADURL` with this one (RFC 4469 §4.1).
+    BadUrl(String),
     /// `BADCHARSET`.
     BadCharset,
     /// `CANNOT`.
@@ -63,6 +68,8 @@ pub enum Code {
     NonExistent,
     /// `NOPERM`.
     NoPerm,
+    /// `NOTIFICATIONOVERFLOW` (RFC 5465 §5.8).
+    NotificationOverflow,
     /// `OVERQUOTA`.
     OverQuota,
     /// `PRIVACYREQUIRED`.
@@ -94,6 +101,12 @@ impl fmt::Display for Code {
         f.write_str(match self {
             Self::None => return Ok(()),
             Self::AppendUid(validity, uids) => return write!(f, "[APPENDUID {validity} {}] ", uids.to_text()),
+            Self::BadEvent => return write!(f, "[BADEVENT ({EVENT_NAMES})] "),
+            Self::BadUrl(url) => {
+                // Nothing in it may end the code or the line.
+                let safe = |b: char| if (' '..='~').contains(&b) && b != ']' && b != '\\' { b } else { '?' };
+                return write!(f, "[BADURL {}] ", url.chars().map(safe).collect::<String>());
+            }
             Self::Capability(names) => return write!(f, "[CAPABILITY {names}] "),
             Self::CopyUid(validity, pairs) => {
                 let (from, to) = pair_sets(pairs);
@@ -119,6 +132,7 @@ impl fmt::Display for Code {
             Self::ExpungeIssued => "[EXPUNGEISSUED] ",
             Self::Limit => "[LIMIT] ",
             Self::NonExistent => "[NONEXISTENT] ",
+            Self::NotificationOverflow => "[NOTIFICATIONOVERFLOW] ",
             Self::OverQuota => "[OVERQUOTA] ",
             Self::PrivacyRequired => "[PRIVACYREQUIRED] ",
             Self::ReadOnly => "[READ-ONLY] ",
@@ -322,7 +336,7 @@ impl Output {
         self.raw(&format!("{{{}}}\r\n", octets.len()));
         let start = self.bytes.len();
         self.bytes.extend_from_slice(octets);
-        self.mask_nul(start);
+        mask_nul(&mut self.bytes[start..]);
     }
 
     /// A literal, and a `literal8` (RFC 3516 §4.3) where it holds NUL.
@@ -338,16 +352,16 @@ impl Output {
         self.raw(&format!("{{{there}}}\r\n"));
         let start = self.bytes.len();
         push_wire_range(&mut self.bytes, text, from, len);
-        self.mask_nul(start);
+        mask_nul(&mut self.bytes[start..]);
     }
+}
 
-    /// RFC 3501 §9: no literal holds NUL. The octet that stands for it keeps all sizes as they are.
-    fn mask_nul(&mut self, start: usize) {
-        let mut at = start;
-        while let Some(found) = memchr::memchr(0, &self.bytes[at..]) {
-            self.bytes[at + found] = 0x80;
-            at += found + 1;
-        }
+/// RFC 3501 §9: no literal holds NUL. The octet that stands for it keeps all sizes as they are.
+pub fn mask_nul(octets: &mut [u8]) {
+    let mut rest = octets;
+    while let Some(found) = memchr::memchr(0, rest) {
+        rest[found] = 0x80;
+        rest = &mut rest[found + 1..];
     }
 }
 

@@ -135,7 +135,7 @@ pub fn part_of<'s>(structure: &'s Structure, numbers: &[u32]) -> Option<Option<&
     Some(found)
 }
 
-/// The fields of these names, or all others, with an empty line at the end.
+/// The fields of these names, or all others, with an empty line at the end where the header has one (RFC 3501 §6.4.5).
 #[must_use]
 pub fn pick_fields(header: &[u8], not: bool, names: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -147,7 +147,9 @@ pub fn pick_fields(header: &[u8], not: bool, names: &[Vec<u8>]) -> Vec<u8> {
             }
         }
     }
-    out.extend_from_slice(b"\r\n");
+    if header.ends_with(b"\n\n") || header.ends_with(b"\n\r\n") || matches!(header, b"\n" | b"\r\n") {
+        out.extend_from_slice(b"\r\n");
+    }
     out
 }
 
@@ -218,6 +220,13 @@ mod tests {
             ("1.TEXT", None),
         ] {
             assert_eq!(get(simple, name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn without_an_empty_line_there_is_none() {
+        for (message, expected) in [("A: b", "A: b\r\n"), ("A: b\n", "A: b\n"), ("", ""), ("\nbody", "\r\n")] {
+            assert_eq!(get(message, "HEADER.FIELDS (A)").as_deref(), Some(expected), "{message:?}");
         }
     }
 

@@ -114,8 +114,8 @@ impl Writer<'_> {
     fn default_charset(&self, out: &mut Output, part: &Part) {
         let field = part.fields.content_type.as_ref();
         if part.is_type("text") && field.is_none_or(|c| c.get("charset").is_none()) {
-            let mut parameters = vec![(b"charset".to_vec(), b"us-ascii".to_vec())];
-            parameters.extend(field.iter().flat_map(|c| self.characters.of_parameters(c)));
+            let mut parameters = field.map(|c| self.characters.of_parameters(c)).unwrap_or_default();
+            parameters.push((b"charset".to_vec(), b"us-ascii".to_vec()));
             return self.characters.list(out, &parameters);
         }
         self.characters.parameters(out, field);
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(
             written(Characters::Utf8),
             format!(
-                "((\"text\" \"plain\" (\"charset\" \"us-ascii\" \"name\" \"grün\") NIL NIL \"7bit\" 2 0)(\"message\" \
+                "((\"text\" \"plain\" (\"name\" \"grün\" \"charset\" \"us-ascii\") NIL NIL \"7bit\" 2 0)(\"message\" \
                  \"global\" NIL NIL NIL \"7bit\" 42 (NIL \"grün\" {from} {from} {from} NIL NIL NIL NIL NIL) (\"text\" \
                  \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0) 3)(\"application\" \"octet-stream\" NIL NIL \
                  NIL \"base64\" 4) \"mixed\")"

@@ -13,9 +13,15 @@ pub(super) fn of_syntax(error: &SyntaxError) -> Status {
     match error {
         SyntaxError::Bad(_) => Status::bad(error.to_string()),
         SyntaxError::Name(_) => Status::no(Code::Cannot, error.to_string()),
+        SyntaxError::Event => Status::no(Code::BadEvent, "Unknown event"),
         SyntaxError::Charset => Status::no(Code::BadCharset, "Unknown charset"),
         SyntaxError::Limit(_) => Status::no(Code::Limit, error.to_string()),
     }
+}
+
+/// For sequence numbers that no message has (RFC 3501 §9 `seq-number`).
+pub(super) fn no_such_number() -> Status {
+    Status::bad("No message has such a number")
 }
 
 /// For what the store says. A failing disk is temporary: keep the mail, and tell the operator.

@@ -8,6 +8,7 @@ mod command;
 mod enabled;
 mod errors;
 mod live;
+mod notify;
 mod selected;
 mod session;
 #[cfg(test)]

@@ -61,6 +61,8 @@ pub(super) struct Selected {
     tells_recent: bool,
     /// UIDs that are `\Recent` here and were not in the view when they were claimed.
     claimed: HashSet<Uid>,
+    /// Messages that this session added itself and was not told of yet.
+    own: Vec<Uid>,
     /// UIDs that a SEARCH saved, `$` (RFC 5182). Those that are expunged name nothing any more, and never will.
     pub(super) saved: Ranges,
     /// Searches that are kept up to date (RFC 5267).
@@ -84,6 +86,7 @@ impl Selected {
             behind: false,
             tells_recent: !enabled.rev2,
             claimed: HashSet::new(),
+            own: Vec::new(),
             saved: Ranges::default(),
             live: Vec::new(),
         };
@@ -111,6 +114,22 @@ impl Selected {
         self.view.forget_recent();
     }
 
+    /// This session added messages to a mailbox, which may be this one.
+    pub(super) fn added(&mut self, mailbox: &Arc<Mailbox>, uids: &[Uid]) {
+        if Arc::ptr_eq(&self.mailbox, mailbox) {
+            self.own.extend(uids);
+        }
+    }
+
+    /// The messages behind this one that others added.
+    pub(super) fn new_since(&mut self, last: Option<Uid>) -> Vec<Uid> {
+        let own = std::mem::take(&mut self.own);
+        let behind = self.view.entries().iter().rev().map(|e| e.uid).take_while(|uid| Some(*uid) > last);
+        let mut new: Vec<Uid> = behind.filter(|uid| !own.contains(uid)).collect();
+        new.reverse();
+        new
+    }
+
     fn entries(&self) -> Vec<Entry> {
         let entry = |m: &Message| Entry {
             uid: m.uid,
@@ -128,6 +147,7 @@ impl Selected {
         expunges: Expunges,
         look: Look,
         enabled: Enabled,
+        flags: bool,
     ) -> Result<Result<bool, StoreError>, End> {
         let before = (!self.live.is_empty()).then(|| self.view.clone());
         let news = match self.update(&mut wire.out, expunges, look).await {
@@ -155,7 +175,8 @@ impl Selected {
                 wire.out.untagged(&format!("VANISHED {}", gone.to_text()));
             }
         }
-        for item in news {
+        // RFC 5465 §5.1: who does not want to hear of flags does not.
+        for item in news.filter(|item| flags || !matches!(item, News::Flags(..))) {
             self.write_news(&mut wire.out, item, enabled);
             wire.flush_if_full().await?;
         }
@@ -263,6 +284,11 @@ impl Selected {
         };
         let there = self.view.entries().iter().map(|entry| entry.uid.get());
         gone.intersection(&given_out).intersection(set).without(there)
+    }
+
+    /// Whether a command names sequence numbers that no message has.
+    pub(super) fn exceeds(&self, numbers: Numbers, set: &SequenceSet) -> bool {
+        numbers == Numbers::Sequence && set.exceeds(self.view.exists())
     }
 
     /// The messages of a set, in order, as numbers and entries.

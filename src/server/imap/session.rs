@@ -15,15 +15,19 @@ use super::capability;
 use super::command;
 use super::enabled::Enabled;
 use super::errors;
+use super::notify;
+use super::notify::Notify;
 use super::selected::Look;
 use super::selected::Selected;
 use super::wire::End;
 use super::wire::Wire;
 use crate::mail::ids::SessionId;
+use crate::mail::ids::Uid;
 use crate::mail::limits::IMAP_BAD_BEFORE_LOGIN;
 use crate::mail::limits::IMAP_COMMAND_BEFORE_LOGIN;
 use crate::mail::limits::IMAP_COMMAND_OCTETS;
 use crate::mail::limits::IMAP_IDLE;
+use crate::mail::limits::IMAP_IDLE_REFRESH;
 use crate::mail::limits::IMAP_LITERAL_BEFORE_LOGIN;
 use crate::mail::limits::IMAP_NESTING;
 use crate::mail::limits::IMAP_NESTING_BEFORE_LOGIN;
@@ -43,6 +47,7 @@ use crate::protocol::imap::syntax::command::parse_with;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::spelling::Spelling;
 use crate::protocol::imap::view::Expunges;
+use crate::store::AccountEvent;
 use crate::store::AccountStore;
 
 /// Somebody who has logged in.
@@ -50,6 +55,8 @@ use crate::store::AccountStore;
 pub(super) struct User {
     pub(super) account: Arc<AccountStore>,
     pub(super) selected: Option<Selected>,
+    /// What is told unasked, once the client said so; until then what changes in the selected mailbox, after commands.
+    pub(super) notify: Option<Notify>,
 }
 
 /// One connection and who is on it.
@@ -147,7 +154,7 @@ impl Session {
 
     async fn step(&mut self) -> Result<(), End> {
         match self.wire.fragments.next_fragment() {
-            Fragment::More => self.read_more().await,
+            Fragment::More => self.wait().await,
             Fragment::Command(bytes) => self.command(&bytes).await,
             Fragment::Literal { size, synchronising } => self.literal(size, synchronising).await,
             Fragment::Dropped { head, too_long } => self.dropped(&head, too_long),
@@ -156,6 +163,29 @@ impl Session {
             Fragment::Piece(_) | Fragment::StreamEnd => Ok(()),
         }?;
         self.wire.flush_if_full().await
+    }
+
+    /// Waits for more of the stream, and tells meanwhile what the client wants to hear of at any time (RFC 5465 §3.1).
+    async fn wait(&mut self) -> Result<(), End> {
+        let notify = self.user.as_ref().and_then(|user| user.notify.as_ref());
+        let Some(mut changes) = notify.map(Notify::changes) else { return self.read_more().await };
+        let started = self.services.clock.instant();
+        loop {
+            let left = IMAP_IDLE.saturating_sub(self.services.clock.instant().saturating_duration_since(started));
+            self.wire.flush().await?;
+            let look = tokio::select! {
+                filled = self.wire.fill(left, "Idle for too long") => return filled,
+                changed = changes.changed() => match changed {
+                    Ok(()) => Look::InMemory,
+                    Err(_) => return self.read_more().await,
+                },
+                () = tokio::time::sleep(IMAP_IDLE_REFRESH) => Look::OnDisk,
+            };
+            let notify = self.user.as_ref().and_then(|user| user.notify.as_ref());
+            let selected = notify.and_then(|notify| notify.selected.as_ref());
+            let delayed = selected.is_some_and(|events| events.delayed);
+            Box::pin(self.announce(if delayed { Expunges::Held } else { Expunges::Told }, look)).await?;
+        }
     }
 
     /// Waits for more of the stream, as long as this client may take.
@@ -192,14 +222,19 @@ impl Session {
         if self.user.is_none() {
             return self.literal_of_stranger(size, synchronising);
         }
-        if let Some((tag, arguments)) = append_head(self.wire.fragments.so_far(), self.spelling()) {
-            return match arguments {
-                Ok(arguments) => Box::pin(command::append::run(self, &tag, arguments, size, synchronising)).await,
+        if let Some((tag, append)) = append_head(self.wire.fragments.so_far(), self.spelling()) {
+            let append = match append {
+                Ok(append) => append,
                 Err(error) => {
                     self.refuse(errors::of_syntax(&error));
-                    Ok(())
+                    return Ok(());
                 }
             };
+            let announced = command::append::Announced { size, synchronising };
+            let status = Box::pin(command::append::run(self, append, Some(announced))).await?;
+            self.announce(Expunges::Told, Look::InMemory).await?;
+            self.wire.out.tagged(&tag, &status);
+            return Ok(());
         }
         if size > IMAP_COMMAND_OCTETS as u64 {
             self.refuse(Status::no(Code::TooBig, "Literal too large"));
@@ -301,7 +336,16 @@ impl Session {
         }
         let expunges = expunges_during(&command);
         let look = if matches!(command, Command::Noop | Command::Check) { Look::OnDisk } else { Look::InMemory };
+        let (event, removes) = (event_of(&command), removes_messages(&command));
         let status = Box::pin(command::run(self, command)).await?;
+        let done = status.condition == Condition::Ok;
+        if let Some(notify) = self.user.as_mut().and_then(|user| user.notify.as_mut()) {
+            event.into_iter().filter(|_| done).for_each(|event| notify.did(event));
+            if removes && notify.selected.is_none() {
+                // Who hears of nothing hears of what he does himself.
+                self.announce_selected(expunges, look, true).await?;
+            }
+        }
         self.announce(expunges, look).await?;
         Ok(status)
     }
@@ -319,19 +363,39 @@ impl Session {
         }
     }
 
-    /// Tells the client what is new in its mailbox, if it has selected one.
+    /// Tells the client what is new in its mailbox, if it has selected one, and what else it wants to hear of.
     pub(super) async fn announce(&mut self, expunges: Expunges, look: Look) -> Result<(), End> {
-        let Some(selected) = self.user.as_mut().and_then(|u| u.selected.as_mut()) else { return Ok(()) };
-        match selected.announce(&mut self.wire, expunges, look, self.enabled).await? {
-            Ok(true) => Box::pin(command::context::refresh(self)).await,
-            Ok(false) => Err(End::Bye("The selected mailbox is gone")),
+        let notify = self.user.as_ref().and_then(|user| user.notify.as_ref());
+        match notify.map(|notify| notify.selected.clone()) {
+            None => self.announce_selected(expunges, look, true).await.map(drop),
+            Some(selected) => {
+                if let Some(events) = selected {
+                    let new = self.announce_selected(expunges, look, events.flags).await?;
+                    if !new.is_empty() && !events.items.is_empty() {
+                        Box::pin(command::fetch::unasked(self, &new, &events.items)).await?;
+                    }
+                }
+                Box::pin(notify::tell(self)).await
+            }
+        }
+    }
+
+    /// Tells what is new in the selected mailbox; gives the messages that others added.
+    async fn announce_selected(&mut self, expunges: Expunges, look: Look, flags: bool) -> Result<Vec<Uid>, End> {
+        let Some(selected) = self.user.as_mut().and_then(|u| u.selected.as_mut()) else { return Ok(Vec::new()) };
+        let last = selected.view.last_uid();
+        let announced = selected.announce(&mut self.wire, expunges, look, self.enabled, flags).await?;
+        let new = selected.new_since(last);
+        match announced {
+            Ok(true) => Box::pin(command::context::refresh(self)).await?,
+            Ok(false) => return Err(End::Bye("The selected mailbox is gone")),
             Err(error) => {
                 // The view stays as it was; the next command tries again.
                 let status = errors::of_store(&error);
                 self.wire.out.untagged_status(&status);
-                Ok(())
             }
         }
+        Ok(new)
     }
 }
 
@@ -354,8 +418,9 @@ fn needs(command: &Command) -> Needs {
         | Command::List(_)
         | Command::Lsub(_)
         | Command::Namespace
+        | Command::Notify(_)
         | Command::Status(..)
-        | Command::AppendWithoutMessage
+        | Command::Append(_)
         | Command::Unauthenticate
         | Command::Esearch(_)
         | Command::Idle => Needs::Login,
@@ -372,6 +437,27 @@ fn needs(command: &Command) -> Needs {
         | Command::Copy(..)
         | Command::Move(..) => Needs::Mailbox,
     }
+}
+
+/// What a command does to the tree, should it succeed: the client is not told of it (RFC 5465 §5).
+fn event_of(command: &Command) -> Option<AccountEvent> {
+    Some(match command {
+        Command::Create(name, _) => AccountEvent::Created(name.clone()),
+        Command::Delete(name) => AccountEvent::Deleted(name.clone()),
+        Command::Rename(from, to) if from.is_inbox() => AccountEvent::Created(to.clone()),
+        Command::Rename(from, to) => AccountEvent::Renamed(from.clone(), to.clone()),
+        Command::Subscribe(name) | Command::Unsubscribe(name) => AccountEvent::Subscribed(name.clone()),
+        Command::SetMetadata(set) => {
+            let names = set.changes.iter().map(|(name, _)| name.as_str().to_owned()).collect();
+            AccountEvent::Annotated(set.mailbox.clone(), names)
+        }
+        _ => return None,
+    })
+}
+
+/// Whether a command takes messages out of the selected mailbox.
+fn removes_messages(command: &Command) -> bool {
+    matches!(command, Command::Expunge(_) | Command::Move(..) | Command::Append(_))
 }
 
 /// RFC 3501 §7.4.1: no EXPUNGE during FETCH, STORE and SEARCH by sequence numbers.

@@ -386,7 +386,7 @@ async fn appends_are_checked_before_they_are_sent() {
         ("APPEND ../x {10}", &["NO [CANNOT]"]),
         ("APPEND nowhere {3+}\r\nabc", &["NO [TRYCREATE]"]),
         ("APPEND INBOX", &["BAD"]),
-        ("APPEND INBOX {3+}\r\nabc def", &["BAD Messages and nothing else"]),
+        ("APPEND INBOX {3+}\r\nabc def", &["BAD APPEND takes flags, a date and a literal"]),
         ("APPEND {5+}\r\nINBOX (\\Seen) {5+}\r\nabc\r\n", &["OK [APPENDUID "]),
         ("NOOP", &["OK"]),
         ("STATUS INBOX (MESSAGES)", &["(MESSAGES 1)"]),

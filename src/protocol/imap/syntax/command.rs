@@ -5,6 +5,9 @@
 use crate::mail::limits::IMAP_CONTEXTS;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::secret::Secret;
+use crate::protocol::imap::syntax::append::Append;
+use crate::protocol::imap::syntax::append::Ends;
+use crate::protocol::imap::syntax::append::arguments;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::cursor::SyntaxError;
@@ -20,6 +23,7 @@ use crate::protocol::imap::syntax::mailbox::status_items;
 use crate::protocol::imap::syntax::metadata::GetMetadata;
 use crate::protocol::imap::syntax::metadata::SetMetadata;
 use crate::protocol::imap::syntax::multisearch::EsearchArguments;
+use crate::protocol::imap::syntax::notify::NotifyArguments;
 use crate::protocol::imap::syntax::search::SearchArguments;
 use crate::protocol::imap::syntax::select::SelectParameters;
 use crate::protocol::imap::syntax::set::SequenceSet;
@@ -89,6 +93,8 @@ pub enum Command {
     List(ListArguments),
     /// `LSUB`.
     Lsub(ListArguments),
+    /// `NOTIFY` (RFC 5465).
+    Notify(NotifyArguments),
     /// `NAMESPACE` (RFC 2342).
     Namespace,
     /// `STATUS`.
@@ -101,8 +107,9 @@ pub enum Command {
     GetMetadata(GetMetadata),
     /// `SETMETADATA` (RFC 5464 §4.3).
     SetMetadata(SetMetadata),
-    /// `APPEND` without a message: it comes as a stream, see [`crate::protocol::imap::syntax::append`].
-    AppendWithoutMessage,
+    /// `APPEND` or `REPLACE` without a literal. One with literals is not read as a whole, see
+    /// [`crate::protocol::imap::syntax::append`].
+    Append(Append),
     /// `IDLE` (RFC 2177).
     Idle,
     /// `CHECK`.
@@ -178,6 +185,9 @@ fn command(cursor: &mut Cursor<'_>) -> Parsed<Command> {
             cursor.space()?;
             return SequenceSet::parse(cursor).map(|set| Command::Expunge(Some(set)));
         }
+        if name == "REPLACE" {
+            return append(cursor, Some(Numbers::Uid));
+        }
         return message_command(&name, Numbers::Uid, cursor);
     }
     Ok(match name.as_str() {
@@ -192,7 +202,6 @@ fn command(cursor: &mut Cursor<'_>) -> Parsed<Command> {
         "UNSELECT" => Command::Unselect,
         "UNAUTHENTICATE" => Command::Unauthenticate,
         "EXPUNGE" => Command::Expunge(None),
-        "APPEND" => Command::AppendWithoutMessage,
         name => return command_with_arguments(name, cursor),
     })
 }
@@ -205,7 +214,13 @@ fn command_with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command
     match name {
         "SELECT" => select(cursor, false),
         "EXAMINE" => select(cursor, true),
+        "APPEND" => append(cursor, None),
+        "REPLACE" => append(cursor, Some(Numbers::Sequence)),
         "CREATE" => create(cursor),
+        "NOTIFY" => {
+            cursor.space()?;
+            NotifyArguments::parse(cursor).map(Command::Notify)
+        }
         "GETQUOTAROOT" => one(Command::GetQuotaRoot),
         "GETQUOTA" => {
             cursor.space()?;
@@ -272,6 +287,13 @@ fn select(cursor: &mut Cursor<'_>, read_only: bool) -> Parsed<Command> {
     cursor.space()?;
     let mailbox = mailbox(cursor)?;
     Ok(Command::Select { mailbox, read_only, parameters: SelectParameters::parse(cursor)? })
+}
+
+/// Without a literal, which CATENATE allows (RFC 4469 §3).
+fn append(cursor: &mut Cursor<'_>, replaces: Option<Numbers>) -> Parsed<Command> {
+    cursor.space()?;
+    let append = arguments(cursor, replaces, Ends::InNothing)?;
+    append.map(Command::Append).ok_or(SyntaxError::Bad("APPEND needs a message"))
 }
 
 /// RFC 6154 §6, RFC 4466 §2.2.
@@ -408,9 +430,7 @@ mod tests {
             ),
             ("a1 CANCELUPDATE \"a\" \"b\"", Command::CancelUpdate(vec!["a".into(), "b".into()])),
             ("a1 EXPUNGE", Command::Expunge(None)),
-            ("a1 APPEND", Command::AppendWithoutMessage),
         ] {
-            // An APPEND without a literal has text left.
             assert_eq!(read(text), Ok(expected), "{text}");
         }
         assert!(matches!(read("a1 UID EXPUNGE 1:*"), Ok(Command::Expunge(Some(_)))));

@@ -13,6 +13,8 @@ pub enum SyntaxError {
     Bad(&'static str),
     /// A mailbox name that cannot be: `NO [CANNOT]`.
     Name(&'static str),
+    /// An event that NOTIFY does not know: `NO [BADEVENT]`.
+    Event,
     /// A charset that SEARCH does not know: `NO [BADCHARSET]`.
     Charset,
     /// More than we take: `NO [LIMIT]`.
@@ -24,6 +26,7 @@ impl fmt::Display for SyntaxError {
         f.write_str(match self {
             Self::Bad(words) | Self::Name(words) | Self::Limit(words) => words,
             Self::Charset => "unknown charset",
+            Self::Event => "unknown event",
         })
     }
 }

@@ -63,6 +63,20 @@ pub enum FetchItem {
 }
 
 impl FetchItem {
+    /// The same, of a message that nobody reads now.
+    #[must_use]
+    pub fn without_seen(self) -> Self {
+        match self {
+            Self::Section { section, partial, .. } => Self::Section { section, peek: true, partial },
+            Self::Binary { numbers, partial, .. } => Self::Binary { numbers, peek: true, partial },
+            // The old names have no such form.
+            Self::Rfc822(text) => {
+                Self::Section { section: Section { numbers: Vec::new(), text }, peek: true, partial: None }
+            }
+            other => other,
+        }
+    }
+
     /// Whether it sets `\Seen` (RFC 3501 §6.4.5).
     #[must_use]
     pub fn sets_seen(&self) -> bool {
@@ -194,7 +208,11 @@ pub fn mod_sequence(cursor: &mut Cursor<'_>) -> Parsed<u64> {
     if value == 0 { Err(SyntaxError::Bad("mod-sequence must not be 0")) } else { Ok(value) }
 }
 
-fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
+/// One item.
+///
+/// # Errors
+/// It is none.
+pub fn fetch_item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     let name = cursor.run(|b| b.is_ascii_alphanumeric() || b == b'.').to_ascii_uppercase();
     Ok(match name.as_slice() {
         b"ENVELOPE" => FetchItem::Envelope,
@@ -234,15 +252,25 @@ fn binary_section(cursor: &mut Cursor<'_>) -> Parsed<Vec<u32>> {
 
 fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
     cursor.expect(b'[')?;
+    let section = bare_section(cursor)?;
+    cursor.expect(b']')?;
+    Ok(section)
+}
+
+/// A section without its brackets, up to the closing one or the end.
+///
+/// # Errors
+/// It is none.
+pub fn bare_section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
     let mut numbers = Vec::new();
     let mut text = SectionText::All;
-    while cursor.peek() != Some(b']') {
+    while !cursor.is_end() && cursor.peek() != Some(b']') {
         if cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
             numbers.push(cursor.nz_number()?);
             if numbers.len() > MIME_DEPTH {
                 return Err(SyntaxError::Limit("section too deep"));
             }
-            if cursor.take(b'.') && cursor.peek() != Some(b']') {
+            if cursor.take(b'.') && !cursor.is_end() && cursor.peek() != Some(b']') {
                 continue;
             }
         } else {
@@ -250,7 +278,6 @@ fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
         }
         break;
     }
-    cursor.expect(b']')?;
     if text == SectionText::Mime && numbers.is_empty() {
         return Err(SyntaxError::Bad("MIME needs a part number"));
     }

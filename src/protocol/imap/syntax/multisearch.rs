@@ -1,13 +1,12 @@
 //! The arguments of ESEARCH (RFC 7377 §4), and the names of sets of mailboxes (RFC 5465 §6).
 
-use crate::mail::limits::IMAP_SEARCH_MAILBOXES;
 use crate::mail::limits::IMAP_SEARCH_SOURCES;
 use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::cursor::SyntaxError;
 use crate::protocol::imap::syntax::esearch::Returns;
-use crate::protocol::imap::syntax::mailbox::mailbox;
+use crate::protocol::imap::syntax::mailbox::one_or_more_mailboxes;
 use crate::protocol::imap::syntax::search::Key;
 use crate::protocol::imap::syntax::search::refusable;
 use crate::protocol::imap::syntax::search::search_keys;
@@ -69,22 +68,12 @@ fn source(cursor: &mut Cursor<'_>) -> Parsed<Source> {
         b"inboxes" => Source::Inboxes,
         b"personal" => Source::Personal,
         b"subscribed" => Source::Subscribed,
-        b"subtree" => Source::Subtree(names(cursor)?),
-        b"subtree-one" => Source::SubtreeOne(names(cursor)?),
-        b"mailboxes" => Source::Mailboxes(names(cursor)?),
+        b"subtree" => Source::Subtree(one_or_more_mailboxes(cursor)?),
+        b"subtree-one" => Source::SubtreeOne(one_or_more_mailboxes(cursor)?),
+        b"mailboxes" => Source::Mailboxes(one_or_more_mailboxes(cursor)?),
         // RFC 7377 §2.2: selected-delayed is not valid here.
         _ => return Err(SyntaxError::Bad("unknown source of a search")),
     })
-}
-
-/// `one-or-more-mailbox`.
-fn names(cursor: &mut Cursor<'_>) -> Parsed<Vec<MailboxName>> {
-    cursor.space()?;
-    if cursor.peek() != Some(b'(') {
-        return Ok(vec![mailbox(cursor)?]);
-    }
-    let names = cursor.list(IMAP_SEARCH_MAILBOXES, mailbox)?;
-    if names.is_empty() { Err(SyntaxError::Bad("mailbox missing")) } else { Ok(names) }
 }
 
 #[cfg(test)]

@@ -55,6 +55,20 @@ impl SequenceSet {
         self.0 == Written::Saved
     }
 
+    /// Whether it names a sequence number beyond `count`, or any of an empty mailbox; RFC 3501 §9 `seq-number` has such
+    /// commands answered with BAD. `$` names what was there.
+    #[must_use]
+    pub fn exceeds(&self, count: u32) -> bool {
+        let beyond = |bound: &Bound| match bound {
+            Bound::Number(n) => *n > count,
+            Bound::Star => count == 0,
+        };
+        match &self.0 {
+            Written::Items(items) => items.iter().any(|(a, b)| beyond(a) || beyond(b)),
+            Written::Saved => false,
+        }
+    }
+
     /// The numbers it means where `*` is `largest`; nothing where there is none, because the mailbox is empty. For `$`,
     /// which has no numbers of its own ([`SequenceSet::is_saved`]), nothing.
     #[must_use]

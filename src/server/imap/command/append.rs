@@ -1,98 +1,125 @@
-//! APPEND (RFC 3501 §6.3.11) of one message or several (RFC 3502), streamed past the session and never held by it.
-//! Several are added all or not at all. REPLACE (RFC 8508) is one that takes the place of another.
+//! APPEND (RFC 3501 §6.3.11) of one message or several (RFC 3502), streamed past the session and never held by it, or
+//! put together from parts of others (RFC 4469). Several are added all or not at all. REPLACE (RFC 8508) is one that
+//! takes the place of another.
 
-use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
 
-use crate::fsio::Content;
 use crate::fsio::ContentWriter;
 use crate::mail::ids::Uid;
 use crate::mail::limits::IMAP_APPEND_MESSAGES;
 use crate::mail::limits::IMAP_APPEND_OCTETS;
+use crate::mail::limits::IMAP_COMMAND_OCTETS;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::quota::Usage;
+use crate::message::mime::Structure;
+use crate::message::wire::push_wire_range;
 use crate::protocol::imap::fragment::Fragment;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Condition;
 use crate::protocol::imap::response::Status;
-use crate::protocol::imap::syntax::append::AppendArguments;
-use crate::protocol::imap::syntax::append::next_message;
+use crate::protocol::imap::section::section_text;
+use crate::protocol::imap::syntax::append::Append;
+use crate::protocol::imap::syntax::append::Ends;
+use crate::protocol::imap::syntax::append::Place;
+use crate::protocol::imap::syntax::append::Script;
+use crate::protocol::imap::syntax::append::Step;
+use crate::protocol::imap::syntax::append::behind_literal;
 use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::cursor::Parsed;
-use crate::protocol::imap::syntax::cursor::SyntaxError;
 use crate::protocol::imap::syntax::set::Ranges;
-use crate::protocol::imap::view::Expunges;
+use crate::protocol::imap::syntax::store::NamedFlags;
+use crate::protocol::imap::syntax::url::MessageUrl;
 use crate::server::imap::errors;
-use crate::server::imap::selected::Look;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 use crate::store::Addition;
+use crate::store::Mailbox;
 use crate::store::Reservation;
 use crate::store::StoreError;
 
-/// What stands behind a message on its line.
-enum Tail {
+/// A literal that is announced.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::server::imap) struct Announced {
+    /// Octets of it.
+    pub(in crate::server::imap) size: u64,
+    /// The client waits for a go-ahead.
+    pub(in crate::server::imap) synchronising: bool,
+}
+
+/// What of the command the client has still to send.
+#[derive(Debug, Clone, Copy)]
+enum Rest {
+    /// A literal is announced.
+    Literal(Announced),
+    /// What stands behind a literal.
+    Text,
+    /// Nothing.
     Nothing,
-    /// Another message is announced, which this is said of.
-    Another {
-        arguments: Parsed<AppendArguments>,
-        size: u64,
-        synchronising: bool,
-    },
-    SomethingElse,
 }
 
 /// The messages of one APPEND, while they come in.
+#[derive(Default)]
 struct Received {
     additions: Vec<Addition>,
+    /// The one that is not complete.
+    open: Option<Open>,
+    /// Of all of them, as announced.
     octets: u64,
     /// Room for the time until all are there.
     room: Vec<Reservation>,
 }
 
+/// A message that is coming in.
+struct Open {
+    flags: NamedFlags,
+    date: Option<i64>,
+    writer: ContentWriter,
+    lines: LineEnds,
+    octets: u64,
+}
+
+/// Runs the command whose text up to its first literal, or to its end, this is.
 pub(in crate::server::imap) async fn run(
     session: &mut Session,
-    tag: &str,
-    arguments: AppendArguments,
-    size: u64,
-    synchronising: bool,
-) -> Result<(), End> {
-    let mut received = Received { additions: Vec::new(), octets: 0, room: Vec::new() };
-    let replaced = match replaced(session, &arguments) {
+    append: Append,
+    announced: Option<Announced>,
+) -> Result<Status, End> {
+    let mut rest = announced.map_or(Rest::Nothing, Rest::Literal);
+    let mut received = Received::default();
+    let done = match begin(session, &append).await {
+        Ok(replaced) => {
+            let done = all(session, &mut received, append.script, &mut rest).await?;
+            done.map(|()| replaced)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let replaced = match done {
         Ok(replaced) => replaced,
-        Err(refusal) => {
-            session.refuse(refusal);
-            return Ok(());
-        }
+        Err(refusal) => return pass(session, rest).await.map(|()| refusal),
     };
-    match check(session, &arguments, &received, size).await {
-        Ok(room) => received.room.push(room),
-        Err(refusal) => {
-            session.refuse(refusal);
-            return Ok(());
-        }
+    if replaced.is_some() && received.additions.len() > 1 {
+        return Ok(Status::bad("One message takes the place of one"));
     }
-    let mailbox = arguments.mailbox.clone();
-    let status = match all(session, &mut received, arguments, size, synchronising).await? {
-        Ok(()) if replaced.is_some() && received.additions.len() > 1 => {
-            Status::bad("One message takes the place of one")
-        }
-        Ok(()) => add(session, &mailbox, received).await,
-        Err(refusal) => refusal,
-    };
-    let status = match replaced {
+    let status = add(session, &append.mailbox, received).await;
+    Ok(match replaced {
         Some(old) if status.condition == Condition::Ok => remove(session, old, status).await,
         _ => status,
-    };
-    session.announce(Expunges::Told, Look::InMemory).await?;
-    session.wire.out.tagged(tag, &status);
-    Ok(())
+    })
+}
+
+/// Looks at what can be known before anything comes; gives the message that REPLACE removes in the end.
+async fn begin(session: &mut Session, append: &Append) -> Result<Option<Uid>, Status> {
+    let replaced = replaced(session, append)?;
+    let Some(user) = &session.user else { return Err(Status::bad("Log in first")) };
+    user.account.mailbox(&append.mailbox).await.map_err(|error| errors::of_destination(&error))?;
+    Ok(replaced)
 }
 
 /// The message that REPLACE removes in the end, if it is one.
-fn replaced(session: &Session, arguments: &AppendArguments) -> Result<Option<Uid>, Status> {
-    let Some((numbers, set)) = &arguments.replaces else { return Ok(None) };
+fn replaced(session: &Session, append: &Append) -> Result<Option<Uid>, Status> {
+    let Some((numbers, set)) = &append.replaces else { return Ok(None) };
     let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
     let Some(selected) = selected else { return Err(Status::bad("No mailbox is selected")) };
     if selected.read_only {
@@ -121,64 +148,86 @@ async fn remove(session: &mut Session, old: Uid, appended: Status) -> Status {
     }
 }
 
-/// Receives the message that is announced, and those that follow it (RFC 3502). What is refused is read to the end of
-/// its command all the same.
+/// Does what the script says, and what the text behind each literal says then.
 async fn all(
     session: &mut Session,
     received: &mut Received,
-    mut arguments: AppendArguments,
-    mut size: u64,
-    mut synchronising: bool,
+    mut script: Script,
+    rest: &mut Rest,
 ) -> Result<Result<(), Status>, End> {
-    let mailbox = arguments.mailbox.clone();
     loop {
-        session.wire.fragments.stream();
-        if synchronising {
-            session.wire.out.go_ahead("Ready for the message");
-        }
-        let content = receive(session).await?;
-        let next = tail(session, &mailbox, arguments.in_utf8).await?;
-        match content {
-            Ok(content) => received.take(arguments, content, size),
-            Err(error) => {
-                let refusal = errors::of_store(&StoreError::Full(error));
-                return drop_rest(session, next, refusal).await.map(Err);
+        for step in script.steps {
+            let done = match step {
+                Step::Begin(flags, date) => received.begin(session, flags, date),
+                Step::Url(url) => add_url(session, received, &url).await?,
+                Step::Literal => add_literal(session, received, rest, script.at).await?,
+                Step::End => received.end(),
+            };
+            if let Err(refusal) = done {
+                return Ok(Err(refusal));
             }
         }
-        let (next, next_size, waits) = match next {
-            Tail::Nothing => return Ok(Ok(())),
-            Tail::SomethingElse => return Ok(Err(Status::bad("Messages and nothing else"))),
-            Tail::Another { arguments, size, synchronising } => (arguments, size, synchronising),
+        if let Rest::Nothing = rest {
+            return Ok(Ok(()));
+        }
+        script = match next(session, rest, |text, ends| behind_literal(text, script.at, ends)).await? {
+            Ok(script) => script,
+            Err(refusal) => return Ok(Err(refusal)),
         };
-        let checked = match next {
-            Ok(next) => check(session, &next, received, next_size).await.map(|room| (next, room)),
-            Err(error) => Err(errors::of_syntax(&error)),
-        };
-        match checked {
-            Ok((next, room)) => {
-                received.room.push(room);
-                (arguments, size, synchronising) = (next, next_size, waits);
+    }
+}
+
+/// Reads the text behind a literal. Literals within it that are no messages become part of it.
+async fn next(
+    session: &mut Session,
+    rest: &mut Rest,
+    read: impl Fn(&[u8], Ends) -> Parsed<Option<Script>>,
+) -> Result<Result<Script, Status>, End> {
+    loop {
+        let script = match session.wire.fragments.next_fragment() {
+            Fragment::More => {
+                session.read_more().await?;
+                continue;
             }
-            Err(refusal) => return pass(session).await.map(|()| Err(refusal)),
+            Fragment::Command(text) => {
+                *rest = Rest::Nothing;
+                read(&text, Ends::InNothing)
+            }
+            Fragment::Literal { size, synchronising } => {
+                *rest = Rest::Literal(Announced { size, synchronising });
+                read(session.wire.fragments.so_far(), Ends::InLiteral)
+            }
+            Fragment::Dropped { .. } => {
+                *rest = Rest::Nothing;
+                return Ok(Err(Status::bad("Command too long")));
+            }
+            _ => return Err(End::Bye("Too much at once")),
+        };
+        match (script, *rest) {
+            (Ok(Some(script)), _) => return Ok(Ok(script)),
+            (Ok(None), Rest::Literal(url)) if url.size <= IMAP_COMMAND_OCTETS as u64 => {
+                session.wire.fragments.accept();
+                if url.synchronising {
+                    session.wire.out.go_ahead("Ready for more");
+                }
+            }
+            (Ok(None), _) => return Ok(Err(Status::no(Code::TooBig, "Literal too large"))),
+            (Err(error), _) => return Ok(Err(errors::of_syntax(&error))),
         }
     }
 }
 
-/// Refuses what comes next, if a message does.
-async fn drop_rest(session: &mut Session, next: Tail, refusal: Status) -> Result<Status, End> {
-    if let Tail::Another { .. } = next {
-        pass(session).await?;
+/// Lets the rest of a command pass that was refused.
+async fn pass(session: &mut Session, rest: Rest) -> Result<(), End> {
+    match rest {
+        Rest::Nothing => return Ok(()),
+        Rest::Literal(_) => session.wire.fragments.refuse(),
+        Rest::Text => {}
     }
-    Ok(refusal)
-}
-
-/// Lets the rest of the command pass, whose next literal is announced.
-async fn pass(session: &mut Session) -> Result<(), End> {
-    session.wire.fragments.refuse();
     loop {
         match session.wire.fragments.next_fragment() {
             Fragment::More => session.read_more().await?,
-            Fragment::Dropped { .. } => return Ok(()),
+            Fragment::Command(_) | Fragment::Dropped { .. } => return Ok(()),
             Fragment::Literal { .. } => session.wire.fragments.refuse(),
             _ => return Err(End::Bye("Too much at once")),
         }
@@ -186,87 +235,128 @@ async fn pass(session: &mut Session) -> Result<(), End> {
 }
 
 impl Received {
-    fn take(&mut self, arguments: AppendArguments, content: Content, size: u64) {
-        self.octets = self.octets.saturating_add(size);
+    fn begin(&mut self, session: &Session, flags: NamedFlags, date: Option<i64>) -> Result<(), Status> {
+        if self.additions.len() >= IMAP_APPEND_MESSAGES {
+            return Err(Status::no(Code::Limit, "Too many messages in one APPEND"));
+        }
+        let writer = ContentWriter::new(session.services.spill_folder.clone());
+        self.open = Some(Open { flags, date, writer, lines: LineEnds::default(), octets: 0 });
+        Ok(())
+    }
+
+    /// All that can be known before so many octets more are added. The room is for the time until they are there.
+    async fn make_room(&mut self, session: &Session, octets: u64) -> Result<(), Status> {
+        let Some(open) = &mut self.open else { return Err(Status::bad("Nothing to add to")) };
+        let is_new = open.octets == 0;
+        open.octets = open.octets.saturating_add(octets);
+        self.octets = self.octets.saturating_add(octets);
+        if open.octets > session.services.max_message_size {
+            return Err(Status::no(Code::TooBig, "Message too large"));
+        }
+        if !self.additions.is_empty() && self.octets > IMAP_APPEND_OCTETS {
+            return Err(Status::no(Code::Limit, "Too much in one APPEND"));
+        }
+        let Some(user) = &session.user else { return Err(Status::bad("Log in first")) };
+        let wanted = Usage { octets, messages: u64::from(is_new) };
+        self.room.push(user.account.reserve(wanted).await.map_err(|error| errors::of_store(&error))?);
+        Ok(())
+    }
+
+    fn push(&mut self, wire: &[u8]) -> Result<(), Status> {
+        let Some(open) = &mut self.open else { return Err(Status::bad("Nothing to add to")) };
+        let disk = open.lines.turn(wire);
+        open.writer.push(&disk).map_err(|error| errors::of_store(&StoreError::Full(error)))
+    }
+
+    fn end(&mut self) -> Result<(), Status> {
+        let Some(mut open) = self.open.take() else { return Err(Status::bad("Nothing to add to")) };
+        if open.octets == 0 {
+            return Err(Status::no(Code::Cannot, "A message cannot be empty"));
+        }
+        let finished = open.writer.push(open.lines.rest()).and_then(|()| open.writer.finish());
         self.additions.push(Addition {
-            content,
-            flags: arguments.flags.system,
-            keywords: arguments.flags.keywords,
-            date: arguments.date.and_then(system_time),
+            content: finished.map_err(|error| errors::of_store(&StoreError::Full(error)))?,
+            flags: open.flags.system,
+            keywords: open.flags.keywords,
+            date: open.date.and_then(system_time),
         });
+        Ok(())
     }
 }
 
-/// All that can be known before the message is sent. The room is for the time until it is there.
-async fn check(
+/// Reads the literal that is announced to its end, also when it cannot be kept.
+async fn add_literal(
     session: &mut Session,
-    arguments: &AppendArguments,
-    received: &Received,
-    size: u64,
-) -> Result<Reservation, Status> {
-    if size > session.services.max_message_size {
-        return Err(Status::no(Code::TooBig, "Message too large"));
+    received: &mut Received,
+    rest: &mut Rest,
+    at: Place,
+) -> Result<Result<(), Status>, End> {
+    let Rest::Literal(Announced { size, synchronising }) = *rest else {
+        return Ok(Err(Status::bad("Literal missing")));
+    };
+    if let Err(refusal) = received.make_room(session, size).await {
+        return Ok(Err(refusal));
     }
-    if size == 0 {
-        return Err(Status::no(Code::Cannot, "A message cannot be empty"));
+    // A message of nothing is refused before the literal is asked for.
+    if size == 0 && !at.in_catenate() {
+        return Ok(Err(Status::no(Code::Cannot, "A message cannot be empty")));
     }
-    let octets = received.octets.saturating_add(size);
-    let is_first = received.additions.is_empty();
-    if received.additions.len() >= IMAP_APPEND_MESSAGES || (!is_first && octets > IMAP_APPEND_OCTETS) {
-        return Err(Status::no(Code::Limit, "Too much in one APPEND"));
+    session.wire.fragments.stream();
+    *rest = Rest::Text;
+    if synchronising {
+        session.wire.out.go_ahead("Ready for the message");
     }
-    let Some(user) = &session.user else { return Err(Status::bad("Log in first")) };
-    if is_first {
-        user.account.mailbox(&arguments.mailbox).await.map_err(|error| errors::of_destination(&error))?;
-    }
-    user.account.reserve(Usage::of_message(size)).await.map_err(|error| errors::of_store(&error))
-}
-
-/// Reads the literal to its end, also when it cannot be kept.
-async fn receive(session: &mut Session) -> Result<io::Result<Content>, End> {
-    let mut writer = Ok(ContentWriter::new(session.services.spill_folder.clone()));
-    let mut lines = LineEnds::default();
+    let mut pushed = Ok(());
     loop {
         match session.wire.fragments.next_fragment() {
-            Fragment::Piece(piece) => {
-                if let Ok(open) = &mut writer
-                    && let Err(error) = open.push(&lines.turn(&piece))
-                {
-                    writer = Err(error);
-                }
-            }
-            Fragment::StreamEnd => break,
+            Fragment::Piece(piece) if pushed.is_ok() => pushed = received.push(&piece),
+            Fragment::Piece(_) => {}
+            Fragment::StreamEnd => return Ok(pushed),
             Fragment::More => session.read_more().await?,
             _ => return Err(End::Bye("Confused by an APPEND")),
         }
     }
-    Ok(writer.and_then(|mut writer| {
-        writer.push(lines.rest())?;
-        writer.finish()
-    }))
 }
 
-async fn tail(session: &mut Session, mailbox: &MailboxName, in_utf8: bool) -> Result<Tail, End> {
-    // RFC 6855 §4: what was opened before the literal is closed behind it.
-    let closed = |rest: &[u8]| if in_utf8 { rest.strip_prefix(b")").map(<[u8]>::to_vec) } else { Some(rest.to_vec()) };
-    loop {
-        match session.wire.fragments.next_fragment() {
-            Fragment::More => session.read_more().await?,
-            Fragment::Command(rest) => {
-                let done = closed(&rest).is_some_and(|rest| rest.trim_ascii().is_empty());
-                return Ok(if done { Tail::Nothing } else { Tail::SomethingElse });
-            }
-            Fragment::Literal { size, synchronising } => {
-                let arguments = match closed(session.wire.fragments.so_far()) {
-                    Some(between) => next_message(&between, mailbox.clone()),
-                    None => Err(SyntaxError::Bad("parenthesis missing behind a message")),
-                };
-                return Ok(Tail::Another { arguments, size, synchronising });
-            }
-            Fragment::Dropped { .. } => return Ok(Tail::SomethingElse),
-            _ => return Err(End::Bye("Too much at once")),
-        }
+/// Adds the text that a URL names (RFC 4469 §3).
+async fn add_url(session: &mut Session, received: &mut Received, url: &[u8]) -> Result<Result<(), Status>, End> {
+    let bad = || Err(Status::no(Code::BadUrl(String::from_utf8_lossy(url).into_owned()), "Nothing is there"));
+    let Some(parsed) = MessageUrl::parse(url, session.spelling()) else { return Ok(bad()) };
+    let Some(user) = &session.user else { return Ok(Err(Status::bad("Log in first"))) };
+    let mailbox = match (&parsed.mailbox, &user.selected) {
+        (Some(name), _) => user.account.mailbox(name).await.ok(),
+        (None, selected) => selected.as_ref().map(|selected| Arc::clone(&selected.mailbox)),
+    };
+    let Some(mailbox) = mailbox else { return Ok(bad()) };
+    let work = tokio::task::spawn_blocking(move || text_of(&mailbox, &parsed));
+    let text = match session.wire.attend(work).await? {
+        Ok(Ok(Some(text))) => text,
+        Ok(Ok(None) | Err(StoreError::MessageGone | StoreError::NoSuchMailbox)) => return Ok(bad()),
+        Ok(Err(error)) => return Ok(Err(errors::of_store(&error))),
+        Err(_) => return Err(End::Bye("An APPEND failed")),
+    };
+    if let Err(refusal) = received.make_room(session, text.len() as u64).await {
+        return Ok(Err(refusal));
     }
+    Ok(received.push(&text))
+}
+
+/// What a URL names, as it would go over the wire; `None` where there is no such part.
+fn text_of(mailbox: &Mailbox, url: &MessageUrl) -> Result<Option<Vec<u8>>, StoreError> {
+    let validity = mailbox.snapshot().validity;
+    let Some(uid) = Uid::new(url.uid) else { return Ok(None) };
+    if url.validity.is_some_and(|wanted| wanted != validity.get()) {
+        return Ok(None);
+    }
+    let message = mailbox.read_blocking(uid)?;
+    if mailbox.snapshot().validity != validity {
+        return Ok(None);
+    }
+    let Some(section) = section_text(&Structure::scan(&message), &message, &url.section) else { return Ok(None) };
+    let (from, len) = url.partial.unwrap_or((0, u64::MAX));
+    let mut out = Vec::new();
+    push_wire_range(&mut out, &section, from, len);
+    Ok(Some(out))
 }
 
 async fn add(session: &mut Session, mailbox: &MailboxName, received: Received) -> Status {
@@ -287,6 +377,9 @@ async fn add(session: &mut Session, mailbox: &MailboxName, received: Received) -
     };
     match added {
         Ok(uids) => {
+            if let Some(selected) = session.user.as_mut().and_then(|user| user.selected.as_mut()) {
+                selected.added(&mailbox, &uids);
+            }
             let uids = Ranges::from_ascending(uids.into_iter().map(Uid::get));
             Status::ok("Appended").with(Code::AppendUid(mailbox.snapshot().validity, uids))
         }

@@ -2,6 +2,7 @@
 
 use super::selected;
 use super::user;
+use crate::mail::ids::Uid;
 use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
@@ -27,6 +28,9 @@ pub(super) async fn run(
     to: &MailboxName,
     keep: Keep,
 ) -> Result<Status, End> {
+    if selected!(session).exceeds(numbers, set) {
+        return Ok(errors::no_such_number());
+    }
     let target = match user!(session).account.mailbox(to).await {
         Ok(target) => target,
         Err(error) => return Ok(errors::of_destination(&error)),
@@ -34,9 +38,6 @@ pub(super) async fn run(
     let selected = selected!(session);
     if keep == Keep::Nothing && selected.read_only {
         return Ok(Status::no(Code::ReadOnly, "The mailbox was examined"));
-    }
-    if keep == Keep::Nothing && std::sync::Arc::ptr_eq(&selected.mailbox, &target) {
-        return Ok(Status::no(Code::Cannot, "The messages are there already"));
     }
     let uids = selected.uids(numbers, set);
     let done = match keep {
@@ -52,6 +53,8 @@ pub(super) async fn run(
         // iOS Mail names messages that are gone, and gives up on anything but OK.
         return Ok(Status::ok(words));
     }
+    let new: Vec<Uid> = copied.pairs.iter().map(|(_, new)| *new).collect();
+    selected.added(&target, &new);
     let code = Code::CopyUid(copied.validity, copied.pairs);
     if keep == Keep::Original {
         return Ok(Status::ok(words).with(code));

@@ -8,6 +8,8 @@ use std::io::Read;
 use std::sync::Arc;
 
 use super::selected;
+use super::streaming;
+use super::streaming::Large;
 use crate::mail::flags::Flags;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
@@ -40,6 +42,7 @@ use crate::protocol::imap::syntax::fetch::Section;
 use crate::protocol::imap::syntax::fetch::SectionText;
 use crate::protocol::imap::syntax::set::SequenceSet;
 use crate::protocol::imap::view::Entry;
+use crate::protocol::imap::view::View;
 use crate::server::imap::errors;
 use crate::server::imap::selected::push_flags;
 use crate::server::imap::selected::push_modseq;
@@ -93,6 +96,8 @@ struct Job {
 /// What came of a batch.
 struct Batch {
     bytes: Vec<u8>,
+    /// Literals whose octets are not in `bytes`.
+    streamed: Vec<streaming::Literal>,
     next: usize,
     told: Vec<(Uid, Flags)>,
     gone: bool,
@@ -132,6 +137,9 @@ pub(super) async fn run(
         session.enable_condstore();
     }
     let selected = selected!(session);
+    if selected.exceeds(numbers, set) {
+        return Ok(errors::no_such_number());
+    }
     let mut targets = selected.resolve(numbers, set);
     if let Some(range) = modifiers.partial {
         // RFC 9394 §3.3: places in the list of what the set names, by ascending UID; §3.4: before CHANGEDSINCE.
@@ -171,6 +179,23 @@ pub(super) async fn run(
         return Ok(errors::of_store(&StoreError::MessageGone));
     }
     Ok(Status::ok("Fetched"))
+}
+
+/// Tells of new messages without being asked (RFC 5465 §5.2).
+pub(in crate::server::imap) async fn unasked(
+    session: &mut Session,
+    uids: &[Uid],
+    items: &[FetchItem],
+) -> Result<(), End> {
+    let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
+    let entry = |view: &View, uid: Uid| view.number(uid).and_then(|n| view.get(n).map(|entry| (n, entry)));
+    let targets: Vec<(u32, Entry)> =
+        selected.iter().flat_map(|s| uids.iter().filter_map(|uid| entry(&s.view, *uid))).collect();
+    let Ok(job) = prepare(session, Numbers::Uid, items, &targets, false).await? else { return Ok(()) };
+    if let Err(error) = send(session, Arc::new(job)).await? {
+        tracing::debug!(%error, "imap: new messages are not told of");
+    }
+    Ok(())
 }
 
 /// Sets `\Seen` where it is due, and learns what the store does not know yet of sizes and dates.
@@ -248,7 +273,7 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<LeftOut, St
         };
         left_out = left_out.and(LeftOut { gone: batch.gone, unknown_encoding: batch.unknown_encoding });
         let more = batch.next < job.targets.len();
-        let large = batch.bytes.len() > LARGE_BATCH;
+        let large = batch.bytes.len() > LARGE_BATCH || !batch.streamed.is_empty();
         if more && !large {
             running = Some(start(batch.next));
         }
@@ -257,8 +282,7 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<LeftOut, St
                 selected.view.told(uid, flags);
             }
         }
-        session.wire.out.append(batch.bytes);
-        session.wire.flush_if_full().await?;
+        streaming::send(&mut session.wire, batch.bytes, batch.streamed).await?;
         if more && large {
             running = Some(start(batch.next));
         }
@@ -317,17 +341,26 @@ struct Material<'a> {
     strings: &'a dyn Fn(CacheKind) -> Option<&'a [u8]>,
     /// Made when the first item needs it.
     structure: Option<Structure>,
+    /// The texts that are sent from the file of a large message; then `text` is its header alone.
+    large: Option<Large>,
 }
 
 impl Job {
     /// Answers from target `at` on until the batch is full.
     fn run(&self, at: usize) -> Result<Batch, StoreError> {
         let mut out = Output::new();
-        let mut batch = Batch { bytes: Vec::new(), next: at, told: Vec::new(), gone: false, unknown_encoding: false };
+        let mut batch = Batch {
+            bytes: Vec::new(),
+            streamed: Vec::new(),
+            next: at,
+            told: Vec::new(),
+            gone: false,
+            unknown_encoding: false,
+        };
         let mut reader = (!self.kept.is_empty()).then(|| self.mailbox.cache_reader());
         let mut fresh: Vec<CacheEntry> = Vec::new();
         let mut lookup = self.snapshot.messages.lookup();
-        while batch.next < self.targets.len() && out.len() < IMAP_BATCH_OCTETS {
+        while batch.next < self.targets.len() && out.len() < IMAP_BATCH_OCTETS && batch.streamed.is_empty() {
             let (number, entry) = self.targets[batch.next];
             let newly_seen = self.newly_seen[batch.next];
             batch.next += 1;
@@ -344,12 +377,12 @@ impl Job {
             if let Some(cached) = cached.filter(complete) {
                 let text = cached.get(CacheKind::Header).unwrap_or_default();
                 let strings = |kind| cached.get(kind);
-                let mut material = Material { text, strings: &strings, structure: None };
+                let mut material = Material { text, strings: &strings, structure: None, large: None };
                 self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
                 continue;
             }
-            let text = match self.read(message.uid) {
-                Ok(text) => text,
+            let (text, large) = match self.read(message.uid) {
+                Ok(read) => read,
                 Err(StoreError::MessageGone) => {
                     batch.gone = true;
                     continue;
@@ -361,12 +394,13 @@ impl Job {
                 let string = made.iter().find(|(kind, _)| *kind == wanted).map(|(_, octets)| octets.as_slice());
                 string.filter(|string| fits(wanted, string))
             };
-            let mut material = Material { text: &text, strings: &strings, structure: None };
+            let mut material = Material { text: &text, strings: &strings, structure: None, large };
             if asks_for_unknown_encoding(&self.items, &mut material) {
                 batch.unknown_encoding = true;
                 continue;
             }
             self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
+            batch.streamed = material.large.map(Large::announced).unwrap_or_default();
             if reader.is_some() && !made.is_empty() {
                 fresh.push((message.uid, made));
             }
@@ -386,15 +420,25 @@ impl Job {
         !written || self.characters == Characters::SevenBit || !depends_on_characters(string)
     }
 
-    fn read(&self, uid: Uid) -> Result<Vec<u8>, StoreError> {
-        match self.wanted {
-            Wanted::Nothing => Ok(Vec::new()),
-            Wanted::Whole => self.mailbox.read_blocking(uid),
-            Wanted::Header => {
-                let file = self.mailbox.open_message_blocking(uid)?;
-                read_header(file).map_err(|error| self.mailbox.unread(uid, error))
-            }
+    /// As much of a message as is wanted; of a large one that can be sent from its file, the header.
+    fn read(&self, uid: Uid) -> Result<(Vec<u8>, Option<Large>), StoreError> {
+        if self.wanted == Wanted::Nothing {
+            return Ok((Vec::new(), None));
         }
+        let mut file = self.mailbox.open_message_blocking(uid)?;
+        let streams = |item: &FetchItem| wanted(item) != Wanted::Whole || streaming::is_streamed(item);
+        let read = if self.wanted == Wanted::Header {
+            read_header(&mut file).map(|header| (header, None))
+        } else if streaming::is_large(&file) && self.items.iter().all(streams) {
+            read_header(&mut file).and_then(|header| {
+                let large = Large::count(file, uid, header.len(), &self.items)?;
+                Ok((header, large))
+            })
+        } else {
+            let mut text = Vec::new();
+            file.read_to_end(&mut text).map(|_| (text, None))
+        };
+        read.map_err(|error| self.mailbox.unread(uid, error))
     }
 
     /// The strings that answer this job, from the text of a message.
@@ -520,7 +564,7 @@ impl Job {
         message: &Message,
         material: &mut Material<'_>,
     ) {
-        let Material { text, strings, structure } = material;
+        let Material { text, strings, structure, large } = material;
         let text = *text;
         match item {
             FetchItem::Uid => {
@@ -566,6 +610,9 @@ impl Job {
                     SectionText::Text => "RFC822.TEXT ",
                     _ => "RFC822 ",
                 });
+                if let Some(large) = large.as_mut().filter(|_| streaming::is_streamed(item)) {
+                    return large.announce(out);
+                }
                 let section = Section { numbers: Vec::new(), text: what.clone() };
                 push_section(out, text, &section, None, structure);
             }
@@ -577,6 +624,9 @@ impl Job {
                     out.raw(&format!("<{from}>"));
                 }
                 out.raw(" ");
+                if let Some(large) = large.as_mut().filter(|_| streaming::is_streamed(item)) {
+                    return large.announce(out);
+                }
                 push_section(out, text, section, *partial, structure);
             }
             FetchItem::Binary { numbers, partial, .. } => {
@@ -645,8 +695,7 @@ fn push_section(
 }
 
 /// Reads a file up to the end of its header, and not much more.
-fn read_header(file: impl Read) -> std::io::Result<Vec<u8>> {
-    let mut file = file;
+fn read_header(mut file: impl Read) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut most = HEAD_OCTETS as u64;
     loop {

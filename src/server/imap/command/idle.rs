@@ -16,7 +16,12 @@ use crate::server::imap::wire::End;
 const LINE_OCTETS: usize = 1000;
 
 pub(super) async fn run(session: &mut Session) -> Result<Status, End> {
-    let mut changes = user!(session).selected.as_ref().map(|s| s.changes.clone());
+    let user = user!(session);
+    // RFC 5465 §4: who said NOTIFY hears the same here as elsewhere.
+    let mut changes = match &user.notify {
+        Some(notify) => Some(notify.changes()),
+        None => user.selected.as_ref().map(|selected| selected.changes.clone()),
+    };
     session.wire.out.go_ahead("idling");
     session.announce(Expunges::Told, Look::OnDisk).await?;
     let started = session.services.clock.instant();
@@ -36,7 +41,7 @@ pub(super) async fn run(session: &mut Session) -> Result<Status, End> {
                 continue;
             }
             () = changed(changes.as_mut()) => Look::InMemory,
-            // What other programs do to the Maildir wakes nobody.
+            // Where the kernel does not tell what other programs do to the Maildir, nobody is woken.
             () = tokio::time::sleep(IMAP_IDLE_REFRESH) => Look::OnDisk,
         };
         session.announce(Expunges::Told, look).await?;

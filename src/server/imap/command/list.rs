@@ -25,11 +25,11 @@ use crate::store::StoreError;
 
 /// What is known of one name.
 #[derive(Debug, Default)]
-struct Known {
+pub(in crate::server::imap) struct Known {
     exists: bool,
     selectable: bool,
     special_use: Option<SpecialUse>,
-    subscribed: bool,
+    pub(in crate::server::imap) subscribed: bool,
     has_children: bool,
     /// Something below it is subscribed.
     subscribed_below: bool,
@@ -89,6 +89,24 @@ pub(super) async fn write_one(
     Ok(())
 }
 
+/// Writes the line of a name to which something happened (RFC 5465 §5.4, §5.5): another name that it had is told too.
+pub(in crate::server::imap) fn write_news(
+    out: &mut Output,
+    known: &BTreeMap<MailboxName, Known>,
+    name: &MailboxName,
+    old: Option<&MailboxName>,
+    spelling: Spelling,
+) {
+    let arguments = ListArguments { return_subscribed: true, ..ListArguments::default() };
+    write_start(out, &arguments, name, known.get(name).unwrap_or(&Known::default()), spelling);
+    if let Some(old) = old {
+        out.raw(" (\"OLDNAME\" (");
+        out.utf8_string(spelling.encode(old).as_bytes());
+        out.raw("))");
+    }
+    out.raw("\r\n");
+}
+
 /// The patterns with the reference before them.
 pub(super) fn patterns(arguments: &ListArguments, spelling: Spelling) -> Vec<Pattern> {
     let with_reference = |p: &String| Pattern::new(&format!("{}{p}", arguments.reference), spelling.separator);
@@ -96,7 +114,7 @@ pub(super) fn patterns(arguments: &ListArguments, spelling: Spelling) -> Vec<Pat
 }
 
 /// All names: mailboxes, what stands above them, and subscriptions of what is gone.
-async fn all(user: &User) -> Result<BTreeMap<MailboxName, Known>, StoreError> {
+pub(in crate::server::imap) async fn all(user: &User) -> Result<BTreeMap<MailboxName, Known>, StoreError> {
     let mut known: BTreeMap<MailboxName, Known> = BTreeMap::new();
     for listed in user.account.list().await? {
         known.insert(
@@ -146,6 +164,15 @@ fn chosen(arguments: &ListArguments, mailbox: &Known) -> bool {
 }
 
 fn write(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbox: &Known, spelling: Spelling) {
+    write_start(out, arguments, name, mailbox, spelling);
+    if arguments.recursive_match && mailbox.subscribed_below {
+        out.raw(" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    }
+    out.raw("\r\n");
+}
+
+/// The line without its end, where extended data would stand.
+fn write_start(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbox: &Known, spelling: Spelling) {
     let mut attributes: Vec<&str> = Vec::new();
     // RFC 5258 §3: \NonExistent implies \Noselect.
     if !mailbox.exists {
@@ -160,8 +187,4 @@ fn write(out: &mut Output, arguments: &ListArguments, name: &MailboxName, mailbo
     attributes.extend(mailbox.special_use.map(SpecialUse::attribute));
     out.raw(&format!("* LIST ({}) \"{}\" ", attributes.join(" "), spelling.separator.char()));
     out.utf8_string(spelling.encode(name).as_bytes());
-    if arguments.recursive_match && mailbox.subscribed_below {
-        out.raw(" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
-    }
-    out.raw("\r\n");
 }

@@ -53,6 +53,6 @@ pub(super) async fn check(session: &mut Session, credentials: &Credentials) -> R
         Err(error) => return Ok(errors::of_store(&error)),
     };
     tracing::info!(session = %session.id, rip = %peer, user = %authenticated.account().address(), "imap login");
-    session.logged_in(User { account, selected: None });
+    session.logged_in(User { account, selected: None, notify: None });
     Ok(Status::ok("Logged in").with(Code::Capability(session.capabilities())))
 }

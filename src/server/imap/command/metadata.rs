@@ -113,6 +113,30 @@ pub(super) async fn write_listed(
     Ok(())
 }
 
+/// Writes names of entries that changed, without their values (RFC 5464 §4.4.2).
+pub(in crate::server::imap) fn write_names(
+    out: &mut Output,
+    mailbox: Option<&MailboxName>,
+    spelling: Spelling,
+    entries: &[String],
+) {
+    out.raw("* METADATA ");
+    out.utf8_string(mailbox.map(|name| spelling.encode(name)).unwrap_or_default().as_bytes());
+    for entry in entries {
+        out.raw(" ");
+        push_entry(out, entry);
+    }
+    out.raw("\r\n");
+}
+
+fn push_entry(out: &mut Output, entry: &str) {
+    if entry.bytes().any(|b| matches!(b, b' ' | b'(' | b')' | b'{' | b'"' | b'\\')) {
+        out.string(entry.as_bytes());
+    } else {
+        out.raw(entry);
+    }
+}
+
 fn write<'a>(
     out: &mut Output,
     mailbox: Option<&MailboxName>,
@@ -124,11 +148,7 @@ fn write<'a>(
     out.utf8_string(name.as_bytes());
     for (n, (entry, value)) in values.enumerate() {
         out.raw(if n == 0 { " (" } else { " " });
-        if entry.bytes().any(|b| matches!(b, b' ' | b'(' | b')' | b'{' | b'"' | b'\\')) {
-            out.string(entry.as_bytes());
-        } else {
-            out.raw(entry);
-        }
+        push_entry(out, entry);
         out.raw(" ");
         out.nstring(value);
     }

@@ -9,15 +9,16 @@ mod create;
 mod delete;
 mod enable;
 mod expunge;
-mod fetch;
+pub(super) mod fetch;
 mod finding;
 mod id;
 mod idle;
-mod list;
+pub(super) mod list;
 mod login;
 mod lsub;
-mod metadata;
+pub(super) mod metadata;
 mod multisearch;
+mod notify;
 mod progress;
 mod quota;
 mod reading;
@@ -26,8 +27,9 @@ mod search;
 mod select;
 mod sort;
 pub(super) mod starttls;
-mod status;
+pub(super) mod status;
 mod store;
+mod streaming;
 mod subscribe;
 mod thread;
 
@@ -65,6 +67,7 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         }
         Command::Create(name, uses) => create::run(session, &name, &uses).await,
         Command::GetQuota(root) => quota::get(session, &root).await,
+        Command::Notify(arguments) => notify::run(session, arguments).await,
         Command::GetQuotaRoot(name) => quota::get_root(session, &name).await,
         Command::GetMetadata(wanted) => metadata::get(session, &wanted).await,
         Command::SetMetadata(wanted) => metadata::set(session, wanted).await,
@@ -88,7 +91,7 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Store(numbers, set, arguments) => store::run(session, numbers, &set, arguments).await,
         Command::Copy(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Original).await,
         Command::Move(numbers, set, to) => copy::run(session, numbers, &set, &to, copy::Keep::Nothing).await,
-        Command::AppendWithoutMessage => Ok(Status::bad("APPEND needs a mailbox and a literal")),
+        Command::Append(append) => append::run(session, append, None).await,
         // Answered by the session itself.
         Command::Logout | Command::StartTls => Ok(Status::bad("Not now")),
     }

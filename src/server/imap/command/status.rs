@@ -34,7 +34,7 @@ pub(super) async fn run(session: &mut Session, name: &MailboxName, items: &[Stat
 }
 
 /// Writes the STATUS line of one mailbox.
-pub(super) async fn write(
+pub(in crate::server::imap) async fn write(
     out: &mut Output,
     user: &User,
     name: &MailboxName,

@@ -35,6 +35,9 @@ pub(super) async fn run(
     }
     let enabled = session.enabled;
     let selected = selected!(session);
+    if selected.exceeds(numbers, set) {
+        return Ok(errors::no_such_number());
+    }
     if selected.read_only {
         return Ok(Status::no(Code::ReadOnly, "The mailbox was examined"));
     }

@@ -1,0 +1,256 @@
+//! Large texts of messages, sent from their files piece by piece.
+//!
+//! What a session holds meanwhile is an open file and one piece, never a lock: whoever changes, moves or deletes the
+//! message waits for nobody, and the file stays readable to the end. How long a literal is was counted in the same open
+//! file, because names and records can be wrong about it. If less comes out of the file afterwards, somebody has cut it
+//! under us: what was announced cannot be kept any more, and the connection ends.
+//!
+//! Knows nothing of the rest of an answer.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::mail::ids::Uid;
+use crate::mail::limits::IMAP_PIECE_OCTETS;
+use crate::mail::limits::IMAP_STREAMED_OCTETS;
+use crate::mail::line_feeds;
+use crate::message::wire::WireRange;
+use crate::protocol::imap::response::Output;
+use crate::protocol::imap::response::mask_nul;
+use crate::protocol::imap::syntax::fetch::FetchItem;
+use crate::protocol::imap::syntax::fetch::Section;
+use crate::protocol::imap::syntax::fetch::SectionText;
+use crate::server::imap::wire::End;
+use crate::server::imap::wire::Wire;
+use crate::store::MessageFile;
+use crate::store::PlainFile;
+
+/// Which text is taken from the file as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Text {
+    Message,
+    Body,
+}
+
+/// The text that an item asks for, where that is one from some place of the file to its end, and its range.
+fn text_of(item: &FetchItem) -> Option<(Text, u64, u64)> {
+    let (text, numbers, partial) = match item {
+        FetchItem::Rfc822(text) => (text, &[][..], None),
+        FetchItem::Section { section: Section { numbers, text }, partial, .. } => (text, numbers.as_slice(), *partial),
+        _ => return None,
+    };
+    let (from, len) = partial.unwrap_or((0, u64::MAX));
+    match text {
+        _ if !numbers.is_empty() => None,
+        SectionText::All => Some((Text::Message, from, len)),
+        SectionText::Text => Some((Text::Body, from, len)),
+        SectionText::Header | SectionText::Mime | SectionText::Fields { .. } => None,
+    }
+}
+
+/// Whether this item of a large message can be sent from its file.
+pub(super) fn is_streamed(item: &FetchItem) -> bool {
+    text_of(item).is_some()
+}
+
+/// Whether a message is large, and in a file that has its text as it stands.
+pub(super) fn is_large(file: &MessageFile) -> bool {
+    file.plain_len().is_some_and(|octets| octets > IMAP_STREAMED_OCTETS)
+}
+
+/// A literal whose octets are in a file.
+#[derive(Debug)]
+pub(super) struct Literal {
+    file: Arc<PlainFile>,
+    uid: Uid,
+    /// Octets of the answer before those of the literal.
+    at: usize,
+    /// Place in the file where reading begins.
+    place: u64,
+    range: WireRange,
+}
+
+/// The texts that are asked for of one large message.
+#[derive(Debug)]
+pub(super) struct Large {
+    /// Counted, but not yet announced, in the order of the items.
+    counted: std::vec::IntoIter<Literal>,
+    announced: Vec<Literal>,
+}
+
+impl Large {
+    /// Counts what the items ask for. The header has so many octets.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub(super) fn count(file: MessageFile, uid: Uid, header: usize, items: &[FetchItem]) -> io::Result<Option<Self>> {
+        let Some(file) = file.into_plain().map(Arc::new) else { return Ok(None) };
+        let mut counted = Vec::new();
+        for (text, from, len) in items.iter().filter_map(text_of) {
+            let start = if text == Text::Message { 0 } else { header as u64 };
+            let (place, range) = find(|at, buffer| file.read_at(at, buffer), start, from, len)?;
+            counted.push(Literal { file: Arc::clone(&file), uid, at: 0, place, range });
+        }
+        Ok(Some(Self { counted: counted.into_iter(), announced: Vec::new() }))
+    }
+
+    /// Writes the head of the next literal; what it announces is sent by [`send`].
+    pub(super) fn announce(&mut self, out: &mut Output) {
+        let Some(mut literal) = self.counted.next() else { return out.raw("NIL") };
+        out.raw(&format!("{{{}}}\r\n", literal.range.left));
+        literal.at = out.len();
+        self.announced.push(literal);
+    }
+
+    /// The literals that were announced.
+    pub(super) fn announced(self) -> Vec<Literal> {
+        self.announced
+    }
+}
+
+/// Where reading has to begin for `len` octets, at most, of the wire form of what a file has from `start` on, its octets
+/// before `from` left out; and how many of them there are.
+fn find(
+    mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+    start: u64,
+    from: u64,
+    len: u64,
+) -> io::Result<(u64, WireRange)> {
+    let mut buffer = vec![0; IMAP_PIECE_OCTETS];
+    let end = from.saturating_add(len);
+    let (mut place, mut passed, mut previous) = (start, 0, 0);
+    let mut found = None;
+    while passed < end {
+        let n = read_at(place, &mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        let mut last = previous;
+        let octets = n as u64 + line_feeds::alone(&buffer[..n], &mut last);
+        if found.is_none() && passed + octets > from {
+            found = Some((place, WireRange { previous, skip: from - passed, left: 0 }));
+        }
+        (place, passed, previous) = (place + n as u64, passed + octets, last);
+    }
+    let left = passed.saturating_sub(from).min(len);
+    let (place, range) = found.unwrap_or((place, WireRange { previous, skip: 0, left }));
+    Ok((place, WireRange { left, ..range }))
+}
+
+/// The next piece of a literal, for the wire. An empty one says that the file is shorter than it was.
+fn piece(literal: &mut Literal) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; IMAP_PIECE_OCTETS];
+    let mut out = Vec::with_capacity(IMAP_PIECE_OCTETS + IMAP_PIECE_OCTETS / 16);
+    // Of the first piece all may be skipped, where the file has changed.
+    while out.is_empty() {
+        let n = literal.file.read_at(literal.place, &mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        literal.place += n as u64;
+        literal.range.push(&mut out, &buffer[..n]);
+    }
+    mask_nul(&mut out);
+    Ok(out)
+}
+
+/// Sends an answer, with the literals in their places.
+pub(super) async fn send(wire: &mut Wire, answer: Vec<u8>, literals: Vec<Literal>) -> Result<(), End> {
+    let mut sent = 0;
+    for mut literal in literals {
+        wire.out.append(answer[sent..literal.at].to_vec());
+        sent = literal.at;
+        while literal.range.left > 0 {
+            let read = tokio::task::spawn_blocking(move || {
+                let read = piece(&mut literal);
+                (literal, read)
+            });
+            let (read_on, read) = read.await.map_err(|_| End::Silent("A fetch failed"))?;
+            literal = read_on;
+            match read {
+                Ok(octets) if !octets.is_empty() => wire.out.append(octets),
+                short => {
+                    let error = short.err();
+                    tracing::error!(uid = %literal.uid, left = literal.range.left, ?error, "a message became shorter");
+                    return Err(End::Silent("A message became shorter while it was sent"));
+                }
+            }
+            wire.flush_if_full().await?;
+        }
+    }
+    wire.out.append(if sent == 0 { answer } else { answer[sent..].to_vec() });
+    wire.flush_if_full().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::wire::push_wire_range;
+    use crate::protocol::imap::syntax::cursor::Cursor;
+    use crate::protocol::imap::syntax::fetch::fetch_items;
+
+    /// Reads of a text that give `most` octets at once.
+    fn reader(text: &[u8], most: usize) -> impl Fn(u64, &mut [u8]) -> io::Result<usize> {
+        move |at, buffer| {
+            let rest = text.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
+            let n = rest.len().min(most).min(buffer.len());
+            buffer[..n].copy_from_slice(&rest[..n]);
+            Ok(n)
+        }
+    }
+
+    #[test]
+    fn ranges_are_found_wherever_the_pieces_end() {
+        // LF, CRLF, CR alone, twice over, at the start, and no end to the last line.
+        let text = b"\na\nbc\r\n\r\n\n\rd\r\r\ne\0f\r";
+        for start in [0, 1, 3] {
+            let from_start = &text[start..];
+            for most in 1..=text.len() {
+                let read_at = reader(text, most);
+                for from in 0..=text.len() as u64 + 8 {
+                    for len in [0, 1, 2, 3, 7, u64::MAX] {
+                        let mut expected = Vec::new();
+                        push_wire_range(&mut expected, from_start, from, len);
+                        let (mut place, mut range) = find(&read_at, start as u64, from, len).expect("memory");
+                        assert_eq!(range.left, expected.len() as u64, "{start} {most} {from} {len}");
+                        let mut out = Vec::new();
+                        while range.left > 0 {
+                            let mut buffer = [0; 64];
+                            let n = read_at(place, &mut buffer).expect("memory");
+                            assert!(n > 0, "{start} {most} {from} {len}");
+                            place += n as u64;
+                            range.push(&mut out, &buffer[..n]);
+                        }
+                        assert_eq!(out, expected, "{start} {most} {from} {len}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn reading_begins_near_the_range_and_counting_ends_behind_it() {
+        let text = b"0123456\n".repeat(100);
+        let farthest = std::cell::Cell::new(0);
+        let read_at = |at: u64, buffer: &mut [u8]| {
+            farthest.set(farthest.get().max(at));
+            reader(&text, 8)(at, buffer)
+        };
+        let (place, range) = find(read_at, 0, 91, 10).expect("memory");
+        assert_eq!((place, range), (80, WireRange { previous: b'\n', skip: 1, left: 10 }));
+        assert_eq!(farthest.get(), 88);
+    }
+
+    #[test]
+    fn what_is_streamed() {
+        let streamed = |text: &str| {
+            let items = fetch_items(&mut Cursor::new(text.as_bytes(), 50)).expect("valid");
+            items.iter().filter_map(text_of).collect::<Vec<_>>()
+        };
+        let all = u64::MAX;
+        assert_eq!(streamed("(UID FLAGS BODY.PEEK[])"), [(Text::Message, 0, all)]);
+        assert_eq!(streamed("(RFC822 RFC822.TEXT)"), [(Text::Message, 0, all), (Text::Body, 0, all)]);
+        assert_eq!(streamed("BODY[TEXT]<10.20>"), [(Text::Body, 10, 20)]);
+        assert_eq!(streamed("(BODY[1] BODY[HEADER] BODY[1.TEXT] RFC822.HEADER BODYSTRUCTURE)"), []);
+    }
+}
