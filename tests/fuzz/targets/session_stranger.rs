@@ -1,0 +1,9 @@
+//! A session of somebody who has not logged in.
+
+#![no_main]
+
+mod common;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|octets: &[u8]| common::converse(common::State::Stranger, octets));
