@@ -102,6 +102,18 @@ impl Authenticator {
         })
     }
 
+    /// The account that somebody means by this name, as at a login.
+    #[must_use]
+    pub fn account(&self, name: &str) -> Option<Arc<Account>> {
+        self.directory.load().account_of_login(name)
+    }
+
+    /// The accounts as they are now.
+    #[must_use]
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
+    }
+
     /// Checks a name and a password that came from `peer` over `service` (`imap`, `pop3`, `submission`).
     ///
     /// # Errors

@@ -7,11 +7,14 @@ mod guard;
 mod login;
 mod password;
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 pub use login::Authenticated;
 pub use login::Authenticator;
@@ -88,6 +91,7 @@ pub struct Directory {
     first_account: Option<Arc<Account>>,
     delimiter: Option<char>,
     failed_logins: u32,
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -100,6 +104,7 @@ impl Directory {
     /// The directory of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let mut names = HashMap::new();
         let mut bare_names: HashMap<String, Option<Arc<Account>>> = HashMap::new();
         let mut first_account = None;
@@ -135,6 +140,7 @@ impl Directory {
             first_account,
             delimiter: config.smtp.delimiter.chars().next(),
             failed_logins: config.limits.failed_logins,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -153,6 +159,18 @@ impl Directory {
         let mut found = Expansion::default();
         self.expand(address, 0, &mut found);
         if found.destinations.is_empty() { Resolution::Unknown } else { Resolution::Local(found.destinations) }
+    }
+
+    /// Which one this is: no two of a daemon have the same number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Where the mail of all accounts lies.
+    #[must_use]
+    pub fn maildirs(&self) -> BTreeSet<PathBuf> {
+        self.accounts().map(|account| account.maildir.clone()).collect()
     }
 
     /// The limits of all accounts that have any, by Maildir.

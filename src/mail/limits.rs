@@ -459,6 +459,9 @@ pub const IMAP_APPEND_MESSAGES: usize = 100;
 /// (RFC 5465 §5.8).
 pub const ACCOUNT_EVENTS_KEPT: usize = 256;
 
+/// Entries that give or take rights in one mailbox (RFC 4314).
+pub const ACL_ENTRIES: usize = 200;
+
 /// Event groups of one NOTIFY (RFC 5465).
 pub const IMAP_NOTIFY_GROUPS: usize = 50;
 

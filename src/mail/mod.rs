@@ -13,6 +13,7 @@ pub mod line_feeds;
 pub mod mailbox;
 pub mod peer;
 pub mod quota;
+pub mod rights;
 pub mod secret;
 pub mod status;
 pub mod utf7;

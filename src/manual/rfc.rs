@@ -20,6 +20,7 @@
 //! | 3691 | UNSELECT | `server/imap/command/` |
 //! | 3834 | Auto-Submitted of what we write ourselves | `queue/bounce.rs`, `delivery/quota_warning.rs` |
 //! | 4155 | mbox files | `message/mbox.rs` |
+//! | 4314, 8440 | mailboxes shared with other accounts | `store/acl.rs`, `server/imap/access.rs`, `server/imap/command/acl.rs` |
 //! | 4315 | UIDPLUS | `server/imap/command/` |
 //! | 4469, 5092 | CATENATE, and the URLs in it with their PARTIAL | `protocol/imap/syntax/url.rs`, `server/imap/command/append.rs` |
 //! | 4616, 4954, 4959, 5034 | PLAIN and LOGIN, in SMTP, IMAP and POP3 | `protocol/sasl/` |

@@ -173,6 +173,11 @@ impl AccountStore {
         blocking(move || this.list_blocking()).await
     }
 
+    /// The first mailbox of this account is shared.
+    pub(super) fn begins_to_share(&self) {
+        self.context.sharers.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// What happens from now on.
     #[must_use]
     pub fn news(&self) -> AccountNews {
@@ -276,6 +281,7 @@ impl AccountStore {
                 this.check_use_free(role, &name)?;
             }
             this.make_folder(&name)?;
+            this.inherit_acl(&name)?;
             let said = special_use.map_or(Ok(()), |role| this.say_use_locked(&name, role));
             this.tell(AccountEvent::Created(name));
             said
@@ -312,6 +318,15 @@ impl AccountStore {
             Ok(())
         })
         .await
+    }
+
+    /// Whether there is a mailbox of this name.
+    ///
+    /// # Errors
+    /// None but a bug's.
+    pub async fn has(self: &Arc<Self>, name: &MailboxName) -> Result<bool> {
+        let (this, name) = (Arc::clone(self), name.clone());
+        blocking(move || Ok(this.exists(&name))).await
     }
 
     /// The live mailbox of this name, shared with all who have it, as it is on disk now.

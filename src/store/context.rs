@@ -12,6 +12,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use crate::clock::Clock;
@@ -45,6 +46,8 @@ pub(super) struct Context {
     pub(super) syncs: FolderSyncs,
     /// How much each account holds and may hold.
     pub(super) quotas: Quotas,
+    /// Grows when an account begins to share mailboxes.
+    pub(super) sharers: AtomicU64,
     /// The mailboxes that are in memory, by their folder.
     live: Mutex<HashMap<PathBuf, Weak<Mailbox>>>,
     /// Those that stay although nobody holds them, the last used at the back.
@@ -61,6 +64,7 @@ impl Context {
             watcher: Watcher::new(),
             host: file_name::host(),
             syncs: FolderSyncs::new(clock.clone()),
+            sharers: AtomicU64::new(0),
             live: Mutex::default(),
             kept: Mutex::default(),
             clock,

@@ -48,6 +48,7 @@
 //! moments, with nothing taken inside; so is the table of watches (`watch.rs`), after all of these.
 
 mod account;
+mod acl;
 mod annotations;
 mod bulk;
 mod cache;
@@ -106,6 +107,10 @@ use quota::Charge;
 
 pub use account::AccountStore;
 pub use account::Listed;
+pub use acl::ANYONE;
+pub use acl::Acl;
+pub use acl::AclChange;
+pub use acl::shares;
 pub use annotations::AnnotationChanges;
 pub use annotations::Annotations;
 pub use annotations::SPECIAL_USE_ENTRY;
@@ -148,6 +153,7 @@ pub struct Store {
     context: Arc<Context>,
     layout: Layout,
     accounts: Mutex<HashMap<PathBuf, Arc<AccountStore>>>,
+    sharers: Mutex<acl::Sharers>,
 }
 
 impl Store {
@@ -162,7 +168,7 @@ impl Store {
     #[must_use]
     pub fn open_with(clock: Clock, layout: Layout, state: Option<&Path>) -> Arc<Self> {
         let context = Arc::new(Context::new(clock, state.map(Path::to_owned)));
-        Arc::new(Self { context, layout, accounts: Mutex::default() })
+        Arc::new(Self { context, layout, accounts: Mutex::default(), sharers: Mutex::default() })
     }
 
     /// The mailboxes in a Maildir, which is made when missing, with the usual mailboxes if it has none.

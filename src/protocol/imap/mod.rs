@@ -10,6 +10,7 @@
 //! | 3502, 7889 | MULTIAPPEND, APPENDLIMIT | [`syntax::append`] |
 //! | 3516 | BINARY | [`binary`], [`syntax::append`] |
 //! | 3691 | UNSELECT | [`syntax::command`] |
+//! | 4314, 8440 | ACL, RIGHTS=texk, LIST-MYRIGHTS | [`syntax::acl`], `server::imap::access` |
 //! | 4315 | UIDPLUS | [`response`] |
 //! | 4469, 5092 | CATENATE, URL-PARTIAL | [`syntax::append`], [`syntax::url`] |
 //! | 4731 | ESEARCH | [`syntax::esearch`] |

@@ -3,6 +3,7 @@
 //! [`serve`] drives one connection; `session` holds its state and says what is legal when; `command` has one file per
 //! command; `wire` reads and writes; `selected` keeps what the client sees in step with the store.
 
+mod access;
 mod capability;
 mod command;
 mod enabled;

@@ -247,8 +247,7 @@ async fn tell_all(session: &mut Session, notify: &mut Notify) -> Result<Result<(
 /// What happened to names, subscriptions and annotations.
 async fn tell_tree(session: &mut Session, notify: &Notify, events: Vec<AccountEvent>) -> Result<(), StoreError> {
     let spelling = session.spelling();
-    let Some(user) = &session.user else { return Ok(()) };
-    let known = list::all(user).await?;
+    let known = list::all(session).await?;
     let out = &mut session.wire.out;
     let listed = |name: &MailboxName| Listed {
         name: name.clone(),
@@ -321,7 +320,7 @@ async fn tell_messages(session: &mut Session, notify: &mut Notify) -> Result<Res
         if modseq {
             items.push(StatusItem::HighestModSeq);
         }
-        match status::write(&mut session.wire.out, user, name, &items, &services, spelling).await {
+        match status::write(&mut session.wire.out, user, &watched.mailbox, name, &items, &services, spelling).await {
             // It was deleted meanwhile, which is told next.
             Ok(()) | Err(StoreError::NoSuchMailbox) => {}
             Err(error) => return Ok(Err(error.into())),

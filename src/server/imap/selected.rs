@@ -13,6 +13,9 @@ use crate::mail::flags::Flags;
 use crate::mail::flags::KeywordSlot;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
+use crate::mail::mailbox::MailboxName;
+use crate::mail::rights::Right;
+use crate::mail::rights::Rights;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
@@ -42,6 +45,10 @@ pub(super) enum Look {
 #[derive(Debug)]
 pub(super) struct Selected {
     pub(super) mailbox: Arc<Mailbox>,
+    /// What the user may do here.
+    pub(super) rights: Rights,
+    /// Its name, where it is of somebody else.
+    pub(super) shared_as: Option<MailboxName>,
     /// EXAMINE.
     pub(super) read_only: bool,
     pub(super) view: View,
@@ -71,11 +78,18 @@ pub(super) struct Selected {
 
 impl Selected {
     /// Opens a mailbox for a session.
-    pub(super) async fn open(mailbox: Arc<Mailbox>, read_only: bool, enabled: Enabled) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        mailbox: Arc<Mailbox>,
+        read_only: bool,
+        rights: Rights,
+        enabled: Enabled,
+    ) -> Result<Self, StoreError> {
         let changes = mailbox.changes();
         let snapshot = mailbox.refresh().await?;
         let mut selected = Self {
             mailbox,
+            rights,
+            shared_as: None,
             read_only,
             view: View::default(),
             changes,
@@ -267,10 +281,15 @@ impl Selected {
         let all = system.chain(keywords).collect::<Vec<_>>().join(" ");
         out.untagged(&format!("FLAGS ({all})"));
         let full = self.snapshot.keywords.len() >= usize::from(KeywordSlot::COUNT);
-        let permanent = match (self.read_only, full) {
-            (true, _) => String::new(),
-            (false, true) => all,
-            (false, false) => format!("{all} \\*"),
+        // RFC 4314 §5.2: what the user may change.
+        let may = |flag: SystemFlag| self.rights.has(right_to_change(flag));
+        let system = SystemFlag::ALL.into_iter().filter(|flag| may(*flag)).map(|f| f.name().to_owned());
+        let writes = self.rights.has(Right::Write);
+        let keywords = self.snapshot.keywords.iter().filter(|k| writes && !k.is_empty()).cloned();
+        let new = Some("\\*".to_owned()).filter(|_| writes && !full);
+        let permanent = match self.read_only {
+            true => String::new(),
+            false => system.chain(keywords).chain(new).collect::<Vec<_>>().join(" "),
         };
         out.untagged(&format!("OK [PERMANENTFLAGS ({permanent})] Flags that are kept"));
     }
@@ -322,6 +341,22 @@ fn within(
     key: impl Fn(&(u32, Entry)) -> u32,
 ) -> Vec<(u32, Entry)> {
     entries.filter(|entry| ranges.contains(key(entry))).collect()
+}
+
+/// The right that changing a flag needs (RFC 4314 §4).
+pub(super) fn right_to_change(flag: SystemFlag) -> Right {
+    match flag {
+        SystemFlag::Seen => Right::Seen,
+        SystemFlag::Deleted => Right::DeleteMessages,
+        _ => Right::Write,
+    }
+}
+
+/// Those of these flags that somebody with these rights may change.
+pub(super) fn changeable(rights: Rights, system: Flags, keywords: &[String]) -> (Flags, Vec<String>) {
+    let may = system.system().filter(|flag| rights.has(right_to_change(*flag)));
+    let keywords = if rights.has(Right::Write) { keywords.to_vec() } else { Vec::new() };
+    (may.fold(Flags::NONE, Flags::with), keywords)
 }
 
 /// Writes `FLAGS (…)`, `\Recent` first; a keyword whose name is lost is left out.

@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::Services;
+use super::access;
 use super::capability;
 use super::command;
 use super::enabled::Enabled;
@@ -33,6 +34,7 @@ use crate::mail::limits::IMAP_NESTING;
 use crate::mail::limits::IMAP_NESTING_BEFORE_LOGIN;
 use crate::mail::limits::IMAP_SWALLOW_BEFORE_LOGIN;
 use crate::mail::limits::LOGIN_WAIT;
+use crate::mail::rights::Right;
 use crate::net::Connection;
 use crate::protocol::imap::fragment::Fragment;
 use crate::protocol::imap::fragment::Limits;
@@ -53,6 +55,8 @@ use crate::store::AccountStore;
 /// Somebody who has logged in.
 #[derive(Debug)]
 pub(super) struct User {
+    /// The address of the account.
+    pub(super) name: String,
     pub(super) account: Arc<AccountStore>,
     pub(super) selected: Option<Selected>,
     /// What is told unasked, once the client said so; until then what changes in the selected mailbox, after commands.
@@ -336,6 +340,7 @@ impl Session {
         }
         let expunges = expunges_during(&command);
         let look = if matches!(command, Command::Noop | Command::Check) { Look::OnDisk } else { Look::InMemory };
+        self.check_rights().await?;
         let (event, removes) = (event_of(&command), removes_messages(&command));
         let status = Box::pin(command::run(self, command)).await?;
         let done = status.condition == Condition::Ok;
@@ -348,6 +353,20 @@ impl Session {
         }
         self.announce(expunges, look).await?;
         Ok(status)
+    }
+
+    /// Looks again what the user may do with a selected mailbox of somebody else: that one may have thought better of it.
+    async fn check_rights(&mut self) -> Result<(), End> {
+        let selected = self.user.as_ref().and_then(|user| user.selected.as_ref());
+        let Some(name) = selected.and_then(|selected| selected.shared_as.clone()) else { return Ok(()) };
+        let rights = match access::open(self, &name, Right::Read).await {
+            Ok((_, rights)) => rights,
+            Err(_) => return Err(End::Bye("The selected mailbox is no longer shared")),
+        };
+        if let Some(selected) = self.user.as_mut().and_then(|user| user.selected.as_mut()) {
+            selected.rights = rights;
+        }
+        Ok(())
     }
 
     /// The client knows of mod-sequences from now on. The command that does so first, with a mailbox selected, tells the
@@ -382,6 +401,9 @@ impl Session {
 
     /// Tells what is new in the selected mailbox; gives the messages that others added.
     async fn announce_selected(&mut self, expunges: Expunges, look: Look, flags: bool) -> Result<Vec<Uid>, End> {
+        if look == Look::OnDisk {
+            self.check_rights().await?;
+        }
         let Some(selected) = self.user.as_mut().and_then(|u| u.selected.as_mut()) else { return Ok(Vec::new()) };
         let last = selected.view.last_uid();
         let announced = selected.announce(&mut self.wire, expunges, look, self.enabled, flags).await?;
@@ -410,6 +432,7 @@ fn needs(command: &Command) -> Needs {
         | Command::GetQuota(_)
         | Command::GetQuotaRoot(_)
         | Command::SetQuota(..)
+        | Command::Acl(_)
         | Command::GetMetadata(_)
         | Command::SetMetadata(_)
         | Command::Delete(_)

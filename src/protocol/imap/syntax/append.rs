@@ -34,7 +34,7 @@ pub struct Script {
     /// What is to be done, in this order.
     pub steps: Vec<Step>,
     /// Where the literal stands that comes then.
-    pub at: Place,
+    pub at: LiteralPlace,
 }
 
 /// One thing to be done.
@@ -52,13 +52,13 @@ pub enum Step {
 
 /// Where a literal stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct LiteralPlace {
     in_catenate: bool,
     /// In `UTF8 (…)` (RFC 6855 §4).
     in_utf8: bool,
 }
 
-impl Place {
+impl LiteralPlace {
     /// Whether it is a part of a message, not a whole one.
     #[must_use]
     pub fn in_catenate(self) -> bool {
@@ -133,7 +133,7 @@ pub fn arguments(cursor: &mut Cursor<'_>, replaces: Option<Numbers>, ends: Ends)
 ///
 /// # Errors
 /// There is something else.
-pub fn behind_literal(text: &[u8], place: Place, ends: Ends) -> Parsed<Option<Script>> {
+pub fn behind_literal(text: &[u8], place: LiteralPlace, ends: Ends) -> Parsed<Option<Script>> {
     let mut cursor = Cursor::new(text, IMAP_NESTING);
     if place.in_utf8 {
         cursor.expect(b')')?;
@@ -218,14 +218,14 @@ impl Reader<'_, '_> {
             return Err(SyntaxError::Bad("APPEND takes flags, a date and a literal"));
         }
         self.steps.push(Step::Literal);
-        Ok(Some(Script { steps: self.steps, at: Place { in_catenate, in_utf8 } }))
+        Ok(Some(Script { steps: self.steps, at: LiteralPlace { in_catenate, in_utf8 } }))
     }
 
     /// Another message, or the end.
     fn behind_message(self) -> Parsed<Option<Script>> {
         if self.ends == Ends::InNothing && self.cursor.clone().end().is_ok() {
             self.cursor.end()?;
-            return Ok(Some(Script { steps: self.steps, at: Place::default() }));
+            return Ok(Some(Script { steps: self.steps, at: LiteralPlace::default() }));
         }
         self.cursor.space()?;
         self.message()
@@ -296,9 +296,9 @@ mod tests {
         for bad in ["x", "x CATENATE ()", "x CATENATE (URL u", "x CATENATE (URL u)x", "x CATENATE (TEXT {1}\r\na)"] {
             assert!(matches!(whole(bad), Err(SyntaxError::Bad(_))), "{bad}");
         }
-        let plain = Place::default();
-        let part = Place { in_catenate: true, in_utf8: false };
-        let utf8 = Place { in_utf8: true, ..plain };
+        let plain = LiteralPlace::default();
+        let part = LiteralPlace { in_catenate: true, in_utf8: false };
+        let utf8 = LiteralPlace { in_utf8: true, ..plain };
         for (text, place, ends, expected) in [
             ("", plain, Ends::InNothing, Ok(Some((vec![Step::End], plain)))),
             (" ", plain, Ends::InNothing, Ok(Some((vec![Step::End], plain)))),

@@ -5,6 +5,7 @@
 use crate::mail::limits::IMAP_CONTEXTS;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::secret::Secret;
+use crate::protocol::imap::syntax::acl::AclCommand;
 use crate::protocol::imap::syntax::append::Append;
 use crate::protocol::imap::syntax::append::Ends;
 use crate::protocol::imap::syntax::append::arguments;
@@ -105,6 +106,8 @@ pub enum Command {
     SetQuota(Vec<u8>, Vec<(String, u64)>),
     /// `GETQUOTAROOT` (RFC 9208 §4.1.2).
     GetQuotaRoot(MailboxName),
+    /// One of those about rights (RFC 4314 §3).
+    Acl(AclCommand),
     /// `GETMETADATA` (RFC 5464 §4.2).
     GetMetadata(GetMetadata),
     /// `SETMETADATA` (RFC 5464 §4.3).
@@ -212,6 +215,9 @@ fn command(cursor: &mut Cursor<'_>) -> Parsed<Command> {
 }
 
 fn command_with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    if let Some(read) = AclCommand::parse(name, cursor) {
+        return read.map(Command::Acl);
+    }
     let mut one = |make: fn(MailboxName) -> Command| {
         cursor.space()?;
         mailbox(cursor).map(make)

@@ -31,6 +31,8 @@ pub struct ListArguments {
     pub return_subscribed: bool,
     /// Return option `STATUS`.
     pub status: Vec<StatusItem>,
+    /// Return option `MYRIGHTS` (RFC 8440).
+    pub my_rights: bool,
     /// Return option `METADATA` (RFC 9590).
     pub metadata: Vec<EntryName>,
 }
@@ -95,6 +97,7 @@ impl ListArguments {
             "SUBSCRIBED" => self.return_subscribed = true,
             // Both are always told.
             "CHILDREN" | "SPECIAL-USE" => {}
+            "MYRIGHTS" => self.my_rights = true,
             "STATUS" => {
                 cursor.space()?;
                 self.status = status_items(cursor)?;

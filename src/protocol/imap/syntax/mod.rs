@@ -2,6 +2,7 @@
 //!
 //! Knows whole commands only; how they are cut from the stream is [`crate::protocol::imap::fragment`]'s business.
 
+pub mod acl;
 pub mod append;
 pub mod command;
 pub mod cursor;

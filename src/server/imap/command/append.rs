@@ -11,8 +11,9 @@ use crate::mail::ids::Uid;
 use crate::mail::limits::IMAP_APPEND_MESSAGES;
 use crate::mail::limits::IMAP_APPEND_OCTETS;
 use crate::mail::limits::IMAP_COMMAND_OCTETS;
-use crate::mail::mailbox::MailboxName;
 use crate::mail::quota::Usage;
+use crate::mail::rights::Right;
+use crate::mail::rights::Rights;
 use crate::message::mime::Structure;
 use crate::message::wire::push_wire_range;
 use crate::protocol::imap::fragment::Fragment;
@@ -22,7 +23,7 @@ use crate::protocol::imap::response::Status;
 use crate::protocol::imap::section::section_text;
 use crate::protocol::imap::syntax::append::Append;
 use crate::protocol::imap::syntax::append::Ends;
-use crate::protocol::imap::syntax::append::Place;
+use crate::protocol::imap::syntax::append::LiteralPlace;
 use crate::protocol::imap::syntax::append::Script;
 use crate::protocol::imap::syntax::append::Step;
 use crate::protocol::imap::syntax::append::behind_literal;
@@ -31,7 +32,11 @@ use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::set::Ranges;
 use crate::protocol::imap::syntax::store::NamedFlags;
 use crate::protocol::imap::syntax::url::MessageUrl;
+use crate::server::imap::access;
+use crate::server::imap::access::Place;
+use crate::server::imap::access::Refusal;
 use crate::server::imap::errors;
+use crate::server::imap::selected::changeable;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 use crate::store::Addition;
@@ -62,6 +67,8 @@ enum Rest {
 /// The messages of one APPEND, while they come in.
 #[derive(Default)]
 struct Received {
+    /// Where they go.
+    place: Option<Place>,
     additions: Vec<Addition>,
     /// The one that is not complete.
     open: Option<Open>,
@@ -89,20 +96,21 @@ pub(in crate::server::imap) async fn run(
     let mut rest = announced.map_or(Rest::Nothing, Rest::Literal);
     let mut received = Received::default();
     let done = match begin(session, &append).await {
-        Ok(replaced) => {
+        Ok((replaced, place)) => {
+            received.place = Some(place.clone());
             let done = all(session, &mut received, append.script, &mut rest).await?;
-            done.map(|()| replaced)
+            done.map(|()| (replaced, place))
         }
         Err(refusal) => Err(refusal),
     };
-    let replaced = match done {
-        Ok(replaced) => replaced,
+    let (replaced, place) = match done {
+        Ok(done) => done,
         Err(refusal) => return pass(session, rest).await.map(|()| refusal),
     };
     if replaced.is_some() && received.additions.len() > 1 {
         return Ok(Status::bad("One message takes the place of one"));
     }
-    let status = add(session, &append.mailbox, received).await;
+    let status = add(session, &place, received).await;
     Ok(match replaced {
         Some(old) if status.condition == Condition::Ok => remove(session, old, status).await,
         _ => status,
@@ -110,11 +118,11 @@ pub(in crate::server::imap) async fn run(
 }
 
 /// Looks at what can be known before anything comes; gives the message that REPLACE removes in the end.
-async fn begin(session: &mut Session, append: &Append) -> Result<Option<Uid>, Status> {
+async fn begin(session: &mut Session, append: &Append) -> Result<(Option<Uid>, Place), Status> {
     let replaced = replaced(session, append)?;
-    let Some(user) = &session.user else { return Err(Status::bad("Log in first")) };
-    user.account.mailbox(&append.mailbox).await.map_err(|error| errors::of_destination(&error))?;
-    Ok(replaced)
+    let place = access::place(session, &append.mailbox).await.map_err(|error| errors::of_destination(&error))?;
+    place.mailbox(Right::Insert).await.map_err(Refusal::of_destination)?;
+    Ok((replaced, place))
 }
 
 /// The message that REPLACE removes in the end, if it is one.
@@ -124,6 +132,9 @@ fn replaced(session: &Session, append: &Append) -> Result<Option<Uid>, Status> {
     let Some(selected) = selected else { return Err(Status::bad("No mailbox is selected")) };
     if selected.read_only {
         return Err(Status::no(Code::ReadOnly, "The mailbox was examined"));
+    }
+    if !(selected.rights.has(Right::DeleteMessages) && selected.rights.has(Right::Expunge)) {
+        return Err(Status::no(Code::NoPerm, "You have no right to take messages away"));
     }
     match selected.uids(*numbers, set).as_slice() {
         [one] => Ok(Some(*one)),
@@ -256,9 +267,10 @@ impl Received {
         if !self.additions.is_empty() && self.octets > IMAP_APPEND_OCTETS {
             return Err(Status::no(Code::Limit, "Too much in one APPEND"));
         }
-        let Some(user) = &session.user else { return Err(Status::bad("Log in first")) };
+        let Some(place) = &self.place else { return Err(Status::bad("Log in first")) };
+        let (account, _) = place.for_right(Right::Insert)?;
         let wanted = Usage { octets, messages: u64::from(is_new) };
-        self.room.push(user.account.reserve(wanted).await.map_err(|error| errors::of_store(&error))?);
+        self.room.push(account.reserve(wanted).await.map_err(|error| errors::of_store(&error))?);
         Ok(())
     }
 
@@ -274,10 +286,13 @@ impl Received {
             return Err(Status::no(Code::Cannot, "A message cannot be empty"));
         }
         let finished = open.writer.push(open.lines.rest()).and_then(|()| open.writer.finish());
+        // RFC 4314 §4: flags that the user may not set there are not set.
+        let rights = self.place.as_ref().map_or(Rights::NONE, Place::rights);
+        let (flags, keywords) = changeable(rights, open.flags.system, &open.flags.keywords);
         self.additions.push(Addition {
             content: finished.map_err(|error| errors::of_store(&StoreError::Full(error)))?,
-            flags: open.flags.system,
-            keywords: open.flags.keywords,
+            flags,
+            keywords,
             date: open.date.and_then(system_time),
         });
         Ok(())
@@ -289,7 +304,7 @@ async fn add_literal(
     session: &mut Session,
     received: &mut Received,
     rest: &mut Rest,
-    at: Place,
+    at: LiteralPlace,
 ) -> Result<Result<(), Status>, End> {
     let Rest::Literal(Announced { size, synchronising }) = *rest else {
         return Ok(Err(Status::bad("Literal missing")));
@@ -324,7 +339,7 @@ async fn add_url(session: &mut Session, received: &mut Received, url: &[u8]) -> 
     let Some(parsed) = MessageUrl::parse(url, session.spelling()) else { return Ok(bad()) };
     let Some(user) = &session.user else { return Ok(Err(Status::bad("Log in first"))) };
     let mailbox = match (&parsed.mailbox, &user.selected) {
-        (Some(name), _) => user.account.mailbox(name).await.ok(),
+        (Some(name), _) => access::open(session, name, Right::Read).await.ok().map(|(mailbox, _)| mailbox),
         (None, selected) => selected.as_ref().map(|selected| Arc::clone(&selected.mailbox)),
     };
     let Some(mailbox) = mailbox else { return Ok(bad()) };
@@ -359,11 +374,10 @@ fn text_of(mailbox: &Mailbox, url: &MessageUrl) -> Result<Option<Vec<u8>>, Store
     Ok(Some(out))
 }
 
-async fn add(session: &mut Session, mailbox: &MailboxName, received: Received) -> Status {
-    let Some(user) = &session.user else { return Status::bad("Log in first") };
-    let mailbox = match user.account.mailbox(mailbox).await {
+async fn add(session: &mut Session, place: &Place, received: Received) -> Status {
+    let mailbox = match place.mailbox(Right::Insert).await {
         Ok(mailbox) => mailbox,
-        Err(error) => return errors::of_destination(&error),
+        Err(refusal) => return refusal.of_destination(),
     };
     // The store takes what is needed: on disk it is a little less.
     drop(received.room);

@@ -1,16 +1,23 @@
 //! COPY (RFC 3501 §6.4.7) and MOVE (RFC 6851), with the codes of UIDPLUS (RFC 4315).
 
 use super::selected;
-use super::user;
+use crate::mail::flags::Flags;
+use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
 use crate::mail::mailbox::MailboxName;
+use crate::mail::rights::Right;
+use crate::mail::rights::Rights;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::set::SequenceSet;
+use crate::server::imap::access;
 use crate::server::imap::errors;
+use crate::server::imap::selected::changeable;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
+use crate::store::FlagChange;
+use crate::store::FlagOp;
 
 /// What stays in the selected mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +38,16 @@ pub(super) async fn run(
     if selected!(session).exceeds(numbers, set) {
         return Ok(errors::no_such_number());
     }
-    let target = match user!(session).account.mailbox(to).await {
-        Ok(target) => target,
-        Err(error) => return Ok(errors::of_destination(&error)),
+    let (target, rights) = match access::open(session, to, Right::Insert).await {
+        Ok(opened) => opened,
+        Err(refusal) => return Ok(refusal.of_destination()),
     };
     let selected = selected!(session);
     if keep == Keep::Nothing && selected.read_only {
         return Ok(Status::no(Code::ReadOnly, "The mailbox was examined"));
+    }
+    if keep == Keep::Nothing && !(selected.rights.has(Right::DeleteMessages) && selected.rights.has(Right::Expunge)) {
+        return Ok(Status::no(Code::NoPerm, "You have no right to take messages away"));
     }
     let uids = selected.uids(numbers, set);
     let done = match keep {
@@ -55,6 +65,17 @@ pub(super) async fn run(
     }
     let new: Vec<Uid> = copied.pairs.iter().map(|(_, new)| *new).collect();
     selected.added(&target, &new);
+    // RFC 4314 §4: flags that the user may not set there are not set.
+    let all = SystemFlag::ALL.into_iter().fold(Flags::NONE, Flags::with);
+    let (may, _) = changeable(rights, all, &[]);
+    if rights != Rights::OWNER {
+        let keywords = if rights.has(Right::Write) { Vec::new() } else { target.snapshot().keywords.to_vec() };
+        let keywords = keywords.into_iter().filter(|keyword| !keyword.is_empty()).collect();
+        let change = FlagChange { op: FlagOp::Remove, system: all.without(may), keywords };
+        if let Err(error) = target.store(copied.validity, &new, change).await {
+            tracing::warn!(mailbox = %to, ?error, "flags stay that should not have been copied");
+        }
+    }
     let code = Code::CopyUid(copied.validity, copied.pairs);
     if keep == Keep::Original {
         return Ok(Status::ok(words).with(code));

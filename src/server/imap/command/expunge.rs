@@ -3,6 +3,7 @@
 use super::selected;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
+use crate::mail::rights::Right;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
@@ -16,6 +17,9 @@ pub(super) async fn run(session: &mut Session, set: Option<&SequenceSet>) -> Res
     let selected = selected!(session);
     if selected.read_only {
         return Ok(Status::no(Code::ReadOnly, "The mailbox was examined"));
+    }
+    if !selected.rights.has(Right::Expunge) {
+        return Ok(Status::no(Code::NoPerm, "You have no right to expunge"));
     }
     let uids = deleted(selected, set);
     // The session tells which are gone, as it tells of all that is.

@@ -16,6 +16,7 @@ use crate::mail::flags::Flags;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
 use crate::mail::limits::IMAP_BATCH_OCTETS;
+use crate::mail::rights::Right;
 use crate::message::envelope::HeaderEnvelope;
 use crate::message::fields::header_len;
 use crate::message::mime::Structure;
@@ -161,7 +162,9 @@ pub(super) async fn run(
         let mut messages = now.messages.lookup();
         targets.retain(|(_, entry)| messages.find(entry.uid).is_none_or(|message| message.modseq > since));
     }
-    let sets_seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
+    // RFC 4314 §4: nobody fails for want of the right to mark.
+    let may_mark = !selected.read_only && selected.rights.has(Right::Seen);
+    let sets_seen = may_mark && items.iter().any(FetchItem::sets_seen);
     let at_once = if sets_seen { SEEN_AT_ONCE } else { targets.len().max(1) };
     let mut left_out = LeftOut::default();
     for targets in targets.chunks(at_once) {

@@ -7,19 +7,22 @@ use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::acl;
 use super::metadata;
 use super::status;
 use super::user;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::mailbox::SpecialUse;
+use crate::mail::rights::Right;
+use crate::mail::rights::Rights;
 use crate::protocol::imap::pattern::Pattern;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::list::ListArguments;
 use crate::protocol::imap::syntax::spelling::Spelling;
+use crate::server::imap::access;
 use crate::server::imap::errors;
 use crate::server::imap::session::Session;
-use crate::server::imap::session::User;
 use crate::server::imap::wire::End;
 use crate::store::StoreError;
 
@@ -33,18 +36,19 @@ pub(in crate::server::imap) struct Known {
     has_children: bool,
     /// Something below it is subscribed.
     subscribed_below: bool,
+    /// What the user may do with it.
+    rights: Rights,
 }
 
 pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Result<Status, End> {
     let services = Arc::clone(&session.services);
     let spelling = session.spelling();
-    let user = user!(session);
     if !arguments.extended && arguments.patterns == [Some(String::new())] {
         // RFC 3501 §6.3.8: a question about the separator and the root.
         session.wire.out.untagged(&format!("LIST (\\Noselect) \"{}\" \"\"", spelling.separator.char()));
         return Ok(Status::ok("Listed"));
     }
-    let known = match all(user).await {
+    let known = match all(session).await {
         Ok(known) => known,
         Err(error) => return Ok(errors::of_store(&error)),
     };
@@ -58,17 +62,25 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
         write(&mut session.wire.out, arguments, name, mailbox, spelling);
         if !arguments.status.is_empty() && mailbox.selectable {
             // RFC 5819 §2: what cannot be told is left out. Thunderbird wants it right after its LIST.
-            let told = status::write(&mut session.wire.out, user, name, &arguments.status, &services, spelling).await;
-            if let Err(error) = told {
-                tracing::debug!(mailbox = %name, %error, "no status in list");
+            if let Ok((opened, _)) = access::open(session, name, Right::Read).await {
+                let user = user!(session);
+                let (out, items) = (&mut session.wire.out, &arguments.status);
+                let told = status::write(out, user, &opened, name, items, &services, spelling).await;
+                if let Err(error) = told {
+                    tracing::debug!(mailbox = %name, %error, "no status in list");
+                }
             }
         }
         if !arguments.metadata.is_empty() && mailbox.selectable && mailbox.exists {
+            let user = user!(session);
             let out = &mut session.wire.out;
             let told = metadata::write_listed(out, user, name, &arguments.metadata, spelling).await;
             if let Err(error) = told {
                 tracing::debug!(mailbox = %name, %error, "no metadata in list");
             }
+        }
+        if arguments.my_rights && mailbox.selectable && mailbox.exists {
+            acl::write_my_rights(&mut session.wire.out, name, mailbox.rights, spelling);
         }
         session.wire.flush_if_full().await?;
     }
@@ -76,14 +88,11 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
 }
 
 /// Writes the line of one mailbox, as SELECT does in IMAP4rev2 (RFC 9051 §6.3.2).
-pub(super) async fn write_one(
-    out: &mut Output,
-    user: &User,
-    name: &MailboxName,
-    spelling: Spelling,
-) -> Result<(), StoreError> {
-    let known = all(user).await?;
+pub(super) async fn write_one(session: &mut Session, name: &MailboxName) -> Result<(), StoreError> {
+    let spelling = session.spelling();
+    let known = all(session).await?;
     if let Some(mailbox) = known.get(name) {
+        let out = &mut session.wire.out;
         write(out, &ListArguments { return_subscribed: true, ..ListArguments::default() }, name, mailbox, spelling);
     }
     Ok(())
@@ -113,9 +122,20 @@ pub(super) fn patterns(arguments: &ListArguments, spelling: Spelling) -> Vec<Pat
     arguments.patterns.iter().flatten().map(with_reference).collect()
 }
 
-/// All names: mailboxes, what stands above them, and subscriptions of what is gone.
-pub(in crate::server::imap) async fn all(user: &User) -> Result<BTreeMap<MailboxName, Known>, StoreError> {
+/// All names: mailboxes, those of others that the user may see, what stands above them, and subscriptions of what is
+/// gone.
+pub(in crate::server::imap) async fn all(session: &Session) -> Result<BTreeMap<MailboxName, Known>, StoreError> {
     let mut known: BTreeMap<MailboxName, Known> = BTreeMap::new();
+    let Some(user) = &session.user else { return Ok(known) };
+    for (name, rights) in access::shared_with(session).await? {
+        let above = || Known { exists: true, ..Known::default() };
+        let mut parent = name.parent();
+        while let Some(name) = parent {
+            parent = name.parent();
+            known.entry(name).or_insert_with(above);
+        }
+        known.insert(name, Known { selectable: rights.has(Right::Read), rights, ..above() });
+    }
     for listed in user.account.list().await? {
         known.insert(
             listed.name,
@@ -124,6 +144,7 @@ pub(in crate::server::imap) async fn all(user: &User) -> Result<BTreeMap<Mailbox
                 selectable: listed.selectable,
                 special_use: listed.special_use,
                 subscribed: listed.subscribed,
+                rights: Rights::OWNER,
                 ..Known::default()
             },
         );

@@ -52,7 +52,8 @@ pub(super) async fn check(session: &mut Session, credentials: &Credentials) -> R
         Ok(account) => account,
         Err(error) => return Ok(errors::of_store(&error)),
     };
+    let name = authenticated.account().address().key();
     tracing::info!(session = %session.id, rip = %peer, user = %authenticated.account().address(), "imap login");
-    session.logged_in(User { account, selected: None, notify: None });
+    session.logged_in(User { name, account, selected: None, notify: None });
     Ok(Status::ok("Logged in").with(Code::Capability(session.capabilities())))
 }

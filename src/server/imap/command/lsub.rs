@@ -8,19 +8,27 @@ use super::user;
 use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::list::ListArguments;
+use crate::server::imap::access;
 use crate::server::imap::errors;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 
 pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Result<Status, End> {
     let spelling = session.spelling();
+    let shared = match access::shared_with(session).await {
+        Ok(shared) => shared,
+        Err(error) => return Ok(errors::of_store(&error)),
+    };
     let user = user!(session);
     let subscriptions = match user.account.subscriptions().await {
         Ok(subscriptions) => subscriptions,
         Err(error) => return Ok(errors::of_store(&error)),
     };
     let selectable: HashSet<MailboxName> = match user.account.list().await {
-        Ok(listed) => listed.into_iter().filter(|l| l.selectable).map(|l| l.name).collect(),
+        Ok(listed) => {
+            let own = listed.into_iter().filter(|l| l.selectable).map(|l| l.name);
+            own.chain(shared.into_iter().map(|(name, _)| name)).collect()
+        }
         Err(error) => return Ok(errors::of_store(&error)),
     };
     let patterns = patterns(arguments, spelling);

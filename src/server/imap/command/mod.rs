@@ -1,5 +1,6 @@
 //! One file per command: its arguments, what it does with the store, how it answers.
 
+mod acl;
 mod answer;
 pub(super) mod append;
 mod authenticate;
@@ -33,6 +34,8 @@ mod streaming;
 mod subscribe;
 mod thread;
 
+use super::access;
+use super::errors;
 use super::session::Session;
 use super::wire::End;
 use crate::protocol::imap::response::Status;
@@ -49,9 +52,14 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         // The session tells what is new after every command.
         Command::Noop | Command::Check => Ok(Status::ok("Done")),
         Command::Namespace => {
-            // RFC 2342 §5: one personal namespace without a prefix.
+            // RFC 2342 §5: one personal namespace without a prefix, and one of others where they share something.
             let separator = session.services.separator.char();
-            session.wire.out.untagged(&format!("NAMESPACE ((\"\" \"{separator}\")) NIL NIL"));
+            let shared = match access::shared_with(session).await {
+                Ok(shared) if shared.is_empty() => "NIL".to_owned(),
+                Ok(_) => format!("((\"{}{separator}\" \"{separator}\"))", access::SHARED),
+                Err(error) => return Ok(errors::of_store(&error)),
+            };
+            session.wire.out.untagged(&format!("NAMESPACE ((\"\" \"{separator}\")) {shared} NIL"));
             Ok(Status::ok("Namespace listed"))
         }
         Command::Unauthenticate => {
@@ -70,6 +78,7 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Notify(arguments) => notify::run(session, arguments).await,
         Command::SetQuota(root, limits) => quota::set(session, &root, &limits).await,
         Command::GetQuotaRoot(name) => quota::get_root(session, &name).await,
+        Command::Acl(command) => acl::run(session, command).await,
         Command::GetMetadata(wanted) => metadata::get(session, &wanted).await,
         Command::SetMetadata(wanted) => metadata::set(session, wanted).await,
         Command::Delete(name) => delete::run(session, &name).await,

@@ -35,7 +35,8 @@ pub(super) async fn run(session: &mut Session, arguments: NotifyArguments) -> Re
             if user.selected.as_ref().is_some_and(|selected| Arc::ptr_eq(&selected.mailbox, &mailbox)) {
                 continue;
             }
-            let written = status::write(&mut session.wire.out, user, &name, &items, &services, spelling).await;
+            let written =
+                status::write(&mut session.wire.out, user, &mailbox, &name, &items, &services, spelling).await;
             if let Err(error) = written {
                 return Ok(errors::of_store(&error));
             }

@@ -6,12 +6,14 @@ use super::selected;
 use super::user;
 use crate::mail::flags::SystemFlag;
 use crate::mail::mailbox::MailboxName;
+use crate::mail::rights::Right;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::select::Known;
 use crate::protocol::imap::syntax::select::SelectParameters;
 use crate::protocol::imap::syntax::set::Ranges;
+use crate::server::imap::access;
 use crate::server::imap::enabled::Enabled;
 use crate::server::imap::errors;
 use crate::server::imap::selected::Selected;
@@ -38,26 +40,30 @@ pub(super) async fn run(
         session.wire.out.untagged_status(&Status::ok("The mailbox before is closed").with(Code::Closed));
     }
     session.enabled.condstore |= parameters.condstore;
-    let user = user!(session);
-    let opened = match user.account.mailbox(name).await {
-        Ok(mailbox) => Selected::open(mailbox, read_only, session.enabled).await,
-        Err(error) => Err(error),
+    let place = match access::place(session, name).await {
+        Ok(place) => place,
+        Err(error) => return Ok(errors::of_store(&error)),
     };
-    let selected = match opened {
+    let mailbox = match place.mailbox(Right::Read).await {
+        Ok(mailbox) => mailbox,
+        Err(refusal) => return Ok(refusal.status()),
+    };
+    // RFC 4314 §5.2: who may change nothing has it read-only.
+    let read_only = read_only || !place.rights().change_messages();
+    let mut selected = match Selected::open(mailbox, read_only, place.rights(), session.enabled).await {
         Ok(selected) => selected,
         Err(error) => return Ok(errors::of_store(&error)),
     };
+    selected.shared_as = (!place.is_own()).then(|| name.clone());
     let id = match selected.mailbox.object_id().await {
         Ok(id) => id,
         Err(error) => return Ok(errors::of_store(&error)),
     };
-    let spelling = session.spelling();
     describe(&mut session.wire.out, &selected, id, session.enabled);
-    if session.enabled.rev2 {
-        let user = user!(session);
-        if let Err(error) = list::write_one(&mut session.wire.out, user, name, spelling).await {
-            return Ok(errors::of_store(&error));
-        }
+    if session.enabled.rev2
+        && let Err(error) = list::write_one(session, name).await
+    {
+        return Ok(errors::of_store(&error));
     }
     if let Some(known) = parameters.qresync.filter(|known| known.validity == selected.snapshot.validity) {
         resynchronise(&mut session.wire, &selected, &known).await?;
@@ -123,7 +129,8 @@ pub(super) async fn close(session: &mut Session) -> Result<Status, End> {
     let selected = selected!(session);
     // RFC 3501 §6.4.2: expunges, and says nothing of it; nothing where the mailbox was examined.
     let mut failed = None;
-    if !selected.read_only {
+    // RFC 4314 §4: nor where the user may not.
+    if !selected.read_only && selected.rights.has(Right::Expunge) {
         let uids = expunge::deleted(selected, None);
         failed = selected.mailbox.expunge(selected.snapshot.validity, &uids).await.err();
     }

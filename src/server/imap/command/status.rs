@@ -6,11 +6,13 @@ use super::user;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
 use crate::mail::mailbox::MailboxName;
+use crate::mail::rights::Right;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::mailbox::StatusItem;
 use crate::protocol::imap::syntax::spelling::Spelling;
 use crate::server::imap::Services;
+use crate::server::imap::access;
 use crate::server::imap::errors;
 use crate::server::imap::session::Session;
 use crate::server::imap::session::User;
@@ -26,8 +28,12 @@ pub(super) async fn run(session: &mut Session, name: &MailboxName, items: &[Stat
         session.enable_condstore();
     }
     let (services, spelling) = (Arc::clone(&session.services), session.spelling());
+    let mailbox = match access::open(session, name, Right::Read).await {
+        Ok((mailbox, _)) => mailbox,
+        Err(refusal) => return Ok(refusal.status()),
+    };
     let user = user!(session);
-    Ok(match write(&mut session.wire.out, user, name, items, &services, spelling).await {
+    Ok(match write(&mut session.wire.out, user, &mailbox, name, items, &services, spelling).await {
         Ok(()) => Status::ok("Status told"),
         Err(error) => errors::of_store(&error),
     })
@@ -37,15 +43,15 @@ pub(super) async fn run(session: &mut Session, name: &MailboxName, items: &[Stat
 pub(in crate::server::imap) async fn write(
     out: &mut Output,
     user: &User,
+    mailbox: &Arc<Mailbox>,
     name: &MailboxName,
     items: &[StatusItem],
     services: &Services,
     spelling: Spelling,
 ) -> Result<(), StoreError> {
-    let mailbox = user.account.mailbox(name).await?;
-    let snapshot = with_sizes(&mailbox, items).await?;
+    let snapshot = with_sizes(mailbox, items).await?;
     // What this session has claimed is recent for nobody else, but still for it.
-    let claimed = user.selected.as_ref().filter(|s| !s.read_only && s.mailbox.name() == *name);
+    let claimed = user.selected.as_ref().filter(|s| !s.read_only && Arc::ptr_eq(&s.mailbox, mailbox));
     let mut told: Vec<String> = Vec::new();
     for item in items {
         let value = match item {

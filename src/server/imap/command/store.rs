@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use super::selected;
 use crate::mail::flags::Flags;
 use crate::mail::ids::Uid;
+use crate::mail::rights::Right;
+use crate::mail::rights::Rights;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
@@ -14,6 +16,8 @@ use crate::protocol::imap::syntax::store::NamedFlags;
 use crate::protocol::imap::syntax::store::StoreArguments;
 use crate::protocol::imap::syntax::store::StoreMode;
 use crate::server::imap::errors;
+use crate::server::imap::selected::Selected;
+use crate::server::imap::selected::changeable;
 use crate::server::imap::selected::keyword_slot;
 use crate::server::imap::selected::push_flags;
 use crate::server::imap::selected::push_modseq;
@@ -27,7 +31,7 @@ pub(super) async fn run(
     session: &mut Session,
     numbers: Numbers,
     set: &SequenceSet,
-    arguments: StoreArguments,
+    mut arguments: StoreArguments,
 ) -> Result<Status, End> {
     if arguments.unchanged_since.is_some() {
         // RFC 7162 §3.1.
@@ -40,6 +44,12 @@ pub(super) async fn run(
     }
     if selected.read_only {
         return Ok(Status::no(Code::ReadOnly, "The mailbox was examined"));
+    }
+    if selected.rights != Rights::OWNER {
+        match restricted(selected, &mut arguments) {
+            Ok(()) => {}
+            Err(refusal) => return Ok(refusal),
+        }
     }
     let targets = selected.resolve(numbers, set);
     let uids: Vec<_> = targets.iter().map(|(_, e)| e.uid).collect();
@@ -105,6 +115,21 @@ pub(super) async fn run(
         return Ok(Status::no(Code::ExpungeIssued, "Some messages are gone"));
     }
     Ok(Status::ok("Stored"))
+}
+
+/// Leaves of the arguments what the user may do (RFC 4314 §4). Replacing all flags needs the right to each of them; with
+/// fewer, the flags that may be set are set.
+fn restricted(selected: &Selected, arguments: &mut StoreArguments) -> Result<(), Status> {
+    let (system, keywords) = changeable(selected.rights, arguments.flags.system, &arguments.flags.keywords);
+    let all = [Right::Seen, Right::Write, Right::DeleteMessages].into_iter().all(|right| selected.rights.has(right));
+    if system == Flags::NONE && keywords.is_empty() && !(all && arguments.mode == StoreMode::Replace) {
+        return Err(Status::no(Code::NoPerm, "You have no right to change these flags"));
+    }
+    if arguments.mode == StoreMode::Replace && !all {
+        arguments.mode = StoreMode::Add;
+    }
+    arguments.flags = NamedFlags { system, keywords };
+    Ok(())
 }
 
 fn applied(mode: StoreMode, old: Flags, given: Flags) -> Flags {
