@@ -138,6 +138,7 @@ pub(crate) const RULES: &[Rule] = &[
     }),
     go_on("an empty line twice", |scene, our, their| scene.key.contains(".MIME]") && longer_by_line_end(their, our)),
     go_on("searched before the news", searched_before),
+    go_on("before the first unseen", before_first_unseen),
     go_on("MODSEQ told", |scene, our, their| scene.key.ends_with(" MODSEQ") && our.is_some() && their.is_none()),
     go_on("subscribed and gone", |scene, our, their| {
         let told = |value: Option<&Value>| value.and_then(|value| value.items().first().cloned());
@@ -202,9 +203,10 @@ fn copied_nothing(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>)
 /// A LIST of the extended form that did not ask for children.
 fn children_told(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
     let (Some(our), Some(their)) = (our, their) else { return false };
-    let childless = |value: &Value| -> Vec<Value> {
+    let childless = |value: &Value| -> Vec<String> {
         let attributes = value.items()[0].items().iter();
-        attributes.filter(|a| !a.is("\\HasChildren") && !a.is("\\HasNoChildren")).cloned().collect()
+        let others = attributes.filter(|a| !a.is("\\HasChildren") && !a.is("\\HasNoChildren"));
+        others.map(|attribute| attribute.to_string().replace("\\Noselect", "\\NonExistent")).collect()
     };
     scene.key.starts_with("LIST ")
         && (scene.command.contains(" RETURN ") || scene.command.starts_with("LIST ("))
@@ -263,6 +265,25 @@ fn flags_with_fetch(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value
         && their.is_some()
         && told(scene.ours).is_some()
         && told(scene.ours) == told(scene.theirs)
+}
+
+/// Messages before the first unseen one, of which Dovecot forgets that the other half of an OR may match them.
+fn before_first_unseen(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
+    let numbers = |value: Option<&Value>| -> Vec<u32> {
+        let text = value.map(ToString::to_string).unwrap_or_default();
+        text.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+    };
+    let (our, their) = (numbers(our), numbers(their));
+    let more: Vec<&u32> = our.iter().filter(|number| !their.contains(number)).collect();
+    let unseen = scene.command.contains("OR ") && scene.command.contains("SEEN");
+    match scene.key {
+        "ESEARCH COUNT" | "ESEARCH MIN" => unseen && our.len() == 1,
+        key if key.starts_with("SEARCH") || key == "ESEARCH ALL" || key == "SORT" => {
+            let after = their.iter().min();
+            unseen && !more.is_empty() && their.iter().all(|n| our.contains(n)) && more.iter().all(|n| Some(*n) < after)
+        }
+        _ => false,
+    }
 }
 
 fn structures(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
