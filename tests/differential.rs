@@ -115,9 +115,15 @@ fn session(pair: &Pair, pool: &Pool, seed: u64) -> Outcome {
             client.run(b"ENABLE CONDSTORE");
         }
     }
+    if condstore && random.chance(40) {
+        for client in [&mut by_us[0], &mut by_them[0]] {
+            client.run(b"ENABLE QRESYNC");
+        }
+    }
     for _ in 0..random.within(20, 50) {
         let who = random.below(2);
-        let scene = Scene { selected: by_us[who].selected.as_deref(), size: by_us[who].size(), condstore, mail };
+        let us = &by_us[who];
+        let scene = Scene { selected: us.selected.as_deref(), size: us.size(), condstore, qresync: us.by_uid, mail };
         let command = commands::command(&mut random, &scene);
         history += &format!("{} {}\n", ["A", "B"][who], command.escape_ascii());
         let known = by_us[who].flags.clone();
@@ -129,6 +135,7 @@ fn session(pair: &Pair, pool: &Pool, seed: u64) -> Outcome {
             (&mut by_us[who], &mut by_them[who]),
             &mut outcome.rules,
         );
+        Client::agree(&mut by_us[who], &mut by_them[who]);
         match judged {
             Ok(Verdict::GoOn) => {}
             // What follows would differ because of this.

@@ -27,10 +27,14 @@ pub(crate) struct Client {
     imap: Imap,
     view: Vec<Entry>,
     counted: usize,
+    /// Those that both programs have told in answer to the same command, of the last such one.
     modseqs: BTreeMap<u32, u64>,
+    /// Those that the last command brought.
+    told: BTreeMap<u32, u64>,
     highest: u64,
+    validity: u64,
     /// Whether expunged messages are told by UID.
-    by_uid: bool,
+    pub(crate) by_uid: bool,
     /// The flags of each message as they were last told.
     pub(crate) flags: BTreeMap<usize, Value>,
     /// The keywords that FLAGS has told of.
@@ -49,7 +53,9 @@ impl Client {
             view: Vec::new(),
             counted: 0,
             modseqs: BTreeMap::new(),
+            told: BTreeMap::new(),
             highest: 1,
+            validity: 1,
             by_uid: false,
             flags: BTreeMap::new(),
             keywords: BTreeSet::new(),
@@ -65,7 +71,7 @@ impl Client {
     }
 
     /// Runs a command to its end. `%H%` stands for the highest mod-sequence at SELECT, `%H1%` for the
-    /// next, `%n%` for that of UID n.
+    /// next, `%V%` for UIDVALIDITY, `%n%` for that of UID n.
     pub(crate) fn run(&mut self, command: &[u8]) -> Facts {
         let command = self.with_modseqs(command);
         let (untagged, tagged) = self.ask(&command);
@@ -153,6 +159,20 @@ impl Client {
         facts
     }
 
+    /// After a command: of mod-sequences only those that both programs told can be spoken of to both.
+    pub(crate) fn agree(us: &mut Self, them: &mut Self) {
+        let (ours, theirs) = (std::mem::take(&mut us.told), std::mem::take(&mut them.told));
+        for uid in ours.keys().chain(theirs.keys()) {
+            if let (Some(our), Some(their)) = (ours.get(uid), theirs.get(uid)) {
+                us.modseqs.insert(*uid, *our);
+                them.modseqs.insert(*uid, *their);
+            } else {
+                us.modseqs.remove(uid);
+                them.modseqs.remove(uid);
+            }
+        }
+    }
+
     fn with_modseqs(&self, command: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut pieces = command.split(|b| *b == b'%');
@@ -161,6 +181,7 @@ impl Client {
             let name = String::from_utf8_lossy(piece);
             let modseq = match name.parse::<u32>() {
                 _ if name == "H" => Some(self.highest),
+                _ if name == "V" => Some(self.validity),
                 _ if name == "H1" => Some(self.highest + 1),
                 Ok(uid) => Some(self.modseqs.get(&uid).copied().unwrap_or(self.highest)),
                 Err(_) => None,
@@ -234,7 +255,7 @@ impl Client {
                     && let Some(pair) = data[0].items().chunks(2).find(|pair| pair[0].is("MODSEQ"))
                 {
                     let modseq = pair[1].items()[0].to_string().parse().expect("a mod-sequence");
-                    self.modseqs.insert(uid, modseq);
+                    self.told.insert(uid, modseq);
                 }
             }
             "RECENT" => {}
@@ -311,6 +332,9 @@ impl Client {
         // Only that of SELECT: of others the programs tell different ones.
         if name == "HIGHESTMODSEQ" && self.selected.is_none() && key == "untagged" {
             self.highest = content.parse().expect("a mod-sequence");
+        }
+        if name == "UIDVALIDITY" {
+            self.validity = content.parse().expect("a number");
         }
         let content = match name {
             "UNSEEN" | "UIDNEXT" => Value::Atom(content.to_owned()),

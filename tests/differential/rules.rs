@@ -145,9 +145,13 @@ pub(crate) const RULES: &[Rule] = &[
         let noselect = Value::List(vec![Value::Atom("\\Noselect".to_owned())]);
         scene.key.starts_with("LSUB ") && told(our) == Some(noselect) && told(their) == Some(Value::List(Vec::new()))
     }),
+    go_on("marked", |scene, our, their| {
+        let unmarked = |value: &Value| value.to_string().replace(" \\UnMarked", "").replace("\\UnMarked", "");
+        scene.key.starts_with("LIST ") && our.zip(their).is_some_and(|(our, their)| unmarked(our) == unmarked(their))
+    }),
     go_on("not to be selected", |scene, our, their| {
         let without = our.map(|our| our.to_string().replace(" \\Noselect", ""));
-        scene.command.starts_with("LIST ") && scene.command.contains("w%k") && without == their.map(ToString::to_string)
+        scene.key.starts_with("LIST ") && without == their.map(ToString::to_string)
     }),
     stop("renamed onto another", |scene, our, their| {
         verb(scene, "RENAME") && is(our, "NO", "ALREADYEXISTS") && is(their, "OK", "")
@@ -197,7 +201,7 @@ fn keywords_again(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>)
 }
 
 fn copied_nothing(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
-    (verb(scene, "COPY") || verb(scene, "MOVE")) && is(our, "NO", "TRYCREATE") && is(their, "OK", "")
+    (verb(scene, "COPY") || verb(scene, "MOVE")) && is(our, "NO", "TRYCREATE") && tagged(their).0 == "OK"
 }
 
 /// A LIST of the extended form that did not ask for children.
@@ -252,7 +256,7 @@ fn searched_before(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>
         told.cloned().collect()
     };
     let both = news(scene.ours);
-    results && our.is_some() && their.is_some() && !both.is_empty() && both == news(scene.theirs)
+    results && (our.is_some() || their.is_some()) && !both.is_empty() && both == news(scene.theirs)
 }
 
 /// A mod-sequence that Dovecot repeats flags for, which the same command has told.
