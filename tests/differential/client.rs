@@ -27,9 +27,9 @@ pub(crate) struct Client {
     imap: Imap,
     view: Vec<Entry>,
     counted: usize,
-    /// Those that both programs have told in answer to the same command, of the last such one.
-    modseqs: BTreeMap<u32, u64>,
-    /// Those that the last command brought.
+    /// The highest mod-sequence of messages of which both programs told one in answer to the same command.
+    mark: Option<u64>,
+    /// The mod-sequences that the last command brought, by UID.
     told: BTreeMap<u32, u64>,
     highest: u64,
     validity: u64,
@@ -52,7 +52,7 @@ impl Client {
             imap,
             view: Vec::new(),
             counted: 0,
-            modseqs: BTreeMap::new(),
+            mark: None,
             told: BTreeMap::new(),
             highest: 1,
             validity: 1,
@@ -71,7 +71,7 @@ impl Client {
     }
 
     /// Runs a command to its end. `%H%` stands for the highest mod-sequence at SELECT, `%H1%` for the
-    /// next, `%V%` for UIDVALIDITY, `%n%` for that of UID n.
+    /// next, `%V%` for UIDVALIDITY, `%M%` for one that messages had.
     pub(crate) fn run(&mut self, command: &[u8]) -> Facts {
         let command = self.with_modseqs(command);
         let (untagged, tagged) = self.ask(&command);
@@ -87,7 +87,7 @@ impl Client {
             self.selected = None;
             self.view.clear();
             self.counted = 0;
-            self.modseqs.clear();
+            self.mark = None;
             self.flags.clear();
             self.keywords.clear();
         }
@@ -159,17 +159,14 @@ impl Client {
         facts
     }
 
-    /// After a command: of mod-sequences only those that both programs told can be spoken of to both.
+    /// After a command: where both told mod-sequences of the same messages, the highest means the same to both. Within
+    /// a command they need not have the same order.
     pub(crate) fn agree(us: &mut Self, them: &mut Self) {
         let (ours, theirs) = (std::mem::take(&mut us.told), std::mem::take(&mut them.told));
-        for uid in ours.keys().chain(theirs.keys()) {
-            if let (Some(our), Some(their)) = (ours.get(uid), theirs.get(uid)) {
-                us.modseqs.insert(*uid, *our);
-                them.modseqs.insert(*uid, *their);
-            } else {
-                us.modseqs.remove(uid);
-                them.modseqs.remove(uid);
-            }
+        // Ours may have those of messages that were left as they were.
+        if !theirs.is_empty() && theirs.keys().all(|uid| ours.contains_key(uid)) {
+            us.mark = ours.values().copied().max();
+            them.mark = theirs.values().copied().max();
         }
     }
 
@@ -179,12 +176,12 @@ impl Client {
         out.extend_from_slice(pieces.next().unwrap_or_default());
         while let Some(piece) = pieces.next() {
             let name = String::from_utf8_lossy(piece);
-            let modseq = match name.parse::<u32>() {
-                _ if name == "H" => Some(self.highest),
-                _ if name == "V" => Some(self.validity),
-                _ if name == "H1" => Some(self.highest + 1),
-                Ok(uid) => Some(self.modseqs.get(&uid).copied().unwrap_or(self.highest)),
-                Err(_) => None,
+            let modseq = match &*name {
+                "V" => Some(self.validity),
+                "H" => Some(self.highest),
+                "H1" => Some(self.highest + 1),
+                "M" => Some(self.mark.unwrap_or(self.highest)),
+                _ => None,
             };
             match modseq {
                 Some(modseq) => {

@@ -140,9 +140,9 @@ fn fetch(random: &mut Random, scene: &Scene<'_>) -> String {
         1 => random.pick(&["ALL", "FAST", "FULL"]).to_owned(),
         2 => item(random),
         _ if uid.is_empty() || !scene.qresync || random.chance(50) => {
-            format!("(FLAGS) (CHANGEDSINCE {})", modseq(random, size))
+            format!("(FLAGS) (CHANGEDSINCE {})", modseq(random))
         }
-        _ => format!("(FLAGS) (CHANGEDSINCE {} VANISHED)", modseq(random, size)),
+        _ => format!("(FLAGS) (CHANGEDSINCE {} VANISHED)", modseq(random)),
     };
     format!("{uid}FETCH {set} {items}")
 }
@@ -194,15 +194,15 @@ fn item(random: &mut Random) -> String {
 }
 
 /// A mod-sequence that the client has seen: the highest at SELECT, or that of a message.
-fn modseq(random: &mut Random, size: usize) -> String {
-    if random.chance(50) { "%H%".to_owned() } else { format!("%{}%", random.within(1, size.max(1))) }
+fn modseq(random: &mut Random) -> &'static str {
+    random.pick(&["%H%", "%M%"])
 }
 
 fn store(random: &mut Random, scene: &Scene<'_>) -> String {
     let size = scene.size;
     let (uid, set) = (uid(random), set(random, size));
     let unchanged = if scene.condstore && random.chance(20) {
-        format!("(UNCHANGEDSINCE {}) ", modseq(random, size))
+        format!("(UNCHANGEDSINCE {}) ", modseq(random))
     } else {
         String::new()
     };
