@@ -135,7 +135,7 @@ fn session(pair: &Pair, pool: &Pool, seed: u64) -> Outcome {
             (&mut by_us[who], &mut by_them[who]),
             &mut outcome.rules,
         );
-        Client::agree(&mut by_us[who], &mut by_them[who]);
+        Client::agree(&command, &mut by_us[who], &mut by_them[who]);
         match judged {
             Ok(Verdict::GoOn) => {}
             // What follows would differ because of this.

@@ -159,12 +159,13 @@ impl Client {
         facts
     }
 
-    /// After a command: where both told mod-sequences of the same messages, the highest means the same to both. Within
-    /// a command they need not have the same order.
-    pub(crate) fn agree(us: &mut Self, them: &mut Self) {
+    /// After a STORE: where both told mod-sequences of the same messages, the highest means the same to both. Those
+    /// within a command need not have the same order, nor those from before the session.
+    pub(crate) fn agree(command: &[u8], us: &mut Self, them: &mut Self) {
         let (ours, theirs) = (std::mem::take(&mut us.told), std::mem::take(&mut them.told));
+        let stored = command.starts_with(b"STORE ") || command.starts_with(b"UID STORE ");
         // Ours may have those of messages that were left as they were.
-        if !theirs.is_empty() && theirs.keys().all(|uid| ours.contains_key(uid)) {
+        if stored && !theirs.is_empty() && theirs.keys().all(|uid| ours.contains_key(uid)) {
             us.mark = ours.values().copied().max();
             them.mark = theirs.values().copied().max();
         }

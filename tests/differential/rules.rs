@@ -132,6 +132,7 @@ pub(crate) const RULES: &[Rule] = &[
     }),
     go_on("expunged by another", expunged_by_another),
     go_on("flags told with FETCH", flags_with_fetch),
+    stop("came and went", came_and_went),
     go_on("there and back", there_and_back),
     go_on("silent", |scene, our, their| {
         scene.command.contains("FLAGS.SILENT") && scene.key.ends_with(" FLAGS") && our.is_none() && their.is_some()
@@ -139,6 +140,13 @@ pub(crate) const RULES: &[Rule] = &[
     go_on("an empty line twice", |scene, our, their| scene.key.contains(".MIME]") && longer_by_line_end(their, our)),
     go_on("searched before the news", searched_before),
     go_on("before the first unseen", before_first_unseen),
+    go_on("two dates", |scene, our, their| {
+        let twice =
+            ["BEFORE ", "SINCE ", "LARGER ", "SMALLER "].iter().any(|key| scene.command.matches(key).count() > 1);
+        let results = ["SEARCH", "ESEARCH", "SORT", "THREAD"].iter().any(|name| scene.key.starts_with(name));
+        let nested = scene.command.contains("OR ") || scene.command.contains("NOT ");
+        results && twice && nested && (our.is_some() || their.is_some())
+    }),
     go_on("MODSEQ told", |scene, our, their| scene.key.ends_with(" MODSEQ") && our.is_some() && their.is_none()),
     go_on("subscribed and gone", |scene, our, their| {
         let told = |value: Option<&Value>| value.and_then(|value| value.items().first().cloned());
@@ -241,6 +249,15 @@ fn expunged_by_another(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Va
     number.is_some_and(gone_for_both)
 }
 
+/// Messages that came and were expunged by another client before this one heard of them.
+fn came_and_went(scene: &Scene<'_>, _: Option<&Value>, _: Option<&Value>) -> bool {
+    let counted = |facts: &Facts| facts.get("counted").and_then(|n| n.to_string().parse::<usize>().ok());
+    let gone = |facts: &Facts| facts.get("expunged").map_or(0, |all| all.items().len());
+    let more = counted(scene.theirs).zip(counted(scene.ours)).and_then(|(their, our)| their.checked_sub(our));
+    let moved = gone(scene.theirs).checked_sub(gone(scene.ours));
+    ["counted", "expunged"].contains(&scene.key) && more.is_some_and(|more| more > 0) && more == moved
+}
+
 /// Flags that another client changed, and changed back before this one heard of it.
 fn there_and_back(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
     let Some((message, _)) = scene.key.rsplit_once(' ') else { return false };
@@ -252,7 +269,9 @@ fn there_and_back(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>)
 fn searched_before(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
     let results = ["SEARCH", "ESEARCH", "SORT", "THREAD"].iter().any(|name| scene.key.starts_with(name));
     let news = |facts: &Facts| -> Vec<String> {
-        let told = facts.keys().filter(|key| *key == "expunged" || key.ends_with(" FLAGS"));
+        let gone = facts.get("expunged").map_or(&[][..], Value::items);
+        let is_there = |key: &str| !gone.iter().any(|number| key.starts_with(&format!("message {number} ")));
+        let told = facts.keys().filter(|key| *key == "expunged" || key.ends_with(" FLAGS") && is_there(key));
         told.cloned().collect()
     };
     let both = news(scene.ours);
