@@ -27,10 +27,14 @@ pub(crate) struct Client {
     imap: Imap,
     view: Vec<Entry>,
     counted: usize,
-    modseqs: BTreeMap<u32, u64>,
+    /// The highest mod-sequence of messages of which both programs told one in answer to the same command.
+    mark: Option<u64>,
+    /// The mod-sequences that the last command brought, by UID.
+    told: BTreeMap<u32, u64>,
     highest: u64,
+    validity: u64,
     /// Whether expunged messages are told by UID.
-    by_uid: bool,
+    pub(crate) by_uid: bool,
     /// The flags of each message as they were last told.
     pub(crate) flags: BTreeMap<usize, Value>,
     /// The keywords that FLAGS has told of.
@@ -48,8 +52,10 @@ impl Client {
             imap,
             view: Vec::new(),
             counted: 0,
-            modseqs: BTreeMap::new(),
+            mark: None,
+            told: BTreeMap::new(),
             highest: 1,
+            validity: 1,
             by_uid: false,
             flags: BTreeMap::new(),
             keywords: BTreeSet::new(),
@@ -65,7 +71,7 @@ impl Client {
     }
 
     /// Runs a command to its end. `%H%` stands for the highest mod-sequence at SELECT, `%H1%` for the
-    /// next, `%n%` for that of UID n.
+    /// next, `%V%` for UIDVALIDITY, `%M%` for one that messages had.
     pub(crate) fn run(&mut self, command: &[u8]) -> Facts {
         let command = self.with_modseqs(command);
         let (untagged, tagged) = self.ask(&command);
@@ -81,7 +87,7 @@ impl Client {
             self.selected = None;
             self.view.clear();
             self.counted = 0;
-            self.modseqs.clear();
+            self.mark = None;
             self.flags.clear();
             self.keywords.clear();
         }
@@ -153,17 +159,30 @@ impl Client {
         facts
     }
 
+    /// After a STORE: where both told mod-sequences of the same messages, the highest means the same to both. Those
+    /// within a command need not have the same order, nor those from before the session.
+    pub(crate) fn agree(command: &[u8], us: &mut Self, them: &mut Self) {
+        let (ours, theirs) = (std::mem::take(&mut us.told), std::mem::take(&mut them.told));
+        let stored = command.starts_with(b"STORE ") || command.starts_with(b"UID STORE ");
+        // Ours may have those of messages that were left as they were.
+        if stored && !theirs.is_empty() && theirs.keys().all(|uid| ours.contains_key(uid)) {
+            us.mark = ours.values().copied().max();
+            them.mark = theirs.values().copied().max();
+        }
+    }
+
     fn with_modseqs(&self, command: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut pieces = command.split(|b| *b == b'%');
         out.extend_from_slice(pieces.next().unwrap_or_default());
         while let Some(piece) = pieces.next() {
             let name = String::from_utf8_lossy(piece);
-            let modseq = match name.parse::<u32>() {
-                _ if name == "H" => Some(self.highest),
-                _ if name == "H1" => Some(self.highest + 1),
-                Ok(uid) => Some(self.modseqs.get(&uid).copied().unwrap_or(self.highest)),
-                Err(_) => None,
+            let modseq = match &*name {
+                "V" => Some(self.validity),
+                "H" => Some(self.highest),
+                "H1" => Some(self.highest + 1),
+                "M" => Some(self.mark.unwrap_or(self.highest)),
+                _ => None,
             };
             match modseq {
                 Some(modseq) => {
@@ -234,7 +253,7 @@ impl Client {
                     && let Some(pair) = data[0].items().chunks(2).find(|pair| pair[0].is("MODSEQ"))
                 {
                     let modseq = pair[1].items()[0].to_string().parse().expect("a mod-sequence");
-                    self.modseqs.insert(uid, modseq);
+                    self.told.insert(uid, modseq);
                 }
             }
             "RECENT" => {}
@@ -311,6 +330,9 @@ impl Client {
         // Only that of SELECT: of others the programs tell different ones.
         if name == "HIGHESTMODSEQ" && self.selected.is_none() && key == "untagged" {
             self.highest = content.parse().expect("a mod-sequence");
+        }
+        if name == "UIDVALIDITY" {
+            self.validity = content.parse().expect("a number");
         }
         let content = match name {
             "UNSEEN" | "UIDNEXT" => Value::Atom(content.to_owned()),

@@ -38,6 +38,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) size: usize,
     /// Whether mod-sequences are told, so that it has seen some.
     pub(crate) condstore: bool,
+    /// Whether it has enabled QRESYNC.
+    pub(crate) qresync: bool,
     /// What its messages are like.
     pub(crate) mail: Mail,
 }
@@ -61,7 +63,7 @@ pub(crate) fn command(random: &mut Random, scene: &Scene<'_>) -> Vec<u8> {
             5 => search(random, scene),
             6 => sort_or_thread(random, scene),
             7 => of_mailboxes(random),
-            8 => select(random),
+            8 => reselect(random, scene),
             9 => random.pick(&["NOOP", "CHECK", "NOOP"]).to_owned(),
             _ => broken(random),
         }
@@ -85,6 +87,14 @@ fn select(random: &mut Random) -> String {
     }
 }
 
+/// SELECT while a mailbox is selected: another one, or the same with what the client knows of it.
+fn reselect(random: &mut Random, scene: &Scene<'_>) -> String {
+    match scene.selected {
+        Some(name) if scene.qresync && random.chance(20) => format!("SELECT {name} (QRESYNC (%V% %H%))"),
+        _ => select(random),
+    }
+}
+
 /// A set of numbers, mostly ones that are there.
 fn set(random: &mut Random, size: usize) -> String {
     if size == 0 {
@@ -93,7 +103,11 @@ fn set(random: &mut Random, size: usize) -> String {
     if random.chance(4) {
         return "$".to_owned();
     }
-    let last = size + usize::from(random.chance(4));
+    let beyond = usize::from(random.chance(4));
+    set_up_to(random, size + beyond)
+}
+
+fn set_up_to(random: &mut Random, last: usize) -> String {
     match random.weighted(&[30, 25, 15, 15, 8, 7]) {
         0 => random.within(1, last).to_string(),
         1 => format!("{}:{}", random.within(1, last), random.within(1, last)),
@@ -125,8 +139,10 @@ fn fetch(random: &mut Random, scene: &Scene<'_>) -> String {
         }
         1 => random.pick(&["ALL", "FAST", "FULL"]).to_owned(),
         2 => item(random),
-        _ if uid.is_empty() || random.chance(70) => format!("(FLAGS) (CHANGEDSINCE {})", modseq(random, size)),
-        _ => format!("(FLAGS) (CHANGEDSINCE {} VANISHED)", modseq(random, size)),
+        _ if uid.is_empty() || !scene.qresync || random.chance(50) => {
+            format!("(FLAGS) (CHANGEDSINCE {})", modseq(random))
+        }
+        _ => format!("(FLAGS) (CHANGEDSINCE {} VANISHED)", modseq(random)),
     };
     format!("{uid}FETCH {set} {items}")
 }
@@ -178,15 +194,15 @@ fn item(random: &mut Random) -> String {
 }
 
 /// A mod-sequence that the client has seen: the highest at SELECT, or that of a message.
-fn modseq(random: &mut Random, size: usize) -> String {
-    if random.chance(50) { "%H%".to_owned() } else { format!("%{}%", random.within(1, size.max(1))) }
+fn modseq(random: &mut Random) -> &'static str {
+    random.pick(&["%H%", "%M%"])
 }
 
 fn store(random: &mut Random, scene: &Scene<'_>) -> String {
     let size = scene.size;
     let (uid, set) = (uid(random), set(random, size));
     let unchanged = if scene.condstore && random.chance(20) {
-        format!("(UNCHANGEDSINCE {}) ", modseq(random, size))
+        format!("(UNCHANGEDSINCE {}) ", modseq(random))
     } else {
         String::new()
     };
@@ -258,7 +274,9 @@ fn key(random: &mut Random, scene: &Scene<'_>, depth: usize) -> String {
         6 => format!("{} {}", random.pick(&["BODY", "TEXT"]), random.pick(&WORDS)),
         7 => format!("HEADER {} {}", random.pick(&FIELDS), random.pick(&WORDS)),
         8 => format!("{} {}", random.pick(&["LARGER", "SMALLER"]), random.pick(&["0", "500", "1200", "8000"])),
-        9 => format!("{}{}", uid(random), set(random, scene.size)),
+        // Dovecot may stop at a number that no message has.
+        9 if scene.size == 0 || random.chance(50) => format!("UID {}", set_up_to(random, scene.size.max(1))),
+        9 => set_up_to(random, scene.size),
         _ => random.pick(&["OLDER 300000000", "YOUNGER 300000000", "YOUNGER 1"]).to_owned(),
     }
 }

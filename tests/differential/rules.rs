@@ -132,21 +132,34 @@ pub(crate) const RULES: &[Rule] = &[
     }),
     go_on("expunged by another", expunged_by_another),
     go_on("flags told with FETCH", flags_with_fetch),
+    stop("came and went", came_and_went),
     go_on("there and back", there_and_back),
     go_on("silent", |scene, our, their| {
         scene.command.contains("FLAGS.SILENT") && scene.key.ends_with(" FLAGS") && our.is_none() && their.is_some()
     }),
     go_on("an empty line twice", |scene, our, their| scene.key.contains(".MIME]") && longer_by_line_end(their, our)),
     go_on("searched before the news", searched_before),
+    go_on("before the first unseen", before_first_unseen),
+    go_on("two dates", |scene, our, their| {
+        let twice =
+            ["BEFORE ", "SINCE ", "LARGER ", "SMALLER "].iter().any(|key| scene.command.matches(key).count() > 1);
+        let results = ["SEARCH", "ESEARCH", "SORT", "THREAD"].iter().any(|name| scene.key.starts_with(name));
+        let nested = scene.command.contains("OR ") || scene.command.contains("NOT ");
+        results && twice && nested && (our.is_some() || their.is_some())
+    }),
     go_on("MODSEQ told", |scene, our, their| scene.key.ends_with(" MODSEQ") && our.is_some() && their.is_none()),
     go_on("subscribed and gone", |scene, our, their| {
         let told = |value: Option<&Value>| value.and_then(|value| value.items().first().cloned());
         let noselect = Value::List(vec![Value::Atom("\\Noselect".to_owned())]);
         scene.key.starts_with("LSUB ") && told(our) == Some(noselect) && told(their) == Some(Value::List(Vec::new()))
     }),
+    go_on("marked", |scene, our, their| {
+        let unmarked = |value: &Value| value.to_string().replace(" \\UnMarked", "").replace("\\UnMarked", "");
+        scene.key.starts_with("LIST ") && our.zip(their).is_some_and(|(our, their)| unmarked(our) == unmarked(their))
+    }),
     go_on("not to be selected", |scene, our, their| {
         let without = our.map(|our| our.to_string().replace(" \\Noselect", ""));
-        scene.command.starts_with("LIST ") && scene.command.contains("w%k") && without == their.map(ToString::to_string)
+        scene.key.starts_with("LIST ") && without == their.map(ToString::to_string)
     }),
     stop("renamed onto another", |scene, our, their| {
         verb(scene, "RENAME") && is(our, "NO", "ALREADYEXISTS") && is(their, "OK", "")
@@ -196,15 +209,16 @@ fn keywords_again(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>)
 }
 
 fn copied_nothing(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
-    (verb(scene, "COPY") || verb(scene, "MOVE")) && is(our, "NO", "TRYCREATE") && is(their, "OK", "")
+    (verb(scene, "COPY") || verb(scene, "MOVE")) && is(our, "NO", "TRYCREATE") && tagged(their).0 == "OK"
 }
 
 /// A LIST of the extended form that did not ask for children.
 fn children_told(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
     let (Some(our), Some(their)) = (our, their) else { return false };
-    let childless = |value: &Value| -> Vec<Value> {
+    let childless = |value: &Value| -> Vec<String> {
         let attributes = value.items()[0].items().iter();
-        attributes.filter(|a| !a.is("\\HasChildren") && !a.is("\\HasNoChildren")).cloned().collect()
+        let others = attributes.filter(|a| !a.is("\\HasChildren") && !a.is("\\HasNoChildren"));
+        others.map(|attribute| attribute.to_string().replace("\\Noselect", "\\NonExistent")).collect()
     };
     scene.key.starts_with("LIST ")
         && (scene.command.contains(" RETURN ") || scene.command.starts_with("LIST ("))
@@ -235,6 +249,15 @@ fn expunged_by_another(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Va
     number.is_some_and(gone_for_both)
 }
 
+/// Messages that came and were expunged by another client before this one heard of them.
+fn came_and_went(scene: &Scene<'_>, _: Option<&Value>, _: Option<&Value>) -> bool {
+    let counted = |facts: &Facts| facts.get("counted").and_then(|n| n.to_string().parse::<usize>().ok());
+    let gone = |facts: &Facts| facts.get("expunged").map_or(0, |all| all.items().len());
+    let more = counted(scene.theirs).zip(counted(scene.ours)).and_then(|(their, our)| their.checked_sub(our));
+    let moved = gone(scene.theirs).checked_sub(gone(scene.ours));
+    ["counted", "expunged"].contains(&scene.key) && more.is_some_and(|more| more > 0) && more == moved
+}
+
 /// Flags that another client changed, and changed back before this one heard of it.
 fn there_and_back(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
     let Some((message, _)) = scene.key.rsplit_once(' ') else { return false };
@@ -246,11 +269,13 @@ fn there_and_back(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>)
 fn searched_before(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
     let results = ["SEARCH", "ESEARCH", "SORT", "THREAD"].iter().any(|name| scene.key.starts_with(name));
     let news = |facts: &Facts| -> Vec<String> {
-        let told = facts.keys().filter(|key| *key == "expunged" || key.ends_with(" FLAGS"));
+        let gone = facts.get("expunged").map_or(&[][..], Value::items);
+        let is_there = |key: &str| !gone.iter().any(|number| key.starts_with(&format!("message {number} ")));
+        let told = facts.keys().filter(|key| *key == "expunged" || key.ends_with(" FLAGS") && is_there(key));
         told.cloned().collect()
     };
     let both = news(scene.ours);
-    results && our.is_some() && their.is_some() && !both.is_empty() && both == news(scene.theirs)
+    results && (our.is_some() || their.is_some()) && !both.is_empty() && both == news(scene.theirs)
 }
 
 /// A mod-sequence that Dovecot repeats flags for, which the same command has told.
@@ -263,6 +288,25 @@ fn flags_with_fetch(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value
         && their.is_some()
         && told(scene.ours).is_some()
         && told(scene.ours) == told(scene.theirs)
+}
+
+/// Messages before the first unseen one, of which Dovecot forgets that the other half of an OR may match them.
+fn before_first_unseen(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
+    let numbers = |value: Option<&Value>| -> Vec<u32> {
+        let text = value.map(ToString::to_string).unwrap_or_default();
+        text.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+    };
+    let (our, their) = (numbers(our), numbers(their));
+    let more: Vec<&u32> = our.iter().filter(|number| !their.contains(number)).collect();
+    let unseen = scene.command.contains("OR ") && scene.command.contains("SEEN");
+    match scene.key {
+        "ESEARCH COUNT" | "ESEARCH MIN" => unseen && our.len() == 1,
+        key if key.starts_with("SEARCH") || key == "ESEARCH ALL" || key == "SORT" => {
+            let after = their.iter().min();
+            unseen && !more.is_empty() && their.iter().all(|n| our.contains(n)) && more.iter().all(|n| Some(*n) < after)
+        }
+        _ => false,
+    }
 }
 
 fn structures(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {

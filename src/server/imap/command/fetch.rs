@@ -172,6 +172,10 @@ pub(super) async fn run(
             Ok(job) => job,
             Err(status) => return Ok(status),
         };
+        if sets_seen || items.contains(&FetchItem::Flags) {
+            // A new keyword is told before a message that has it.
+            selected!(session).take_keywords(&mut session.wire.out, &job.snapshot);
+        }
         match send(session, Arc::new(job)).await? {
             Ok(more) => left_out = left_out.and(more),
             Err(error) => return Ok(errors::of_store(&error)),
