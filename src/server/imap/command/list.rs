@@ -56,14 +56,16 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
             continue;
         }
         write(&mut session.wire.out, arguments, name, mailbox, spelling);
-        if !arguments.status.is_empty() && mailbox.selectable {
+        // RFC 5819 §3: what is listed for what is below it alone is not described.
+        let is_described = mailbox.selectable && (!arguments.subscribed || mailbox.subscribed);
+        if !arguments.status.is_empty() && is_described {
             // RFC 5819 §2: what cannot be told is left out. Thunderbird wants it right after its LIST.
             let told = status::write(&mut session.wire.out, user, name, &arguments.status, &services, spelling).await;
             if let Err(error) = told {
                 tracing::debug!(mailbox = %name, %error, "no status in list");
             }
         }
-        if !arguments.metadata.is_empty() && mailbox.selectable && mailbox.exists {
+        if !arguments.metadata.is_empty() && is_described && mailbox.exists {
             let out = &mut session.wire.out;
             let told = metadata::write_listed(out, user, name, &arguments.metadata, spelling).await;
             if let Err(error) = told {
