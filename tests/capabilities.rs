@@ -13,7 +13,6 @@ const MISSING: &[(&str, &str)] = &[
     ("ACL", "comes last: every handle on a mailbox has to carry its rights first"),
     ("RIGHTS=texk", "with ACL"),
     ("LIST-MYRIGHTS", "with ACL"),
-    ("QUOTASET", "limits are the operator's, in the configuration"),
 ];
 
 /// The line of Part 2 of the mission for a user of IMAP.

@@ -522,6 +522,7 @@ const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
             "CREATE-SPECIAL-USE",
             "METADATA",
             "QUOTA",
+            "QUOTASET",
             "QUOTA=RES-STORAGE",
             "QUOTA=RES-MESSAGE",
             "CONDSTORE",

@@ -290,3 +290,19 @@ fn what_would_never_fit_is_refused_for_good() {
     assert!(server.messages("alice", "INBOX").is_empty());
     server.deliver(ALICE, &message(8000));
 }
+
+#[test]
+fn an_owner_takes_less_than_the_operator_gives_and_never_more() {
+    let mut server =
+        Server::serve(&format!("{OFTEN}[smtp]\nmax_message_size = \"20KiB\"\n[quota]\nstorage = \"20KiB\"\n"));
+    let mut imap = server.imap("alice");
+    let refused = imap.command("SETQUOTA account (STORAGE 21)");
+    assert!(refused.tagged.starts_with("NO [NOPERM]"), "{refused:?}");
+    assert_eq!(imap.ok("SETQUOTA account (STORAGE 10)").texts(), ["* QUOTA \"account\" (STORAGE 0 10)"]);
+    assert!(server.terminate().success());
+    let server = server.restart();
+    assert_eq!(ask(&mut greeted(&server), ALICE, 15_000).code, 552, "more than she wants");
+    let mut imap = server.imap("alice");
+    assert_eq!(imap.ok("SETQUOTA account ()").texts(), ["* QUOTA \"account\" (STORAGE 0 20)"]);
+    assert_eq!(ask(&mut greeted(&server), ALICE, 15_000).code, 250);
+}

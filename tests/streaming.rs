@@ -126,15 +126,49 @@ fn several_large_and_small_in_one_answer() {
     }
 }
 
+#[test]
+fn parts_of_a_large_message() {
+    let server = Server::try_out(&[]);
+    // The CR at its end would belong to the line end before the boundary.
+    let part = text(6 << 20).strip_suffix(b"\r").map(<[u8]>::to_vec).expect("it ends so");
+    let inner = text(400_000).strip_suffix(b"\r").map(<[u8]>::to_vec).expect("it ends so");
+    let head = "Subject: large\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=cut\n\n\
+                --cut\n\nshort\n--cut\nX-Part: 2\n\n";
+    let between = "\n--cut\nContent-Type: message/rfc822\n\n";
+    let disk = [head.as_bytes(), &part, between.as_bytes(), &inner, b"\n--cut--\n"];
+    put(&server, "1700000000.parts:2,S", &disk.concat());
+    let mut imap = server.imap("alice");
+    imap.ok("SELECT INBOX");
+    let uid = uid(&mut imap);
+    let (part, inner) = (on_the_wire(&part), on_the_wire(&inner));
+    let (around, got) = literal(&mut imap, &format!("UID FETCH {uid} BODY.PEEK[2]"));
+    assert!(around.contains(&format!("BODY[2] {{{}}}", part.len())), "{around}");
+    assert_eq!(sum(&got), sum(&part));
+    let (_, got) = literal(&mut imap, &format!("UID FETCH {uid} BODY.PEEK[2]<1000001.3000001>"));
+    assert_eq!(sum(&got), sum(&part[1_000_001..4_000_002]));
+    let (_, got) = literal(&mut imap, &format!("UID FETCH {uid} BODY.PEEK[3]"));
+    assert_eq!(sum(&got), sum(&inner));
+    let (_, got) = literal(&mut imap, &format!("UID FETCH {uid} BODY.PEEK[3.TEXT]"));
+    assert_eq!(sum(&got), sum(inner.strip_prefix(b"Subject: large\r\nX: 1\r\n\r\n").expect("its header")));
+    assert_eq!(literal(&mut imap, &format!("UID FETCH {uid} BODY.PEEK[2.MIME]")).1, b"X-Part: 2\r\n\r\n");
+    // Several of them in one answer, small ones and the structure between.
+    let items = "BODY.PEEK[3] BODY.PEEK[1] BODYSTRUCTURE BODY.PEEK[2]<5.400000> BODY.PEEK[]<0.7>";
+    let answer = imap.ok(&format!("UID FETCH {uid} ({items})"));
+    let first = format!("BODY[3] {{{}}}\r\n", inner.len());
+    let expected = [first.as_bytes(), &inner, b" BODY[1] {5}\r\nshort BODYSTRUCTURE ("];
+    assert!(memchr::memmem::find(&answer.untagged[0], &expected.concat()).is_some());
+    let expected = [&b" BODY[2]<5> {400000}\r\n"[..], &part[5..400_005], b" BODY[]<0> {7}\r\nSubject)"];
+    assert!(answer.untagged[0].ends_with(&expected.concat()));
+}
+
 /// A session that has asked for the message, and takes nothing of it.
-fn slow(server: &Server, uid: &str) -> TcpStream {
+fn slow(server: &Server, uid: &str, item: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port("IMAP"))).expect("the port answers");
     stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-    let commands =
-        format!("a LOGIN alice@example.test {PASSWORD}\r\nb SELECT INBOX\r\nc UID FETCH {uid} BODY.PEEK[]\r\n");
+    let commands = format!("a LOGIN alice@example.test {PASSWORD}\r\nb SELECT INBOX\r\nc UID FETCH {uid} {item}\r\n");
     stream.write_all(commands.as_bytes()).expect("it reads");
     let mut seen = Vec::new();
-    while memchr::memmem::find(&seen, b"BODY[] {").is_none() {
+    while memchr::memmem::find(&seen, b"}\r\n").is_none() {
         let mut octets = [0; 256];
         let n = stream.read(&mut octets).expect("it answers");
         assert!(n > 0, "{:?}", String::from_utf8_lossy(&seen));
@@ -157,7 +191,7 @@ fn a_file_that_is_cut_ends_the_connection() {
     put(&server, "1700000000.large:2,S", &text(40 << 20));
     let mut imap = server.imap("alice");
     imap.ok("SELECT INBOX");
-    let reader = slow(&server, &uid(&mut imap));
+    let reader = slow(&server, &uid(&mut imap), "BODY.PEEK[]");
     // As no mail program does it.
     let file = server.maildir("alice").join("cur/1700000000.large:2,S");
     std::fs::File::options().write(true).open(file).and_then(|file| file.set_len(1000)).expect("cut");
@@ -175,7 +209,12 @@ fn slow_readers_hold_nothing_that_others_need() {
     imap.ok("SELECT INBOX");
     let uid = uid(&mut imap);
     let before = server.memory();
-    let readers: Vec<TcpStream> = (0..12).map(|_| slow(&server, &uid)).collect();
+    let readers: Vec<TcpStream> = ["BODY.PEEK[]", "BODY.PEEK[TEXT]", "BODY.PEEK[1]"]
+        .into_iter()
+        .cycle()
+        .take(12)
+        .map(|item| slow(&server, &uid, item))
+        .collect();
     let grown = server.memory().saturating_sub(before) * 1024;
     assert!(grown < octets as u64, "{grown} octets more for {} readers of {octets} octets each", readers.len());
     // They are all in the middle of it, and the message can be changed, moved and deleted.
@@ -185,7 +224,7 @@ fn slow_readers_hold_nothing_that_others_need() {
     imap.ok("STORE 1 +FLAGS (\\Deleted)");
     imap.ok("EXPUNGE");
     assert_eq!(server.messages("alice", "Trash").len() + server.messages("alice", "INBOX").len(), 1);
-    for mut reader in readers.into_iter().take(2) {
+    for mut reader in readers.into_iter().take(3) {
         reader.write_all(b"d LOGOUT\r\n").expect("it reads");
         let end = last_words(reader);
         assert!(memchr::memmem::find(&end, b"d OK").is_some(), "{:?}", String::from_utf8_lossy(&end));

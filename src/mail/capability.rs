@@ -22,6 +22,7 @@ pub const IMAP_CAPABILITIES: &[&str] = &[
     "CREATE-SPECIAL-USE",
     "METADATA",
     "QUOTA",
+    "QUOTASET",
     "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE",
     "CONDSTORE",

@@ -2,6 +2,7 @@
 //!
 //! Knows no mailbox; `store/quota.rs` counts and enforces.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// What is in all mailboxes of an account together.
@@ -57,6 +58,19 @@ impl QuotaLimits {
         self.octets > 0 || self.messages > 0
     }
 
+    /// The narrower of two: of the operator, and of the owner himself (RFC 9208 §4.1.3).
+    #[must_use]
+    pub fn narrowed(&self, own: &OwnLimits) -> Self {
+        let narrower = |given: u64, own: Option<u64>| match (given, own) {
+            (given, None) => given,
+            (0, Some(own)) => own,
+            (given, Some(own)) => given.min(own),
+        };
+        let octets = narrower(self.octets, own.octets.map(NonZeroU64::get));
+        let messages = narrower(self.messages, own.messages.map(NonZeroU64::get));
+        Self { octets, messages, warn: Arc::clone(&self.warn) }
+    }
+
     /// Whether so much may be there.
     #[must_use]
     pub fn hold(&self, usage: Usage) -> bool {
@@ -81,12 +95,57 @@ impl QuotaLimits {
     }
 }
 
+/// How much the owner of an account wants to have in it at most; nothing where he did not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnLimits {
+    /// Octets.
+    pub octets: Option<NonZeroU64>,
+    /// Messages.
+    pub messages: Option<NonZeroU64>,
+}
+
+impl OwnLimits {
+    /// One line each, as they lie on disk.
+    #[must_use]
+    pub fn format(&self) -> String {
+        let line = |name: &str, n: Option<NonZeroU64>| n.map(|n| format!("{name} {n}\n")).unwrap_or_default();
+        line("octets", self.octets) + &line("messages", self.messages)
+    }
+
+    /// Reads what [`OwnLimits::format`] wrote. What cannot be read limits nothing.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let read = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            value.and_then(|value| value.trim().parse().ok())
+        };
+        Self { octets: read("octets"), messages: read("messages") }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn limits(octets: u64, messages: u64) -> QuotaLimits {
         QuotaLimits { octets, messages, warn: [95, 80].into() }
+    }
+
+    #[test]
+    fn an_owner_can_only_narrow() {
+        let own = |octets, messages| OwnLimits { octets: NonZeroU64::new(octets), messages: NonZeroU64::new(messages) };
+        for (given, said, expected) in [
+            ((100, 0), (0, 0), (100, 0)),
+            ((100, 0), (50, 7), (50, 7)),
+            ((100, 5), (200, 7), (100, 5)),
+            ((0, 0), (200, 0), (200, 0)),
+        ] {
+            let said = own(said.0, said.1);
+            let found = limits(given.0, given.1).narrowed(&said);
+            assert_eq!((found.octets, found.messages), expected, "{given:?} {said:?}");
+            assert_eq!(OwnLimits::parse(&said.format()), said);
+        }
+        assert_eq!(OwnLimits::parse("octets x\nmessages 0\nrest"), OwnLimits::default());
     }
 
     #[test]

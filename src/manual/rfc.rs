@@ -14,12 +14,14 @@
 //! | 3207 | STARTTLS of SMTP | `protocol/smtp/server/` |
 //! | 3463 | enhanced status codes | `mail/status.rs` |
 //! | 3464, 6522 | notices of failure | `queue/bounce.rs` |
-//! | 3501 | IMAP4rev1 | `protocol/imap/`, `server/imap/` |
+//! | 3501 | IMAP4rev1, which is spoken first | `protocol/imap/`, `server/imap/` |
 //! | 3502 | MULTIAPPEND | `server/imap/command/append.rs` |
+//! | 3516 | BINARY | `protocol/imap/binary.rs`, `server/imap/command/append.rs` |
 //! | 3691 | UNSELECT | `server/imap/command/` |
 //! | 3834 | Auto-Submitted of what we write ourselves | `queue/bounce.rs`, `delivery/quota_warning.rs` |
 //! | 4155 | mbox files | `message/mbox.rs` |
 //! | 4315 | UIDPLUS | `server/imap/command/` |
+//! | 4469, 5092 | CATENATE, and the URLs in it with their PARTIAL | `protocol/imap/syntax/url.rs`, `server/imap/command/append.rs` |
 //! | 4616, 4954, 4959, 5034 | PLAIN and LOGIN, in SMTP, IMAP and POP3 | `protocol/sasl/` |
 //! | 4731 | ESEARCH | `protocol/imap/syntax/esearch.rs`, `server/imap/command/answer.rs` |
 //! | 5032 | WITHIN | `protocol/imap/matching.rs` |
@@ -32,12 +34,14 @@
 //! | 5267 | ESORT and searches that are kept up to date | `server/imap/live.rs`, `server/imap/command/context.rs` |
 //! | 5321 | SMTP | `protocol/smtp/`, `delivery/` |
 //! | 5322 | messages | `message/` |
+//! | 5465 | NOTIFY; annotations of messages, and what other programs do to the tree, have no events | `server/imap/notify.rs`, `store/events.rs` |
 //! | 5530 | response codes | `server/imap/errors.rs` |
 //! | 6152 | 8BITMIME | `protocol/smtp/` |
 //! | 5464, 9590 | METADATA, LIST-METADATA | `store/annotations.rs`, `server/imap/command/metadata.rs` |
 //! | 6154 | special-use mailboxes, made for a use | `store/special_use.rs`, `server/imap/command/create.rs` |
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
 //! | 6851 | MOVE | `server/imap/command/` |
+//! | 6855 | UTF8=ACCEPT; headers in 8 bits are taken from everybody by APPEND, against §4: old mail that is moved here has them, and would be lost | `protocol/imap/syntax/spelling.rs`, `protocol/imap/structure.rs` |
 //! | 7162 | CONDSTORE and QRESYNC | `store/mailbox.rs`, `store/expunged.rs`, `server/imap/selected.rs`, `server/imap/command/` |
 //! | 7377 | ESEARCH in several mailboxes | `server/imap/command/multisearch.rs` |
 //! | 7435 | opportunistic TLS | `tls/client.rs` |
@@ -48,7 +52,8 @@
 //! | 8437 | UNAUTHENTICATE | `server/imap/session.rs` |
 //! | 8438 | STATUS=SIZE | `server/imap/command/status.rs` |
 //! | 8474 | ids of mailboxes and messages | `message/object_id.rs`, `store/load.rs`, `server/imap/command/` |
-//! | 9208 | quota, without SETQUOTA | `server/imap/command/quota.rs`, `store/quota.rs` |
+//! | 9051 | IMAP4rev2, once it is enabled | `server/imap/enabled.rs`, `server/imap/command/select.rs` |
+//! | 9208 | quota; by SETQUOTA an owner takes less than the operator gives | `server/imap/command/quota.rs`, `store/quota.rs` |
 //! | 8508 | REPLACE | `server/imap/command/append.rs` |
 //! | 8514 | save dates | `store/file_name.rs`, `protocol/imap/matching.rs`, `server/imap/command/fetch.rs` |
 //! | 8970 | PREVIEW | `message/preview.rs` |

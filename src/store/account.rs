@@ -23,6 +23,7 @@ use crate::mail::ids::UidValidity;
 use crate::mail::limits::MAILBOXES;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::mailbox::SpecialUse;
+use crate::mail::quota::OwnLimits;
 use crate::mail::quota::QuotaLimits;
 use crate::mail::quota::Usage;
 
@@ -342,6 +343,15 @@ impl AccountStore {
                 blocking(move || quota.reserve(wanted, Charge::Checked)).await
             }
         }
+    }
+
+    /// Sets how much the owner wants to have at most, whatever the operator would let him have.
+    ///
+    /// # Errors
+    /// [`StoreError::Cannot`] where that is more than the operator lets him have; what the file system says.
+    pub async fn limit(self: &Arc<Self>, own: OwnLimits) -> Result<()> {
+        let quota = Arc::clone(&self.quota);
+        blocking(move || quota.set_own(own)).await
     }
 
     /// What all mailboxes together hold, and what they may hold. Counted from disk where nobody asked for long.

@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ use crate::mail::limits::MAILBOX_DEPTH;
 use crate::mail::limits::QUOTA_RECOUNT;
 use crate::mail::limits::QUOTA_RECOUNT_PAUSE;
 use crate::mail::limits::QUOTA_WARNINGS_WAITING;
+use crate::mail::quota::OwnLimits;
 use crate::mail::quota::QuotaLimits;
 use crate::mail::quota::Usage;
 
@@ -42,6 +44,7 @@ use super::error::Result;
 use super::error::StoreError;
 use super::file_name;
 use super::layout::OURS;
+use super::load::read_small;
 
 /// An account has reached a percentage of which its owner is to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,15 @@ pub struct QuotaWarning {
     pub usage: Usage,
     /// What it may hold.
     pub limits: QuotaLimits,
+}
+
+/// Lies in the Maildir of an account whose owner set limits himself.
+const OWN_FILE: &str = "facteur-quota";
+
+/// What cannot be read limits nothing: nobody is locked out of his account.
+fn read_own(maildir: &Path) -> OwnLimits {
+    let text = read_small(&maildir.join(OWN_FILE)).ok().flatten().unwrap_or_default();
+    OwnLimits::parse(&String::from_utf8_lossy(&text))
 }
 
 /// The quotas of all accounts of a store.
@@ -83,13 +95,14 @@ impl Quotas {
         if let Some(quota) = accounts.quotas.get(maildir) {
             return Arc::clone(quota);
         }
-        let limits = accounts.limits.get(maildir).cloned().unwrap_or_default();
+        let given = accounts.limits.get(maildir).cloned().unwrap_or_default();
+        let own = read_own(maildir);
         let quota = Arc::new(Quota {
             maildir: maildir.to_owned(),
             clock: self.clock.clone(),
             warnings: self.warnings.clone(),
             files: RwLock::default(),
-            books: Mutex::new(Books { limits, ..Books::default() }),
+            books: Mutex::new(Books { limits: given.narrowed(&own), given, own, ..Books::default() }),
         });
         accounts.quotas.insert(maildir.to_owned(), Arc::clone(&quota));
         quota
@@ -124,6 +137,10 @@ pub(super) struct Quota {
 
 #[derive(Debug, Default)]
 struct Books {
+    /// The operator's.
+    given: QuotaLimits,
+    own: OwnLimits,
+    /// Both together.
     limits: QuotaLimits,
     /// What is there; `None` before it was counted.
     usage: Option<Usage>,
@@ -179,8 +196,28 @@ pub struct Reservation {
 impl Quota {
     fn set(&self, limits: QuotaLimits) {
         let mut books = lock(&self.books);
-        books.limits = limits;
+        books.limits = limits.narrowed(&books.own);
+        books.given = limits;
         books.settle_warned();
+    }
+
+    /// The owner's own limits from now on, durably. Wider ones than the operator's are none.
+    ///
+    /// # Errors
+    /// [`StoreError::Cannot`] for those; what the file system says.
+    pub(super) fn set_own(&self, own: OwnLimits) -> Result<()> {
+        let given = lock(&self.books).given.clone();
+        let wider = |given: u64, own: Option<NonZeroU64>| given > 0 && own.is_some_and(|own| own.get() > given);
+        if wider(given.octets, own.octets) || wider(given.messages, own.messages) {
+            return Err(StoreError::Cannot("the operator's limit is lower"));
+        }
+        fsio::replace(&self.maildir.join(OWN_FILE), own.format().as_bytes())
+            .map_err(StoreError::io("writing limits"))?;
+        let mut books = lock(&self.books);
+        books.own = own;
+        books.limits = books.given.narrowed(&own);
+        books.settle_warned();
+        Ok(())
     }
 
     /// Takes room. May read the folders; see [`Quota::reserve_at_once`].

@@ -13,6 +13,7 @@ pub(crate) mod pop3;
 pub(crate) mod server;
 pub(crate) mod sink;
 pub(crate) mod smtp;
+pub(crate) mod structure;
 pub(crate) mod value;
 pub(crate) mod vectors;
 

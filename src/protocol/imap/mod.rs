@@ -39,7 +39,7 @@
 //! | 8514 | SAVEDATE | [`syntax::fetch`], [`matching`] |
 //! | 8970 | PREVIEW | [`syntax::fetch`] |
 //! | 9051 | IMAP4rev2, once it is enabled | [`syntax::spelling`], [`structure`], `server::imap::command::select` |
-//! | 9208 | QUOTA without SETQUOTA | [`syntax::command`] |
+//! | 9208 | QUOTA, QUOTASET | [`syntax::command`] |
 //! | 9394 | PARTIAL | [`syntax::esearch`], [`syntax::fetch`] |
 //! | 9585 | INPROGRESS | `server::imap::command::progress` |
 //!

@@ -142,9 +142,6 @@ pub fn pick_fields(header: &[u8], not: bool, names: &[Vec<u8>]) -> Vec<u8> {
     for field in fields(header) {
         if names.iter().any(|name| field.name.eq_ignore_ascii_case(name)) != not {
             out.extend_from_slice(field.raw);
-            if !field.raw.ends_with(b"\n") {
-                out.extend_from_slice(b"\r\n");
-            }
         }
     }
     if header.ends_with(b"\n\n") || header.ends_with(b"\n\r\n") || matches!(header, b"\n" | b"\r\n") {
@@ -225,7 +222,7 @@ mod tests {
 
     #[test]
     fn without_an_empty_line_there_is_none() {
-        for (message, expected) in [("A: b", "A: b\r\n"), ("A: b\n", "A: b\n"), ("", ""), ("\nbody", "\r\n")] {
+        for (message, expected) in [("A: b", "A: b"), ("A: b\n", "A: b\n"), ("", ""), ("\nbody", "\r\n")] {
             assert_eq!(get(message, "HEADER.FIELDS (A)").as_deref(), Some(expected), "{message:?}");
         }
     }

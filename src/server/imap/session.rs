@@ -409,6 +409,7 @@ fn needs(command: &Command) -> Needs {
         | Command::Create(..)
         | Command::GetQuota(_)
         | Command::GetQuotaRoot(_)
+        | Command::SetQuota(..)
         | Command::GetMetadata(_)
         | Command::SetMetadata(_)
         | Command::Delete(_)

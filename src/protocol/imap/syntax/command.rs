@@ -101,6 +101,8 @@ pub enum Command {
     Status(MailboxName, Vec<StatusItem>),
     /// `GETQUOTA` (RFC 9208 §4.1.1), of this root.
     GetQuota(Vec<u8>),
+    /// `SETQUOTA` of this root (RFC 9208 §4.1.3): names of resources and limits.
+    SetQuota(Vec<u8>, Vec<(String, u64)>),
     /// `GETQUOTAROOT` (RFC 9208 §4.1.2).
     GetQuotaRoot(MailboxName),
     /// `GETMETADATA` (RFC 5464 §4.2).
@@ -141,6 +143,9 @@ pub enum Command {
     /// `MOVE` (RFC 6851).
     Move(Numbers, SequenceSet, MailboxName),
 }
+
+/// More kinds of resources than there are.
+const QUOTA_RESOURCES: usize = 20;
 
 /// More use attributes than there are.
 const CREATE_USES: usize = 20;
@@ -225,6 +230,17 @@ fn command_with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command
         "GETQUOTA" => {
             cursor.space()?;
             cursor.astring().map(Command::GetQuota)
+        }
+        "SETQUOTA" => {
+            cursor.space()?;
+            let root = cursor.astring()?;
+            cursor.space()?;
+            let limits = cursor.list(QUOTA_RESOURCES, |cursor| {
+                let name = cursor.atom()?.to_ascii_uppercase();
+                cursor.space()?;
+                Ok((name, cursor.number64()?))
+            })?;
+            Ok(Command::SetQuota(root, limits))
         }
         "GETMETADATA" => {
             cursor.space()?;

@@ -2,14 +2,16 @@
 //!
 //! Answers are made on blocking threads, a batch at a time, while the batch before is on its way to the client. Each
 //! file is read once per command, and only its head where the header is enough; what the store knows, or has kept from
-//! an earlier answer, costs no file.
+//! an earlier answer, costs no file. Large texts are not in the answers: they follow from their files, see `streaming`.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
 
 use super::selected;
 use super::streaming;
 use super::streaming::Large;
+use super::streaming::Text;
 use crate::mail::flags::Flags;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
@@ -341,7 +343,8 @@ struct Material<'a> {
     strings: &'a dyn Fn(CacheKind) -> Option<&'a [u8]>,
     /// Made when the first item needs it.
     structure: Option<Structure>,
-    /// The texts that are sent from the file of a large message; then `text` is its header alone.
+    /// For the texts of a large message that are sent from its file; where that is all that is asked for, `text` is
+    /// the header alone.
     large: Option<Large>,
 }
 
@@ -421,22 +424,24 @@ impl Job {
     }
 
     /// As much of a message as is wanted; of a large one that can be sent from its file, the header.
-    fn read(&self, uid: Uid) -> Result<(Vec<u8>, Option<Large>), StoreError> {
+    fn read(&self, uid: Uid) -> Result<(Text, Option<Large>), StoreError> {
         if self.wanted == Wanted::Nothing {
-            return Ok((Vec::new(), None));
+            return Ok((Text::default(), None));
         }
         let mut file = self.mailbox.open_message_blocking(uid)?;
         let streams = |item: &FetchItem| wanted(item) != Wanted::Whole || streaming::is_streamed(item);
+        let is_large = self.wanted == Wanted::Whole && streaming::is_large(&file);
         let read = if self.wanted == Wanted::Header {
-            read_header(&mut file).map(|header| (header, None))
-        } else if streaming::is_large(&file) && self.items.iter().all(streams) {
+            read_header(&mut file).map(|header| (Text::Own(header), None))
+        } else if is_large && self.items.iter().all(streams) {
             read_header(&mut file).and_then(|header| {
                 let large = Large::count(file, uid, header.len(), &self.items)?;
-                Ok((header, large))
+                Ok((Text::Own(header), large))
             })
         } else {
-            let mut text = Vec::new();
-            file.read_to_end(&mut text).map(|_| (text, None))
+            let text = Text::read(&mut file);
+            let large = if is_large { Large::in_memory(file, uid) } else { None };
+            text.map(|text| (text, large))
         };
         read.map_err(|error| self.mailbox.unread(uid, error))
     }
@@ -610,11 +615,11 @@ impl Job {
                     SectionText::Text => "RFC822.TEXT ",
                     _ => "RFC822 ",
                 });
-                if let Some(large) = large.as_mut().filter(|_| streaming::is_streamed(item)) {
-                    return large.announce(out);
+                if large.as_mut().is_some_and(|large| large.announce(out, item)) {
+                    return;
                 }
                 let section = Section { numbers: Vec::new(), text: what.clone() };
-                push_section(out, text, &section, None, structure);
+                push_section(out, text, &section, None, structure, large);
             }
             FetchItem::Section { section, partial, .. } => {
                 out.raw("BODY[");
@@ -624,10 +629,10 @@ impl Job {
                     out.raw(&format!("<{from}>"));
                 }
                 out.raw(" ");
-                if let Some(large) = large.as_mut().filter(|_| streaming::is_streamed(item)) {
-                    return large.announce(out);
+                if large.as_mut().is_some_and(|large| large.announce(out, item)) {
+                    return;
                 }
-                push_section(out, text, section, *partial, structure);
+                push_section(out, text, section, *partial, structure, large);
             }
             FetchItem::Binary { numbers, partial, .. } => {
                 let structure = structure.get_or_insert_with(|| Structure::scan(text));
@@ -678,17 +683,20 @@ fn push_section(
     section: &Section,
     partial: Option<(u64, u64)>,
     structure: &mut Option<Structure>,
+    large: &mut Option<Large>,
 ) {
     let (from, len) = partial.unwrap_or((0, u64::MAX));
-    if section.numbers.is_empty() && section.text == SectionText::All {
+    let found = if section.numbers.is_empty() && section.text == SectionText::All {
         // The whole message needs no structure.
-        return out.text_literal(text, from, len);
-    }
-    if let Some(found) = header_text(text, section) {
-        return out.text_literal(&found, from, len);
-    }
-    let structure = structure.get_or_insert_with(|| Structure::scan(text));
-    match section_text(structure, text, section) {
+        Some(Cow::Borrowed(text))
+    } else {
+        header_text(text, section).or_else(|| {
+            let structure = structure.get_or_insert_with(|| Structure::scan(text));
+            section_text(structure, text, section)
+        })
+    };
+    match found {
+        Some(found) if large.as_mut().is_some_and(|large| large.announce_part(out, text, &found, from, len)) => {}
         Some(found) => out.text_literal(&found, from, len),
         None => out.raw("NIL"),
     }

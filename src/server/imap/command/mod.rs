@@ -68,6 +68,7 @@ pub(super) async fn run(session: &mut Session, command: Command) -> Result<Statu
         Command::Create(name, uses) => create::run(session, &name, &uses).await,
         Command::GetQuota(root) => quota::get(session, &root).await,
         Command::Notify(arguments) => notify::run(session, arguments).await,
+        Command::SetQuota(root, limits) => quota::set(session, &root, &limits).await,
         Command::GetQuotaRoot(name) => quota::get_root(session, &name).await,
         Command::GetMetadata(wanted) => metadata::get(session, &wanted).await,
         Command::SetMetadata(wanted) => metadata::set(session, wanted).await,

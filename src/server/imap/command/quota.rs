@@ -1,8 +1,11 @@
-//! GETQUOTA and GETQUOTAROOT (RFC 9208 §4.1), as RFC 2087 has them too: one quota root for the whole account. Limits
-//! are the operator's, in the configuration; there is no SETQUOTA.
+//! GETQUOTA, GETQUOTAROOT and SETQUOTA (RFC 9208 §4.1), as RFC 2087 has them too: one quota root for the whole account.
+//! Limits are the operator's, in the configuration; who wants less than that says so by SETQUOTA.
+
+use std::num::NonZeroU64;
 
 use super::user;
 use crate::mail::mailbox::MailboxName;
+use crate::mail::quota::OwnLimits;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
@@ -26,6 +29,34 @@ pub(super) async fn get(session: &mut Session, root: &[u8]) -> Result<Status, En
     Ok(match write(&mut session.wire.out, user).await {
         Ok(true) => Status::ok("Quota told"),
         Ok(false) => Status::no(Code::NonExistent, "No such quota root"),
+        Err(error) => errors::of_store(&error),
+    })
+}
+
+pub(super) async fn set(session: &mut Session, root: &[u8], limits: &[(String, u64)]) -> Result<Status, End> {
+    let user = user!(session);
+    if root != ROOT.as_bytes() {
+        return Ok(Status::no(Code::NonExistent, "No such quota root"));
+    }
+    let mut own = OwnLimits::default();
+    for (name, limit) in limits {
+        // RFC 9208 §3.1.2: 0 would be an account that takes nothing.
+        let Some(limit) = NonZeroU64::new(*limit) else {
+            return Ok(Status::no(Code::Cannot, "An account takes something"));
+        };
+        match name.as_str() {
+            "STORAGE" => own.octets = NonZeroU64::new(limit.get().saturating_mul(STORAGE_UNIT)),
+            "MESSAGE" => own.messages = Some(limit),
+            _ => return Ok(Status::no(Code::Cannot, "No such resource")),
+        }
+    }
+    match user.account.limit(own).await {
+        Ok(()) => {}
+        Err(StoreError::Cannot(why)) => return Ok(Status::no(Code::NoPerm, why)),
+        Err(error) => return Ok(errors::of_store(&error)),
+    }
+    Ok(match write(&mut session.wire.out, user).await {
+        Ok(_) => Status::ok("Quota set"),
         Err(error) => errors::of_store(&error),
     })
 }

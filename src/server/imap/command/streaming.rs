@@ -1,5 +1,9 @@
 //! Large texts of messages, sent from their files piece by piece.
 //!
+//! The message as a whole, or its body, is never in memory. To find a part, it is in memory as a whole for as long as
+//! that takes, one large message at a time in the whole server; then the part is sent from the file too. Texts that are
+//! not in the file as they stand, because the file is compressed or the part decoded, are not sent from here.
+//!
 //! What a session holds meanwhile is an open file and one piece, never a lock: whoever changes, moves or deletes the
 //! message waits for nobody, and the file stays readable to the end. How long a literal is was counted in the same open
 //! file, because names and records can be wrong about it. If less comes out of the file afterwards, somebody has cut it
@@ -8,11 +12,17 @@
 //! Knows nothing of the rest of an answer.
 
 use std::io;
+use std::io::Read;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use crate::mail::ids::Uid;
 use crate::mail::limits::IMAP_PIECE_OCTETS;
 use crate::mail::limits::IMAP_STREAMED_OCTETS;
+use crate::mail::limits::SEARCH_WHOLE_OCTETS;
 use crate::mail::line_feeds;
 use crate::message::wire::WireRange;
 use crate::protocol::imap::response::Output;
@@ -25,15 +35,15 @@ use crate::server::imap::wire::Wire;
 use crate::store::MessageFile;
 use crate::store::PlainFile;
 
-/// Which text is taken from the file as it stands.
+/// Where in the file a text begins that goes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Text {
+enum Start {
     Message,
     Body,
 }
 
 /// The text that an item asks for, where that is one from some place of the file to its end, and its range.
-fn text_of(item: &FetchItem) -> Option<(Text, u64, u64)> {
+fn text_of(item: &FetchItem) -> Option<(Start, u64, u64)> {
     let (text, numbers, partial) = match item {
         FetchItem::Rfc822(text) => (text, &[][..], None),
         FetchItem::Section { section: Section { numbers, text }, partial, .. } => (text, numbers.as_slice(), *partial),
@@ -42,8 +52,8 @@ fn text_of(item: &FetchItem) -> Option<(Text, u64, u64)> {
     let (from, len) = partial.unwrap_or((0, u64::MAX));
     match text {
         _ if !numbers.is_empty() => None,
-        SectionText::All => Some((Text::Message, from, len)),
-        SectionText::Text => Some((Text::Body, from, len)),
+        SectionText::All => Some((Start::Message, from, len)),
+        SectionText::Text => Some((Start::Body, from, len)),
         SectionText::Header | SectionText::Mime | SectionText::Fields { .. } => None,
     }
 }
@@ -56,6 +66,64 @@ pub(super) fn is_streamed(item: &FetchItem) -> bool {
 /// Whether a message is large, and in a file that has its text as it stands.
 pub(super) fn is_large(file: &MessageFile) -> bool {
     file.plain_len().is_some_and(|octets| octets > IMAP_STREAMED_OCTETS)
+}
+
+/// Room for one large message at a time, whoever asks: its parts are found in it, and sent from the file.
+static ROOM: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// What was read of a message.
+#[derive(Debug)]
+pub(super) enum Text {
+    /// In memory of its own.
+    Own(Vec<u8>),
+    /// A large message, in the room that is there for one.
+    Room(Turn),
+}
+
+impl Text {
+    /// Reads a message; of the large ones one at a time.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub(super) fn read(file: &mut MessageFile) -> io::Result<Self> {
+        if file.plain_len().is_some_and(|octets| octets > SEARCH_WHOLE_OCTETS as u64) {
+            let mut turn = Turn(ROOM.lock().unwrap_or_else(PoisonError::into_inner));
+            file.read_to_end(&mut turn.0)?;
+            return Ok(Self::Room(turn));
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Ok(Self::Own(text))
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
+
+impl Deref for Text {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(text) => text,
+            Self::Room(turn) => &turn.0,
+        }
+    }
+}
+
+/// The turn to use the room for a large message.
+#[derive(Debug)]
+pub(super) struct Turn(MutexGuard<'static, Vec<u8>>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.clear();
+        // Not all of it: what is left keeps the allocator from taking each message's memory from another arena.
+        self.0.shrink_to(IMAP_PIECE_OCTETS);
+    }
 }
 
 /// A literal whose octets are in a file.
@@ -73,6 +141,8 @@ pub(super) struct Literal {
 /// The texts that are asked for of one large message.
 #[derive(Debug)]
 pub(super) struct Large {
+    file: Arc<PlainFile>,
+    uid: Uid,
     /// Counted, but not yet announced, in the order of the items.
     counted: std::vec::IntoIter<Literal>,
     announced: Vec<Literal>,
@@ -86,17 +156,48 @@ impl Large {
     pub(super) fn count(file: MessageFile, uid: Uid, header: usize, items: &[FetchItem]) -> io::Result<Option<Self>> {
         let Some(file) = file.into_plain().map(Arc::new) else { return Ok(None) };
         let mut counted = Vec::new();
-        for (text, from, len) in items.iter().filter_map(text_of) {
-            let start = if text == Text::Message { 0 } else { header as u64 };
+        for (start, from, len) in items.iter().filter_map(text_of) {
+            let start = if start == Start::Message { 0 } else { header as u64 };
             let (place, range) = find(|at, buffer| file.read_at(at, buffer), start, from, len)?;
             counted.push(Literal { file: Arc::clone(&file), uid, at: 0, place, range });
         }
-        Ok(Some(Self { counted: counted.into_iter(), announced: Vec::new() }))
+        Ok(Some(Self { file, uid, counted: counted.into_iter(), announced: Vec::new() }))
     }
 
-    /// Writes the head of the next literal; what it announces is sent by [`send`].
-    pub(super) fn announce(&mut self, out: &mut Output) {
-        let Some(mut literal) = self.counted.next() else { return out.raw("NIL") };
+    /// For a message that is in memory: its parts are sent from the file all the same, so that it need not stay there.
+    pub(super) fn in_memory(file: MessageFile, uid: Uid) -> Option<Self> {
+        let file = file.into_plain().map(Arc::new)?;
+        Some(Self { file, uid, counted: Vec::new().into_iter(), announced: Vec::new() })
+    }
+
+    /// As [`Large::announce`], for a part of a text that is in memory; `false` where it is small enough to be sent from
+    /// there, or no part of that text.
+    pub(super) fn announce_part(&mut self, out: &mut Output, text: &[u8], part: &[u8], from: u64, len: u64) -> bool {
+        let start = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+        let is_part = start.checked_add(part.len()).is_some_and(|end| end <= text.len());
+        if !is_part || len.min(part.len() as u64) <= IMAP_STREAMED_OCTETS {
+            return false;
+        }
+        let read_at = |at: u64, buffer: &mut [u8]| {
+            let rest = part.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
+            let n = rest.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&rest[..n]);
+            Ok(n)
+        };
+        let Ok((place, range)) = find(read_at, 0, from, len) else { return false };
+        let place = start as u64 + place;
+        self.announce_literal(out, Literal { file: Arc::clone(&self.file), uid: self.uid, at: 0, place, range });
+        true
+    }
+
+    /// Writes the head of the literal that answers an item, where it was counted; [`send`] sends what it announces.
+    pub(super) fn announce(&mut self, out: &mut Output, item: &FetchItem) -> bool {
+        let Some(literal) = text_of(item).and_then(|_| self.counted.next()) else { return false };
+        self.announce_literal(out, literal);
+        true
+    }
+
+    fn announce_literal(&mut self, out: &mut Output, mut literal: Literal) {
         out.raw(&format!("{{{}}}\r\n", literal.range.left));
         literal.at = out.len();
         self.announced.push(literal);
@@ -248,9 +349,9 @@ mod tests {
             items.iter().filter_map(text_of).collect::<Vec<_>>()
         };
         let all = u64::MAX;
-        assert_eq!(streamed("(UID FLAGS BODY.PEEK[])"), [(Text::Message, 0, all)]);
-        assert_eq!(streamed("(RFC822 RFC822.TEXT)"), [(Text::Message, 0, all), (Text::Body, 0, all)]);
-        assert_eq!(streamed("BODY[TEXT]<10.20>"), [(Text::Body, 10, 20)]);
+        assert_eq!(streamed("(UID FLAGS BODY.PEEK[])"), [(Start::Message, 0, all)]);
+        assert_eq!(streamed("(RFC822 RFC822.TEXT)"), [(Start::Message, 0, all), (Start::Body, 0, all)]);
+        assert_eq!(streamed("BODY[TEXT]<10.20>"), [(Start::Body, 10, 20)]);
         assert_eq!(streamed("(BODY[1] BODY[HEADER] BODY[1.TEXT] RFC822.HEADER BODYSTRUCTURE)"), []);
     }
 }
