@@ -29,6 +29,7 @@ use super::snapshot::FlagChange;
 use super::snapshot::FlagOp;
 use super::snapshot::Message;
 use super::snapshot::Snapshot;
+use super::snapshot::Unchanged;
 use super::watch::Kind;
 use super::watch::Sub;
 
@@ -92,7 +93,7 @@ impl Mailbox {
         validity: UidValidity,
         uids: &[Uid],
         change: &FlagChange,
-        unchanged_since: Option<u64>,
+        unchanged: Option<&Unchanged>,
     ) -> Result<(Arc<Snapshot>, Vec<Uid>)> {
         let mut work = self.work();
         self.look_if_new(&mut work)?;
@@ -104,7 +105,7 @@ impl Mailbox {
         let (changing, mut from_new, mut modified) = (self.quota.changing(), false, Vec::new());
         let (changed, error) = self.change_files(&mut work, uids, |ours, folder, message, name| {
             // The lock of `work` is held: nobody changes the message between this look and the change.
-            if unchanged_since.is_some_and(|since| message.modseq > since) {
+            if unchanged.is_some_and(|unchanged| !unchanged.holds(message, change.op, given)) {
                 modified.push(message.uid);
                 return Ok(Done::Nothing);
             }

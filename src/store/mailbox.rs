@@ -55,6 +55,7 @@ use super::quota::Quota;
 use super::snapshot::Copied;
 use super::snapshot::FlagChange;
 use super::snapshot::Snapshot;
+use super::snapshot::Unchanged;
 use super::table::Table;
 use super::uidlist::Header;
 
@@ -264,8 +265,8 @@ impl Mailbox {
         blocking(move || this.store_blocking(validity, &uids, &change)).await
     }
 
-    /// As [`Mailbox::store`], but leaves messages alone whose mod-sequence is above `unchanged_since` (RFC 7162 §3.1.3),
-    /// and tells which those are. Nothing comes between the look at it and the change.
+    /// As [`Mailbox::store`], but leaves messages alone that have changed (RFC 7162 §3.1.3), and tells which those are.
+    /// Nothing comes between the look at it and the change.
     ///
     /// # Errors
     /// As there.
@@ -274,10 +275,10 @@ impl Mailbox {
         validity: UidValidity,
         uids: &[Uid],
         change: FlagChange,
-        unchanged_since: Option<u64>,
+        unchanged: Option<Unchanged>,
     ) -> Result<(Arc<Snapshot>, Vec<Uid>)> {
         let (this, uids) = (Arc::clone(self), uids.to_vec());
-        blocking(move || this.store_if_blocking(validity, &uids, &change, unchanged_since)).await
+        blocking(move || this.store_if_blocking(validity, &uids, &change, unchanged.as_ref())).await
     }
 
     /// Removes messages for good and returns the UIDs of those that were there. Durable.

@@ -145,6 +145,7 @@ pub use snapshot::FlagChange;
 pub use snapshot::FlagOp;
 pub use snapshot::Message;
 pub use snapshot::Snapshot;
+pub use snapshot::Unchanged;
 pub use table::Messages;
 
 /// All mailboxes of a daemon.

@@ -179,6 +179,27 @@ impl FlagOp {
     }
 }
 
+/// The condition of a STORE (RFC 7162 §3.1.3).
+#[derive(Debug, Clone)]
+pub struct Unchanged {
+    /// What has a mod-sequence above this one has changed.
+    pub since: u64,
+    /// The state that the client was told.
+    pub told: Arc<Snapshot>,
+}
+
+impl Unchanged {
+    /// RFC 7162 §3.1.12: flags that were added or removed elsewhere do not stand in the way of others, where the client
+    /// asks about the state that it was told.
+    pub(super) fn holds(&self, message: &Message, op: FlagOp, given: Flags) -> bool {
+        if message.modseq <= self.since {
+            return true;
+        }
+        let told = self.told.find(message.uid).filter(|told| told.modseq <= self.since && op != FlagOp::Replace);
+        told.is_some_and(|told| given.without(told.flags) == given.without(message.flags))
+    }
+}
+
 /// What COPY, MOVE and APPEND tell (RFC 4315 §3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {

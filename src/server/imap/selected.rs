@@ -244,6 +244,8 @@ impl Selected {
             return Ok(Some(Vec::new()));
         }
         self.snapshot = now;
+        // Until the news are made: where what follows fails, they come another time.
+        self.untold = true;
         self.claim().await?;
         if self.snapshot.keywords != before.keywords {
             self.write_flags(out);

@@ -7,7 +7,8 @@ use facteur::protocol::imap::fragment::Fragments;
 use facteur::protocol::imap::fragment::Limits;
 use libfuzzer_sys::fuzz_target;
 
-const SMALL: Limits = Limits { line: 60, command: 100, swallow: 200 };
+/// Above what is kept of a dropped command, of which only the tag counts.
+const SMALL: Limits = Limits { line: 200, command: 300, swallow: 400 };
 
 /// Pieces of one streamed literal are one, and a lack of bytes is none; the size of a literal decides what becomes of it.
 fn fed<'a>(limits: Limits, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Fragment> {

@@ -131,7 +131,8 @@ impl Reader<'_> {
             }
             return self.take(")");
         }
-        let (is_text, is_message) = (self.has("\"text\""), self.has("\"message\" \"rfc822\"") || self.has("\"message\" \"global\""));
+        let (is_text, is_message) =
+            (self.has("\"text\""), self.has("\"message\" \"rfc822\"") || self.has("\"message\" \"global\""));
         self.string();
         self.take(" ");
         self.string();

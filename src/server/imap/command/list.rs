@@ -60,7 +60,9 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
             continue;
         }
         write(&mut session.wire.out, arguments, name, mailbox, spelling);
-        if !arguments.status.is_empty() && mailbox.selectable {
+        // RFC 5819 §3: what is listed for what is below it alone is not described.
+        let is_described = mailbox.selectable && (!arguments.subscribed || mailbox.subscribed);
+        if !arguments.status.is_empty() && is_described {
             // RFC 5819 §2: what cannot be told is left out. Thunderbird wants it right after its LIST.
             if let Ok((opened, _)) = access::open(session, name, Right::Read).await {
                 let user = user!(session);
@@ -71,7 +73,7 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
                 }
             }
         }
-        if !arguments.metadata.is_empty() && mailbox.selectable && mailbox.exists {
+        if !arguments.metadata.is_empty() && is_described && mailbox.exists {
             let user = user!(session);
             let out = &mut session.wire.out;
             let told = metadata::write_listed(out, user, name, &arguments.metadata, spelling).await;

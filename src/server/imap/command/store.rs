@@ -26,6 +26,7 @@ use crate::server::imap::wire::End;
 use crate::store::FlagChange;
 use crate::store::FlagOp;
 use crate::store::Snapshot;
+use crate::store::Unchanged;
 
 pub(super) async fn run(
     session: &mut Session,
@@ -60,7 +61,9 @@ pub(super) async fn run(
     };
     let change = FlagChange { op, system: arguments.flags.system, keywords: arguments.flags.keywords.clone() };
     let validity = selected.snapshot.validity;
-    let stored = selected.mailbox.store_if(validity, &uids, change, arguments.unchanged_since).await;
+    let told = std::sync::Arc::clone(&selected.snapshot);
+    let unchanged = arguments.unchanged_since.map(|since| Unchanged { since, told });
+    let stored = selected.mailbox.store_if(validity, &uids, change, unchanged).await;
     let (now, modified) = match stored {
         Ok(stored) => stored,
         Err(error) => return Ok(errors::of_store(&error)),
