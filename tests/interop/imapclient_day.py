@@ -1,7 +1,7 @@
 """imapclient: a day with a second program at work on the same mailboxes; see tests/interop/conversation.rs."""
 import imapclient
 
-from session import HOST, PASSWORD, port, step, tls, user, wait_for
+from session import HOST, LARGE, PASSWORD, port, step, tls, user, wait_for
 
 FLAGGED, ANSWERED, SEEN = imapclient.FLAGGED, imapclient.ANSWERED, imapclient.SEEN
 
@@ -25,7 +25,7 @@ step("appended")
 
 found = wait_for("the message of the other side", lambda: imap.noop() and imap.search(["SUBJECT", "from the other side"]))
 data = imap.fetch(found, ["BODY.PEEK[]", "FLAGS", "ENVELOPE", "BODYSTRUCTURE", "INTERNALDATE"])[found[0]]
-assert data[b"BODY[]"] == b"Subject: from the other side\r\n\r\nthe text\r\n", data
+assert data[b"BODY[]"] == LARGE, data
 assert data[b"ENVELOPE"].subject == b"from the other side" and not data[b"BODYSTRUCTURE"].is_multipart, data
 imap.add_flags(found, [FLAGGED, b"$Label1"])
 step("flagged")
