@@ -98,7 +98,9 @@ fn day(command: Command) {
     imap.ok("SELECT INBOX");
     assert_eq!(search(&mut imap, "SEEN SUBJECT \"from the client\""), "* SEARCH 2");
     assert_eq!(flags("Subject: from the client\n\nits text\n"), "S");
-    imap.append("INBOX", "", b"Subject: from the other side\r\n\r\nthe text\r\n");
+    // Large enough to be sent piece by piece.
+    let text = format!("Subject: from the other side\r\n\r\n{}", "the text\r\n".repeat(40_000));
+    imap.append("INBOX", "", text.as_bytes());
     script.go();
 
     // Flags of theirs, and ours.

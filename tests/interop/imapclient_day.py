@@ -1,7 +1,7 @@
 """imapclient: a day with a second program at work on the same mailboxes; see tests/interop/conversation.rs."""
 import imapclient
 
-from session import HOST, PASSWORD, port, step, tls, user, wait_for
+from session import HOST, LARGE, PASSWORD, port, step, tls, user, wait_for
 
 FLAGGED, ANSWERED, SEEN = imapclient.FLAGGED, imapclient.ANSWERED, imapclient.SEEN
 
@@ -23,9 +23,10 @@ imap.select_folder("INBOX")
 imap.append("INBOX", b"Subject: from the client\r\n\r\nits text\r\n", flags=[SEEN])
 step("appended")
 
-found = wait_for("the message of the other side", lambda: imap.noop() and imap.search(["SUBJECT", "from the other side"]))
+OTHER = ["SUBJECT", "from the other side"]
+found = wait_for("the message of the other side", lambda: imap.noop() and imap.search(OTHER))
 data = imap.fetch(found, ["BODY.PEEK[]", "FLAGS", "ENVELOPE", "BODYSTRUCTURE", "INTERNALDATE"])[found[0]]
-assert data[b"BODY[]"] == b"Subject: from the other side\r\n\r\nthe text\r\n", data
+assert data[b"BODY[]"] == LARGE, data
 assert data[b"ENVELOPE"].subject == b"from the other side" and not data[b"BODYSTRUCTURE"].is_multipart, data
 imap.add_flags(found, [FLAGGED, b"$Label1"])
 step("flagged")
@@ -34,7 +35,7 @@ wait_for("the flags of the other side", lambda: imap.noop() and set(imap.get_fla
 assert FLAGGED not in imap.get_flags(found)[found[0]], imap.get_flags(found)
 assert imap.has_capability("MOVE")
 imap.move(found, "Archive")
-assert not imap.search(["SUBJECT", "from the other side"])
+assert not imap.search(OTHER)
 step("moved")
 
 imap.idle()
@@ -46,7 +47,7 @@ assert len(imap.search(["SUBJECT", "while idle"])) == 1
 step("told")
 
 imap.select_folder("Trash")
-assert len(imap.search(["SUBJECT", "from the other side"])) == 1
+assert len(imap.search(OTHER)) == 1
 assert imap.folder_status("Archive", ["MESSAGES"])[b"MESSAGES"] == 0
 imap.logout()
 step("done")

@@ -95,13 +95,18 @@ impl Pair<'_> {
         imap.ok("STORE 2 -FLAGS (\\Seen)");
         imap.ok("STORE 3 FLAGS (\\Seen \\Draft)");
         imap.ok("MOVE 4 Archive");
-        imap.append("INBOX", "(\\Flagged) ", b"Subject: from there\r\n\r\nx\r\n");
+        // Large enough to be sent piece by piece.
+        let large = "the text\r\n".repeat(40_000);
+        imap.append("INBOX", "(\\Flagged) ", format!("Subject: from there\r\n\r\n{large}").as_bytes());
         imap.ok("CREATE There");
         imap.append("There", "", b"Subject: a new folder\r\n\r\nx\r\n");
         (self.sync)();
         assert_eq!(flags(&self.near("INBOX", "<m0@load.example>")), "");
         assert_eq!(flags(&self.near("INBOX", "<m1@load.example>")), "DS");
-        assert_eq!(flags(&self.near("INBOX", "Subject: from there")), "F");
+        let file = self.near("INBOX", "Subject: from there");
+        assert_eq!(flags(&file), "F");
+        let text = std::fs::read_to_string(file).expect("it is there").replace("\r\n", "\n");
+        assert_eq!(text.split_once("\n\n").map(|(_, body)| body == large.replace("\r\n", "\n")), Some(true));
         assert!(self.near("Archive", "<m3@load.example>").exists());
         assert!(!self.near_has("INBOX", "<m3@load.example>"), "it was moved");
         assert!(self.near("There", "Subject: a new folder").exists());

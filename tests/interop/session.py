@@ -9,6 +9,9 @@ DOMAIN = os.environ["DOMAIN"]
 PASSWORD = os.environ["PASSWORD"]
 CA = os.environ["CA"]
 
+# What the other side appends: large enough to be sent piece by piece.
+LARGE = b"Subject: from the other side\r\n\r\n" + b"the text\r\n" * 40_000
+
 
 def port(name):
     return int(os.environ[name])

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::command::streaming::Mark;
 use super::enabled::Enabled;
 use super::live::LiveSearch;
 use super::wire::End;
@@ -74,6 +75,8 @@ pub(super) struct Selected {
     pub(super) saved: Ranges,
     /// Searches that are kept up to date (RFC 5267).
     pub(super) live: Vec<LiveSearch>,
+    /// Where counting came to in a large message.
+    pub(super) mark: Option<Mark>,
 }
 
 impl Selected {
@@ -103,6 +106,7 @@ impl Selected {
             own: Vec::new(),
             saved: Ranges::default(),
             live: Vec::new(),
+            mark: None,
         };
         selected.claim().await?;
         let entries = selected.entries();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::selected;
 use super::streaming;
 use super::streaming::Large;
+use super::streaming::Mark;
 use super::streaming::Text;
 use crate::mail::flags::Flags;
 use crate::mail::flags::SystemFlag;
@@ -94,6 +95,8 @@ struct Job {
     characters: Characters,
     /// Flags that are told unasked have the mod-sequence with them (RFC 7162 §3.2).
     with_modseq: bool,
+    /// Where counting came to in the message that was fetched last.
+    mark: Option<Mark>,
 }
 
 /// What came of a batch.
@@ -101,6 +104,7 @@ struct Batch {
     bytes: Vec<u8>,
     /// Literals whose octets are not in `bytes`.
     streamed: Vec<streaming::Literal>,
+    mark: Option<Mark>,
     next: usize,
     told: Vec<(Uid, Flags)>,
     gone: bool,
@@ -220,6 +224,7 @@ async fn prepare(
         return Ok(Err(Status::bad("No mailbox is selected")));
     };
     let (mailbox, validity) = (Arc::clone(&selected.mailbox), selected.snapshot.validity);
+    let mark = selected.mark;
     let work = async {
         let before = mailbox.snapshot();
         if before.validity != validity {
@@ -263,7 +268,7 @@ async fn prepare(
     let wanted = items.iter().map(wanted).max().unwrap_or(Wanted::Nothing);
     let snapshot = mailbox.snapshot();
     let (items, targets, kept) = (items.to_vec(), targets.to_vec(), kept(items));
-    Ok(Ok(Job { items, numbers, wanted, kept, mailbox, snapshot, targets, newly_seen, characters, with_modseq }))
+    Ok(Ok(Job { items, numbers, wanted, kept, mailbox, snapshot, targets, newly_seen, characters, with_modseq, mark }))
 }
 
 /// Makes batches and sends them, one on its way while the next is made. Says why messages were left out.
@@ -290,6 +295,7 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<LeftOut, St
             for (uid, flags) in batch.told {
                 selected.view.told(uid, flags);
             }
+            selected.mark = batch.mark;
         }
         streaming::send(&mut session.wire, batch.bytes, batch.streamed).await?;
         if more && large {
@@ -362,6 +368,7 @@ impl Job {
         let mut batch = Batch {
             bytes: Vec::new(),
             streamed: Vec::new(),
+            mark: self.mark,
             next: at,
             told: Vec::new(),
             gone: false,
@@ -391,7 +398,7 @@ impl Job {
                 self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
                 continue;
             }
-            let (text, large) = match self.read(message.uid) {
+            let (text, large) = match self.read(message.uid, &mut batch.mark) {
                 Ok(read) => read,
                 Err(StoreError::MessageGone) => {
                     batch.gone = true;
@@ -431,7 +438,7 @@ impl Job {
     }
 
     /// As much of a message as is wanted; of a large one that can be sent from its file, the header.
-    fn read(&self, uid: Uid) -> Result<(Text, Option<Large>), StoreError> {
+    fn read(&self, uid: Uid, mark: &mut Option<Mark>) -> Result<(Text, Option<Large>), StoreError> {
         if self.wanted == Wanted::Nothing {
             return Ok((Text::default(), None));
         }
@@ -442,7 +449,7 @@ impl Job {
             read_header(&mut file).map(|header| (Text::Own(header), None))
         } else if is_large && self.items.iter().all(streams) {
             read_header(&mut file).and_then(|header| {
-                let large = Large::count(file, uid, header.len(), &self.items)?;
+                let large = Large::count(file, uid, header.len(), &self.items, mark)?;
                 Ok((Text::Own(header), large))
             })
         } else {

@@ -30,7 +30,7 @@ mod sort;
 pub(super) mod starttls;
 pub(super) mod status;
 mod store;
-mod streaming;
+pub(super) mod streaming;
 mod subscribe;
 mod thread;
 

@@ -138,30 +138,70 @@ pub(super) struct Literal {
     range: WireRange,
 }
 
+/// Where counting came to in a message, so that a client which fetches it chunk by chunk does not have all before its
+/// chunk counted each time. A message under a UID never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server::imap) struct Mark {
+    uid: Uid,
+    /// Where in the file the text begins.
+    start: u64,
+    counted: Counted,
+}
+
+/// So much of a text has been counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counted {
+    /// Place in the file.
+    place: u64,
+    /// Octets of the wire form before it.
+    passed: u64,
+    /// The octet before it.
+    previous: u8,
+}
+
+impl Counted {
+    const fn nothing(start: u64) -> Self {
+        Self { place: start, passed: 0, previous: 0 }
+    }
+}
+
 /// The texts that are asked for of one large message.
 #[derive(Debug)]
 pub(super) struct Large {
     file: Arc<PlainFile>,
     uid: Uid,
-    /// Counted, but not yet announced, in the order of the items.
-    counted: std::vec::IntoIter<Literal>,
+    /// Counted, but not yet announced, in the order of the items; those that are small in memory already.
+    counted: std::vec::IntoIter<(Literal, Option<Vec<u8>>)>,
     announced: Vec<Literal>,
 }
 
 impl Large {
-    /// Counts what the items ask for. The header has so many octets.
+    /// Counts what the items ask for, from the mark on where that is before it, and moves the mark. The header has so
+    /// many octets.
     ///
     /// # Errors
     /// What reading says.
-    pub(super) fn count(file: MessageFile, uid: Uid, header: usize, items: &[FetchItem]) -> io::Result<Option<Self>> {
+    pub(super) fn count(
+        file: MessageFile,
+        uid: Uid,
+        header: usize,
+        items: &[FetchItem],
+        mark: &mut Option<Mark>,
+    ) -> io::Result<Option<Self>> {
         let Some(file) = file.into_plain().map(Arc::new) else { return Ok(None) };
-        let mut counted = Vec::new();
+        let mut literals = Vec::new();
         for (start, from, len) in items.iter().filter_map(text_of) {
             let start = if start == Start::Message { 0 } else { header as u64 };
-            let (place, range) = find(|at, buffer| file.read_at(at, buffer), start, from, len)?;
-            counted.push(Literal { file: Arc::clone(&file), uid, at: 0, place, range });
+            let usable = mark.filter(|mark| (mark.uid, mark.start) == (uid, start) && mark.counted.passed <= from);
+            let mut counted = usable.map_or(Counted::nothing(start), |mark| mark.counted);
+            let (place, range) = find(|at, buffer| file.read_at(at, buffer), &mut counted, from, len)?;
+            *mark = Some(Mark { uid, start, counted });
+            let mut literal = Literal { file: Arc::clone(&file), uid, at: 0, place, range };
+            let is_small = literal.range.left <= IMAP_STREAMED_OCTETS;
+            let small = if is_small { Some(octets(&mut literal)?) } else { None };
+            literals.push((literal, small));
         }
-        Ok(Some(Self { file, uid, counted: counted.into_iter(), announced: Vec::new() }))
+        Ok(Some(Self { file, uid, counted: literals.into_iter(), announced: Vec::new() }))
     }
 
     /// For a message that is in memory: its parts are sent from the file all the same, so that it need not stay there.
@@ -184,16 +224,23 @@ impl Large {
             buffer[..n].copy_from_slice(&rest[..n]);
             Ok(n)
         };
-        let Ok((place, range)) = find(read_at, 0, from, len) else { return false };
+        let Ok((place, range)) = find(read_at, &mut Counted::nothing(0), from, len) else { return false };
         let place = start as u64 + place;
         self.announce_literal(out, Literal { file: Arc::clone(&self.file), uid: self.uid, at: 0, place, range });
         true
     }
 
-    /// Writes the head of the literal that answers an item, where it was counted; [`send`] sends what it announces.
+    /// Writes the literal that answers an item, where it was counted; of a large one the head, and [`send`] sends what
+    /// it announces.
     pub(super) fn announce(&mut self, out: &mut Output, item: &FetchItem) -> bool {
-        let Some(literal) = text_of(item).and_then(|_| self.counted.next()) else { return false };
-        self.announce_literal(out, literal);
+        match text_of(item).and_then(|_| self.counted.next()) {
+            Some((_, Some(octets))) => {
+                out.raw(&format!("{{{}}}\r\n", octets.len()));
+                out.append(octets);
+            }
+            Some((literal, None)) => self.announce_literal(out, literal),
+            None => return false,
+        }
         true
     }
 
@@ -209,32 +256,35 @@ impl Large {
     }
 }
 
-/// Where reading has to begin for `len` octets, at most, of the wire form of what a file has from `start` on, its octets
-/// before `from` left out; and how many of them there are.
+/// Where reading has to begin for `len` octets, at most, of the wire form of a text, its octets before `from` left out;
+/// and how many of them there are. What is counted already is not read; then it is all but the last piece before the
+/// end of the range.
 fn find(
     mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
-    start: u64,
+    counted: &mut Counted,
     from: u64,
     len: u64,
 ) -> io::Result<(u64, WireRange)> {
     let mut buffer = vec![0; IMAP_PIECE_OCTETS];
     let end = from.saturating_add(len);
-    let (mut place, mut passed, mut previous) = (start, 0, 0);
+    let mut now = *counted;
     let mut found = None;
-    while passed < end {
-        let n = read_at(place, &mut buffer)?;
+    while now.passed < end {
+        *counted = now;
+        let n = read_at(now.place, &mut buffer)?;
         if n == 0 {
             break;
         }
-        let mut last = previous;
-        let octets = n as u64 + line_feeds::alone(&buffer[..n], &mut last);
-        if found.is_none() && passed + octets > from {
-            found = Some((place, WireRange { previous, skip: from - passed, left: 0 }));
+        let mut previous = now.previous;
+        let octets = n as u64 + line_feeds::alone(&buffer[..n], &mut previous);
+        let passed = now.passed + octets;
+        if found.is_none() && passed > from {
+            found = Some((now.place, WireRange { previous: now.previous, skip: from - now.passed, left: 0 }));
         }
-        (place, passed, previous) = (place + n as u64, passed + octets, last);
+        now = Counted { place: now.place + n as u64, passed, previous };
     }
-    let left = passed.saturating_sub(from).min(len);
-    let (place, range) = found.unwrap_or((place, WireRange { previous, skip: 0, left }));
+    let left = now.passed.saturating_sub(from).min(len);
+    let (place, range) = found.unwrap_or((now.place, WireRange { previous: now.previous, skip: 0, left }));
     Ok((place, WireRange { left, ..range }))
 }
 
@@ -253,6 +303,19 @@ fn piece(literal: &mut Literal) -> io::Result<Vec<u8>> {
     }
     mask_nul(&mut out);
     Ok(out)
+}
+
+/// All octets of a small literal.
+fn octets(literal: &mut Literal) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while literal.range.left > 0 {
+        let more = piece(literal)?;
+        if more.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        all.extend_from_slice(&more);
+    }
+    Ok(all)
 }
 
 /// Sends an answer, with the literals in their places.
@@ -312,7 +375,8 @@ mod tests {
                     for len in [0, 1, 2, 3, 7, u64::MAX] {
                         let mut expected = Vec::new();
                         push_wire_range(&mut expected, from_start, from, len);
-                        let (mut place, mut range) = find(&read_at, start as u64, from, len).expect("memory");
+                        let (mut place, mut range) =
+                            find(&read_at, &mut Counted::nothing(start as u64), from, len).expect("memory");
                         assert_eq!(range.left, expected.len() as u64, "{start} {most} {from} {len}");
                         let mut out = Vec::new();
                         while range.left > 0 {
@@ -337,9 +401,36 @@ mod tests {
             farthest.set(farthest.get().max(at));
             reader(&text, 8)(at, buffer)
         };
-        let (place, range) = find(read_at, 0, 91, 10).expect("memory");
+        let mut counted = Counted::nothing(0);
+        let (place, range) = find(read_at, &mut counted, 91, 10).expect("memory");
         assert_eq!((place, range), (80, WireRange { previous: b'\n', skip: 1, left: 10 }));
         assert_eq!(farthest.get(), 88);
+        // The next chunk is counted from the last piece of this one on.
+        assert_eq!(counted, Counted { place: 88, passed: 99, previous: b'\n' });
+        let nearest = std::cell::Cell::new(u64::MAX);
+        let read_at = |at: u64, buffer: &mut [u8]| {
+            nearest.set(nearest.get().min(at));
+            reader(&text, 8)(at, buffer)
+        };
+        let (place, range) = find(read_at, &mut counted, 101, 10).expect("memory");
+        assert_eq!((place, range), (88, WireRange { previous: b'\n', skip: 2, left: 10 }));
+        assert_eq!(nearest.get(), 88);
+    }
+
+    #[test]
+    fn chunks_are_the_same_from_a_mark_as_from_the_start() {
+        let text = b"\na\nbc\r\n\r\n\n\rd\r\r\ne\0f\r";
+        for most in 1..=text.len() {
+            for chunk in 1..=text.len() as u64 {
+                let mut counted = Counted::nothing(0);
+                for from in (0..=text.len() as u64 + 8).step_by(usize::try_from(chunk).expect("small")) {
+                    assert!(counted.passed <= from);
+                    let marked = find(reader(text, most), &mut counted, from, chunk).expect("memory");
+                    let anew = find(reader(text, most), &mut Counted::nothing(0), from, chunk).expect("memory");
+                    assert_eq!(marked, anew, "{most} {chunk} {from}");
+                }
+            }
+        }
     }
 
     #[test]
