@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use common::server::Server;
+use common::wait_for;
+use rustix::process::Signal;
 
 /// What is not announced yet, or never will be, and why.
 const MISSING: &[(&str, &str)] = &[];
@@ -39,6 +41,17 @@ fn what_the_operator_disables_is_neither_announced_nor_enabled() {
     assert!(names.contains(&"CONDSTORE"), "{names:?}");
     assert!(!names.iter().any(|n| matches!(*n, "QRESYNC" | "MOVE") || n.starts_with("APPENDLIMIT")), "{names:?}");
     assert_eq!(imap.ok("ENABLE QRESYNC").texts(), ["* ENABLED"]);
+    let text = std::fs::read_to_string(server.config()).expect("there");
+    let for_bob = text.replacen("address = \"bob@", "imap_disable = [\"IDLE\"]\naddress = \"bob@", 1);
+    assert_ne!(text, for_bob);
+    std::fs::write(server.config(), for_bob).expect("written");
+    server.signal(Signal::HUP);
+    let announces = |user: &str, name: &str| {
+        let line = server.imap(user).ok("CAPABILITY").texts().concat();
+        line.split_ascii_whitespace().any(|announced| announced == name)
+    };
+    wait_for("the new configuration", || (!announces("bob", "IDLE")).then_some(()));
+    assert!(announces("alice", "IDLE") && !announces("bob", "MOVE") && announces("bob", "CONDSTORE"));
     let wrong = std::fs::read_to_string(server.config()).expect("there").replace("\"QRESYNC\"", "\"UIDONLY\"");
     std::fs::write(server.config(), wrong).expect("written");
     let check = server.command(&["check"]);

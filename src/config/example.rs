@@ -38,6 +38,8 @@ address = "alice@example.com"
 aliases = []
 # More addresses that this account may send as.
 send_as = []
+# Extensions of IMAP that are not announced to this account, for a mail program that stumbles over one.
+imap_disable = []
 # How much it may hold, where that is not what [quota] says.
 #quota_storage = "1GiB"
 #quota_messages = 0

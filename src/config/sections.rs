@@ -276,6 +276,8 @@ pub struct AccountEntry {
     pub aliases: Vec<Span<Address>>,
     /// More addresses that this account may send as.
     pub send_as: Vec<Span<Address>>,
+    /// Extensions of IMAP that are not announced to this account, beside those of `[imap]`.
+    pub imap_disable: Vec<Span<ImapCapability>>,
     /// How many octets it may hold, 0 for no limit; where missing, what `[quota]` says.
     pub quota_storage: Option<Span<ByteSize>>,
     /// How many messages, in the same way.
@@ -354,10 +356,19 @@ fn read_account(mut table: Table<'_, '_>) -> Option<AccountEntry> {
     let password = table.value("password");
     let aliases = table.list("aliases").unwrap_or_default();
     let send_as = table.list("send_as").unwrap_or_default();
+    let imap_disable = table.list("imap_disable").unwrap_or_default();
     let quota_storage = table.value("quota_storage");
     let quota_messages = table.value("quota_messages");
     table.finish();
-    address.map(|address| AccountEntry { address, password, aliases, send_as, quota_storage, quota_messages })
+    address.map(|address| AccountEntry {
+        address,
+        password,
+        aliases,
+        send_as,
+        imap_disable,
+        quota_storage,
+        quota_messages,
+    })
 }
 
 impl Listen {

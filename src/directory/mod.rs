@@ -24,6 +24,7 @@ pub use password::hash_password;
 use crate::config::Config;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
+use crate::mail::capability::ImapCapability;
 use crate::mail::limits::ALIAS_DEPTH;
 use crate::mail::limits::ALIAS_RESULTS;
 use crate::mail::quota::QuotaLimits;
@@ -37,9 +38,16 @@ pub struct Account {
     password: Option<Secret<String>>,
     send_as: HashSet<String>,
     quota: QuotaLimits,
+    imap_disable: Vec<ImapCapability>,
 }
 
 impl Account {
+    /// Extensions of IMAP that are not announced to it.
+    #[must_use]
+    pub fn imap_disable(&self) -> &[ImapCapability] {
+        &self.imap_disable
+    }
+
     /// The main address.
     #[must_use]
     pub fn address(&self) -> &Address {
@@ -115,6 +123,7 @@ impl Directory {
                 password: entry.password.as_ref().map(|p| p.value.clone()),
                 send_as: entry.send_as.iter().map(|a| a.value.key()).collect(),
                 quota: config.quota.limits_of(entry),
+                imap_disable: entry.imap_disable.iter().map(|name| name.value).collect(),
                 address,
             });
             first_account.get_or_insert_with(|| Arc::clone(&account));

@@ -22,6 +22,7 @@ use super::selected::Look;
 use super::selected::Selected;
 use super::wire::End;
 use super::wire::Wire;
+use crate::mail::capability::ImapCapability;
 use crate::mail::ids::SessionId;
 use crate::mail::ids::Uid;
 use crate::mail::limits::IMAP_BAD_BEFORE_LOGIN;
@@ -57,6 +58,8 @@ use crate::store::AccountStore;
 pub(super) struct User {
     /// The address of the account.
     pub(super) name: String,
+    /// What is not announced to him.
+    pub(super) disabled: Vec<ImapCapability>,
     pub(super) account: Arc<AccountStore>,
     pub(super) selected: Option<Selected>,
     /// What is told unasked, once the client said so; until then what changes in the selected mailbox, after commands.
@@ -135,7 +138,7 @@ impl Session {
     /// What is announced now.
     pub(super) fn capabilities(&self) -> String {
         match &self.user {
-            Some(_) => capability::user(self.services.max_message_size, &self.services.disabled),
+            Some(user) => capability::user(self.services.max_message_size, &user.disabled),
             None => {
                 let can_start_tls = self.wire.connection.can_start_tls();
                 capability::stranger(can_start_tls, self.may_log_in(), &self.services.disabled)

@@ -6,7 +6,8 @@ use crate::server::imap::session::Session;
 
 pub(super) fn run(session: &mut Session, names: &[String]) -> Status {
     let knew = session.enabled.condstore;
-    let new = session.enabled.enable(names, &session.services.disabled);
+    let disabled = session.user.as_ref().map_or(&[][..], |user| &user.disabled);
+    let new = session.enabled.enable(names, disabled);
     let told: String = new.iter().map(|name| format!(" {name}")).collect();
     session.wire.out.untagged(&format!("ENABLED{told}"));
     if session.enabled.rev2

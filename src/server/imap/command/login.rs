@@ -54,6 +54,8 @@ pub(super) async fn check(session: &mut Session, credentials: &Credentials) -> R
     };
     let name = authenticated.account().address().key();
     tracing::info!(session = %session.id, rip = %peer, user = %authenticated.account().address(), "imap login");
-    session.logged_in(User { name, account, selected: None, notify: None });
+    let own = authenticated.account().imap_disable();
+    let disabled = services.disabled.iter().chain(own).copied().collect();
+    session.logged_in(User { name, disabled, account, selected: None, notify: None });
     Ok(Status::ok("Logged in").with(Code::Capability(session.capabilities())))
 }
