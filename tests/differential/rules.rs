@@ -153,6 +153,10 @@ pub(crate) const RULES: &[Rule] = &[
         let noselect = Value::List(vec![Value::Atom("\\Noselect".to_owned())]);
         scene.key.starts_with("LSUB ") && told(our) == Some(noselect) && told(their) == Some(Value::List(Vec::new()))
     }),
+    go_on("a level without a mailbox", |scene, our, their| {
+        let attributes = our.and_then(|our| our.items().first()).map(ToString::to_string).unwrap_or_default();
+        scene.key.starts_with("LIST ") && their.is_none() && attributes.contains("\\Noselect")
+    }),
     go_on("marked", |scene, our, their| {
         let unmarked = |value: &Value| value.to_string().replace(" \\UnMarked", "").replace("\\UnMarked", "");
         scene.key.starts_with("LIST ") && our.zip(their).is_some_and(|(our, their)| unmarked(our) == unmarked(their))
