@@ -120,6 +120,10 @@ pub(crate) const RULES: &[Rule] = &[
     go_on("STORE tells all", store_tells_all),
     go_on("UID told", |scene, our, their| scene.key.ends_with(" UID") && our.is_some() && their.is_none()),
     go_on("no empty line", |scene, our, their| scene.key.contains("HEADER.FIELDS") && longer_by_line_end(our, their)),
+    go_on("half a line end", |scene, our, their| {
+        let octet = |value: Option<&Value>, octet: u8| value == Some(&Value::Text(vec![octet]));
+        scene.key.contains("HEADER.FIELDS") && scene.key.ends_with('>') && octet(our, b'\n') && octet(their, b'\r')
+    }),
     go_on("line end of a delimiter", |scene, our, their| {
         let part = scene.key.split_once(" BODY[").map_or("", |(_, section)| section);
         let numbered =
@@ -282,16 +286,12 @@ fn searched_before(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>
     results && (our.is_some() || their.is_some()) && !both.is_empty() && both == news(scene.theirs)
 }
 
-/// A mod-sequence that Dovecot repeats flags for, which the same command has told.
+/// A mod-sequence or UID that Dovecot repeats flags with, which the same command has told.
 fn flags_with_fetch(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
-    let told = |facts: &Facts| {
-        scene.key.strip_suffix("MODSEQ").and_then(|message| facts.get(&format!("{message}FLAGS")).cloned())
-    };
-    verb(scene, "FETCH")
-        && our.is_none()
-        && their.is_some()
-        && told(scene.ours).is_some()
-        && told(scene.ours) == told(scene.theirs)
+    let Some((message, "MODSEQ" | "UID")) = scene.key.rsplit_once(' ') else { return false };
+    let told = |facts: &Facts| facts.get(&format!("{message} FLAGS")).cloned();
+    let alike = told(scene.ours).is_some() && told(scene.ours) == told(scene.theirs);
+    verb(scene, "FETCH") && our.is_none() && their.is_some() && alike
 }
 
 /// Messages before the first unseen one, of which Dovecot forgets that the other half of an OR may match them.
