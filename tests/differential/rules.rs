@@ -78,6 +78,7 @@ pub(crate) const RULES: &[Rule] = &[
     }),
     go_on("STATUS of the selected", |scene, our, their| {
         verb(scene, "STATUS") && is(our, "OK", "") && is(their, "OK", "CLIENTBUG")
+            || scene.key.starts_with("STATUS ") && is(scene.theirs.get("tagged "), "OK", "CLIENTBUG")
     }),
     go_on("keywords known", keywords_known),
     go_on("keywords told again", keywords_again),
