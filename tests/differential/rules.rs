@@ -274,17 +274,19 @@ fn there_and_back(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>)
     our.is_none() && their.is_some() && told.is_some() && known(scene).is_none_or(|known| told == Some(known))
 }
 
-/// A search that ran while there were news of other clients to tell.
+/// A search that ran while there were news of other clients to tell, or a count of the selected mailbox in a LIST.
 fn searched_before(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
     let results = ["SEARCH", "ESEARCH", "SORT", "THREAD"].iter().any(|name| scene.key.starts_with(name));
-    let news = |facts: &Facts| -> Vec<String> {
-        let gone = facts.get("expunged").map_or(&[][..], Value::items);
-        let is_there = |key: &str| !gone.iter().any(|number| key.starts_with(&format!("message {number} ")));
-        let told = facts.keys().filter(|key| *key == "expunged" || key.ends_with(" FLAGS") && is_there(key));
-        told.cloned().collect()
-    };
+    let counts = scene.key.starts_with("STATUS ") && verb(scene, "LIST");
     let both = news(scene.ours);
-    results && (our.is_some() || their.is_some()) && !both.is_empty() && both == news(scene.theirs)
+    (results || counts) && (our.is_some() || their.is_some()) && !both.is_empty() && both == news(scene.theirs)
+}
+
+/// What another client did: expunged messages, and flags of others.
+fn news(facts: &Facts) -> Vec<&String> {
+    let gone = facts.get("expunged").map_or(&[][..], Value::items);
+    let is_there = |key: &str| !gone.iter().any(|number| key.starts_with(&format!("message {number} ")));
+    facts.keys().filter(|key| *key == "expunged" || key.ends_with(" FLAGS") && is_there(key)).collect()
 }
 
 /// A mod-sequence or UID that Dovecot repeats flags with, which the same command has told.
