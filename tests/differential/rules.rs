@@ -78,6 +78,7 @@ pub(crate) const RULES: &[Rule] = &[
     }),
     go_on("STATUS of the selected", |scene, our, their| {
         verb(scene, "STATUS") && is(our, "OK", "") && is(their, "OK", "CLIENTBUG")
+            || scene.key.starts_with("STATUS ") && is(scene.theirs.get("tagged "), "OK", "CLIENTBUG")
     }),
     go_on("keywords known", keywords_known),
     go_on("keywords told again", keywords_again),
@@ -120,6 +121,10 @@ pub(crate) const RULES: &[Rule] = &[
     go_on("STORE tells all", store_tells_all),
     go_on("UID told", |scene, our, their| scene.key.ends_with(" UID") && our.is_some() && their.is_none()),
     go_on("no empty line", |scene, our, their| scene.key.contains("HEADER.FIELDS") && longer_by_line_end(our, their)),
+    go_on("half a line end", |scene, our, their| {
+        let octet = |value: Option<&Value>, octet: u8| value == Some(&Value::Text(vec![octet]));
+        scene.key.contains("HEADER.FIELDS") && scene.key.ends_with('>') && octet(our, b'\n') && octet(their, b'\r')
+    }),
     go_on("line end of a delimiter", |scene, our, their| {
         let part = scene.key.split_once(" BODY[").map_or("", |(_, section)| section);
         let numbered =
@@ -152,6 +157,10 @@ pub(crate) const RULES: &[Rule] = &[
         let told = |value: Option<&Value>| value.and_then(|value| value.items().first().cloned());
         let noselect = Value::List(vec![Value::Atom("\\Noselect".to_owned())]);
         scene.key.starts_with("LSUB ") && told(our) == Some(noselect) && told(their) == Some(Value::List(Vec::new()))
+    }),
+    go_on("a level without a mailbox", |scene, our, their| {
+        let attributes = our.and_then(|our| our.items().first()).map(ToString::to_string).unwrap_or_default();
+        scene.key.starts_with("LIST ") && their.is_none() && attributes.contains("\\Noselect")
     }),
     go_on("marked", |scene, our, their| {
         let unmarked = |value: &Value| value.to_string().replace(" \\UnMarked", "").replace("\\UnMarked", "");
@@ -265,29 +274,27 @@ fn there_and_back(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>)
     our.is_none() && their.is_some() && told.is_some() && known(scene).is_none_or(|known| told == Some(known))
 }
 
-/// A search that ran while there were news of other clients to tell.
+/// A search that ran while there were news of other clients to tell, or a count of the selected mailbox in a LIST.
 fn searched_before(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
     let results = ["SEARCH", "ESEARCH", "SORT", "THREAD"].iter().any(|name| scene.key.starts_with(name));
-    let news = |facts: &Facts| -> Vec<String> {
-        let gone = facts.get("expunged").map_or(&[][..], Value::items);
-        let is_there = |key: &str| !gone.iter().any(|number| key.starts_with(&format!("message {number} ")));
-        let told = facts.keys().filter(|key| *key == "expunged" || key.ends_with(" FLAGS") && is_there(key));
-        told.cloned().collect()
-    };
+    let counts = scene.key.starts_with("STATUS ") && verb(scene, "LIST");
     let both = news(scene.ours);
-    results && (our.is_some() || their.is_some()) && !both.is_empty() && both == news(scene.theirs)
+    (results || counts) && (our.is_some() || their.is_some()) && !both.is_empty() && both == news(scene.theirs)
 }
 
-/// A mod-sequence that Dovecot repeats flags for, which the same command has told.
+/// What another client did: expunged messages, and flags of others.
+fn news(facts: &Facts) -> Vec<&String> {
+    let gone = facts.get("expunged").map_or(&[][..], Value::items);
+    let is_there = |key: &str| !gone.iter().any(|number| key.starts_with(&format!("message {number} ")));
+    facts.keys().filter(|key| *key == "expunged" || key.ends_with(" FLAGS") && is_there(key)).collect()
+}
+
+/// A mod-sequence or UID that Dovecot repeats flags with, which the same command has told.
 fn flags_with_fetch(scene: &Scene<'_>, our: Option<&Value>, their: Option<&Value>) -> bool {
-    let told = |facts: &Facts| {
-        scene.key.strip_suffix("MODSEQ").and_then(|message| facts.get(&format!("{message}FLAGS")).cloned())
-    };
-    verb(scene, "FETCH")
-        && our.is_none()
-        && their.is_some()
-        && told(scene.ours).is_some()
-        && told(scene.ours) == told(scene.theirs)
+    let Some((message, "MODSEQ" | "UID")) = scene.key.rsplit_once(' ') else { return false };
+    let told = |facts: &Facts| facts.get(&format!("{message} FLAGS")).cloned();
+    let alike = told(scene.ours).is_some() && told(scene.ours) == told(scene.theirs);
+    verb(scene, "FETCH") && our.is_none() && their.is_some() && alike
 }
 
 /// Messages before the first unseen one, of which Dovecot forgets that the other half of an OR may match them.
