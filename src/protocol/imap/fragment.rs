@@ -230,11 +230,12 @@ impl Fragments {
             self.drop_command(true);
         }
         let Some(end) = found else {
-            if self.dropping.is_none() || len <= self.limits.line {
+            if self.dropping.is_none() {
                 self.scanned = len;
                 return Some(Fragment::More);
             }
-            // The end stays: a literal may be announced there.
+            // The end stays: a literal may be announced there. The rest is counted now, so that where the stream is cut
+            // makes no difference.
             let gone = len.saturating_sub(HEAD_OCTETS);
             self.take(gone);
             return self.count_dropped(gone).or(Some(Fragment::More));
@@ -409,6 +410,7 @@ mod tests {
         use Policy::Stream;
         let long = format!("a {}\r\nb NOOP\r\n", "x".repeat(200));
         let too_much = format!("a {}\r\nb NOOP\r\n", "x".repeat(500));
+        let endless = "x".repeat(529);
         let cases: Vec<(&str, Policy, Vec<&str>)> = vec![
             ("a NOOP\r\nb NOOP\n\r\n", Accept, vec!["a NOOP", "b NOOP", ""]),
             ("a X {3}\r\nabc y\r\nb N\r\n", Accept, vec!["literal 3 true", "a X {3}\r\nabc y", "b N"]),
@@ -430,6 +432,7 @@ mod tests {
             ("a {} {x} {1-} {+} {1} \r\n", Accept, vec!["a {} {x} {1-} {+} {1} "]),
             (&long, Accept, vec!["dropped a true", "b NOOP"]),
             (&too_much, Accept, vec!["overrun"]),
+            (&endless, Accept, vec!["overrun"]),
         ];
         for (input, policy, expected) in cases {
             for cut in 0..=input.len() {
