@@ -43,7 +43,7 @@ use rustls::StreamOwned;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Accounts of a server; each dialog has two of its own.
-const ACCOUNTS: usize = 200;
+const ACCOUNTS: usize = 400;
 
 /// A server whose accounts are given out.
 struct Server {

@@ -94,8 +94,12 @@ enum State {
     Abandoned,
 }
 
-/// Octets kept of a dropped command: enough for its tag.
+/// Octets kept of a dropped command: enough for its tag, and at its end for an announcement.
 const HEAD_OCTETS: usize = 128;
+
+/// What has more digits announces no literal. It has room in [`HEAD_OCTETS`], so that it is seen however the stream is
+/// cut.
+const SIZE_DIGITS: usize = 100;
 
 /// The stream and where in it we are.
 #[derive(Debug)]
@@ -230,11 +234,12 @@ impl Fragments {
             self.drop_command(true);
         }
         let Some(end) = found else {
-            if self.dropping.is_none() || len <= self.limits.line {
+            if self.dropping.is_none() {
                 self.scanned = len;
                 return Some(Fragment::More);
             }
-            // The end stays: a literal may be announced there.
+            // The end stays: a literal may be announced there. The rest is counted now, so that where the stream is cut
+            // makes no difference.
             let gone = len.saturating_sub(HEAD_OCTETS);
             self.take(gone);
             return self.count_dropped(gone).or(Some(Fragment::More));
@@ -345,7 +350,7 @@ fn announcement(line: &[u8]) -> Option<(usize, u64, bool)> {
     let (inner, synchronising) = inner.strip_suffix(b"+").map_or((inner, true), |i| (i, false));
     let digits = inner.iter().rev().take_while(|b| b.is_ascii_digit()).count();
     let open = inner.len().checked_sub(digits + 1)?;
-    if digits == 0 || inner[open] != b'{' {
+    if digits == 0 || digits > SIZE_DIGITS || inner[open] != b'{' {
         return None;
     }
     let size = std::str::from_utf8(&inner[open + 1..]).ok()?.parse().unwrap_or(u64::MAX);
@@ -409,6 +414,8 @@ mod tests {
         use Policy::Stream;
         let long = format!("a {}\r\nb NOOP\r\n", "x".repeat(200));
         let too_much = format!("a {}\r\nb NOOP\r\n", "x".repeat(500));
+        let endless = "x".repeat(529);
+        let digits = format!("a {{3+}}\r\nabc {{{}+}}\r\nb N\r\n", "5".repeat(130));
         let cases: Vec<(&str, Policy, Vec<&str>)> = vec![
             ("a NOOP\r\nb NOOP\n\r\n", Accept, vec!["a NOOP", "b NOOP", ""]),
             ("a X {3}\r\nabc y\r\nb N\r\n", Accept, vec!["literal 3 true", "a X {3}\r\nabc y", "b N"]),
@@ -430,6 +437,8 @@ mod tests {
             ("a {} {x} {1-} {+} {1} \r\n", Accept, vec!["a {} {x} {1-} {+} {1} "]),
             (&long, Accept, vec!["dropped a true", "b NOOP"]),
             (&too_much, Accept, vec!["overrun"]),
+            (&endless, Accept, vec!["overrun"]),
+            (&digits, Refuse, vec!["literal 3 false", "dropped a false", "b N"]),
         ];
         for (input, policy, expected) in cases {
             for cut in 0..=input.len() {
