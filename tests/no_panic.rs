@@ -217,7 +217,7 @@ proptest! {
     fn messages(bytes in soup(MESSAGE)) {
         let structure = Structure::scan(&bytes);
         let mut out = Output::default();
-        for characters in [Characters::SevenBit, Characters::Utf8] {
+        for characters in [Characters::SevenBit, Characters::Utf8, Characters::Rev2] {
             push_body(&mut out, &structure, &bytes, Extensions::With, characters);
             push_envelope(&mut out, &HeaderEnvelope::read(&bytes), characters);
         }

@@ -221,6 +221,10 @@ pub const IMAP_OUTPUT_OCTETS: usize = 65_536;
 /// What a FETCH or SEARCH reads ahead of the peer.
 pub const IMAP_BATCH_OCTETS: usize = 262_144;
 
+/// Octets of texts that one FETCH may ask for of one message, where that asks for several and they are in memory: twice
+/// the largest message, and more.
+pub const IMAP_ANSWER_OCTETS: usize = 128 << 20;
+
 /// A text of a message beyond this is sent from its file piece by piece: a client that is slow to take it holds no more
 /// of our memory than one that asks for a small one.
 pub const IMAP_STREAMED_OCTETS: u64 = 262_144;
@@ -433,8 +437,8 @@ pub const QUOTA_WARNINGS_WAITING: usize = 256;
 /// few times over.
 pub const TEXT_PIECE_OCTETS: usize = 64 << 10;
 
-/// A message up to this size is read for a search by every thread that searches; of larger ones one at a time is in
-/// memory, whoever searches.
+/// A message up to this size is read by whoever searches it or looks for its parts; of larger ones one at a time is in
+/// memory for searches, and one for FETCH.
 pub const SEARCH_WHOLE_OCTETS: usize = 4 << 20;
 
 /// Messages that a searching thread takes at once from those that are left.
@@ -468,7 +472,10 @@ pub const IMAP_NOTIFY_GROUPS: usize = 50;
 /// Mailboxes whose messages one session may hear of beside the selected one: each of them is held in memory.
 pub const IMAP_NOTIFY_MAILBOXES: usize = 500;
 
-/// URLs between two literals of one CATENATE (RFC 4469): each may make us read a whole message.
+/// Messages of which CATENATE reads something at the same time, in the whole server.
+pub const IMAP_CATENATE_READERS: usize = 2;
+
+/// Parts of one message of CATENATE (RFC 4469): each may make us read a whole message.
 pub const IMAP_CATENATE_PARTS: usize = 200;
 
 /// Octets of the messages of one APPEND together, where there are several.

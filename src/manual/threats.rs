@@ -10,7 +10,8 @@
 //!   count per address or /64; an address from which the owner has logged in stays open ([`crate::directory`]).
 //! - **Peers who want our memory or time**: every line, literal, header, list and wait has a limit in
 //!   [`crate::mail::limits`]; connections are counted per address ([`crate::net`]). Who asks for large
-//!   messages and takes them slowly holds an open file and a piece of it (`server/imap/command/streaming.rs`).
+//!   messages and takes them slowly holds an open file and a piece of it (`server/imap/command/streaming.rs`); what is
+//!   decoded or decompressed for him is held as a whole.
 //! - **Owners and senders who want more room than there is**: what is under way is reserved before it is written, so
 //!   that many at once get no further than one after the other (`store/quota.rs`). By a declared size only users and
 //!   trusted networks hold room, while the transaction is open; a stranger's word holds none, and his message gets

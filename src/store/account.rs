@@ -27,6 +27,7 @@ use crate::mail::quota::OwnLimits;
 use crate::mail::quota::QuotaLimits;
 use crate::mail::quota::Usage;
 
+use super::acl::Acl;
 use super::context::Context;
 use super::context::Validities;
 use super::context::blocking;
@@ -71,7 +72,12 @@ pub struct AccountStore {
     validities: Arc<Validities>,
     quota: Arc<Quota>,
     events: Arc<Events>,
+    /// What others may use, while that is known. Taken after `tree`.
+    shared: Mutex<Option<Shared>>,
 }
+
+/// Mailboxes that others may use.
+type Shared = Arc<[(MailboxName, Acl)]>;
 
 /// A mailbox in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +104,7 @@ impl AccountStore {
             prepared: AtomicBool::new(false),
             validities: Arc::default(),
             events: Arc::default(),
+            shared: Mutex::default(),
         }
     }
 
@@ -186,7 +193,18 @@ impl AccountStore {
 
     /// Tells who listens.
     pub(super) fn tell(&self, event: AccountEvent) {
+        self.remember_shared(None);
         self.events.tell(event);
+    }
+
+    /// What others may use, where that is known.
+    pub(super) fn known_shared(&self) -> Option<Shared> {
+        lock(&self.shared).clone()
+    }
+
+    /// What others may use, or that it is to be found out again.
+    pub(super) fn remember_shared(&self, shared: Option<Shared>) {
+        *lock(&self.shared) = shared;
     }
 
     /// Has the tree stay as it is.

@@ -167,22 +167,28 @@ impl AccountStore {
         .await
     }
 
-    /// The mailboxes that others may use in some way.
+    /// The mailboxes that others may use in some way. Kept until something of ours changes the tree.
     ///
     /// # Errors
     /// What the file system says.
-    pub async fn shared(self: &Arc<Self>) -> Result<Vec<(MailboxName, Acl)>> {
+    pub async fn shared(self: &Arc<Self>) -> Result<Arc<[(MailboxName, Acl)]>> {
         let this = Arc::clone(self);
         blocking(move || {
             if !shares(&this.folder(&MailboxName::inbox())?) {
-                return Ok(Vec::new());
+                return Ok(Arc::default());
+            }
+            let _tree = this.lock_tree();
+            if let Some(known) = this.known_shared() {
+                return Ok(known);
             }
             let all = this.list_blocking()?.into_iter().filter(|listed| listed.selectable);
             let with_acl = all.filter_map(|listed| {
                 let acl = this.acl_blocking(&listed.name).ok()?;
                 (acl != Acl::default()).then_some((listed.name, acl))
             });
-            Ok(with_acl.collect())
+            let shared: Arc<[(MailboxName, Acl)]> = with_acl.collect();
+            this.remember_shared(Some(Arc::clone(&shared)));
+            Ok(shared)
         })
         .await
     }
@@ -203,6 +209,7 @@ impl AccountStore {
             fsio::replace(&mark, b"").map_err(StoreError::io("writing rights"))?;
             self.begins_to_share();
         }
+        self.remember_shared(None);
         fsio::replace(&self.folder(name)?.join(FILE), acl.format().as_bytes()).map_err(writing)
     }
 

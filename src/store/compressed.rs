@@ -8,7 +8,7 @@
 //!
 //! What comes out is read as a stream, and its end is an error after [`DECOMPRESSED_OCTETS`]. A small file that stands
 //! for a huge one costs time, and no memory where the reader goes piece by piece, as POP3 does. Who reads whole
-//! messages (`Mailbox::read_blocking`, for FETCH and export) holds up to that many octets for the one message, as he
+//! messages (FETCH, CATENATE and export) holds up to that many octets for the one message, as he
 //! would for a large one, whatever its name says of its size. A file that cannot be decompressed is a message that is not there: the others
 //! are served. This server compresses nothing itself.
 

@@ -34,7 +34,8 @@ const SUBFOLDERS: [&str; 3] = ["cur", "new", "tmp"];
 
 /// How the names begin of the files that Dovecot or we write beside the messages, locks and temporary ones included. A
 /// mailbox of such a name would stand in their way; one named `dovecot-users` does not.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
+    "facteur-",
     uidlist::FILE,
     keywords::FILE,
     "dovecot-uidvalidity",

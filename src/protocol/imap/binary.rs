@@ -28,6 +28,15 @@ pub enum NotDecoded {
     UnknownEncoding,
 }
 
+/// Whether the part of these numbers is in an encoding that we know; one that is not there is.
+#[must_use]
+pub fn is_decodable(structure: &Structure, numbers: &[u32]) -> bool {
+    let known = [&b"7bit"[..], b"8bit", b"binary", b"base64", b"quoted-printable"];
+    let part = part_of(structure, numbers).flatten().filter(|part| part.kind == Kind::Leaf);
+    let encoding = part.and_then(|part| part.fields.encoding.as_deref()).unwrap_or(b"7bit");
+    known.iter().any(|known| encoding.eq_ignore_ascii_case(known))
+}
+
 /// Takes the transfer encoding off the part of these numbers. The whole message, and what holds other parts, has none
 /// of its own.
 ///
@@ -39,7 +48,11 @@ pub fn decoded<'a>(structure: &Structure, message: &'a [u8], numbers: &[u32]) ->
     };
     let body = part.body.of(message);
     let encoding = part.fields.encoding.as_deref().unwrap_or(b"7bit").to_ascii_lowercase();
-    let is_text = part.is_type("text");
+    // Where a character has two octets or four, a line end is none of one.
+    let charset = part.fields.content_type.as_ref().and_then(|c| c.get("charset")).unwrap_or_default();
+    let charset = charset.to_ascii_lowercase();
+    let is_wide = [&b"utf-16"[..], b"utf-32", b"ucs-", b"iso-10646-ucs"].iter().any(|wide| charset.starts_with(wide));
+    let is_text = part.is_type("text") && !is_wide;
     match encoding.as_slice() {
         _ if part.kind != Kind::Leaf => Ok(Decoded::Lines(Cow::Borrowed(body))),
         b"7bit" | b"8bit" | b"binary" => Ok(Decoded::Lines(Cow::Borrowed(body))),
@@ -93,6 +106,14 @@ mod tests {
         Content-Transfer-Encoding: x-uuencode\n\nabc\n--b\n\nplain\n--b--\n";
 
     #[test]
+    fn wide_characters_stay_whole() {
+        let message = b"Content-Type: text/plain; charset=UTF-16LE\nContent-Transfer-Encoding: base64\n\nYQAKAA==\n";
+        let structure = Structure::scan(message);
+        let expected = Decoded::Octets(b"a\0\n\0".to_vec());
+        assert_eq!(decoded(&structure, message, &[1]), Ok(expected));
+    }
+
+    #[test]
     fn parts_are_decoded() {
         let structure = Structure::scan(MESSAGE.as_bytes());
         let read = |numbers: &[u32], from, len| {
@@ -112,6 +133,7 @@ mod tests {
         ] {
             let expected = expected.map(|(size, text)| (size, text.to_owned()));
             assert_eq!(read(numbers, 0, u64::MAX), expected, "{numbers:?}");
+            assert_eq!(is_decodable(&structure, numbers), expected != Err(NotDecoded::UnknownEncoding), "{numbers:?}");
         }
         assert_eq!(read(&[2], 1, 2), Ok((4, "~{2}\r\n\n\0".to_owned())));
         assert_eq!(read(&[2], 9, 2), Ok((4, "{0}\r\n".to_owned())));

@@ -174,15 +174,19 @@ impl Fragments {
         }
     }
 
-    /// The announced literal becomes part of the command.
-    pub fn accept(&mut self) {
-        let State::Announced { size, .. } = self.state else { return };
+    /// The announced literal becomes part of the command. `false`: the command is dropped for its length, and the client
+    /// must not be asked to go on, or what it sends would be read as commands.
+    #[must_use]
+    pub fn accept(&mut self) -> bool {
+        let State::Announced { size, .. } = self.state else { return false };
         if size.saturating_add(self.command.len() as u64) > self.limits.command as u64 {
-            return self.drop_command(true);
+            self.drop_command(true);
+            return false;
         }
         // The grammar reads the announcement again, so that it cannot take text for a literal.
         self.command.extend_from_slice(format!("{{{size}}}\r\n").as_bytes());
         self.state = State::Literal(size);
+        true
     }
 
     /// The announced literal comes as [`Fragment::Piece`]s; the command so far is forgotten.
@@ -383,7 +387,7 @@ mod tests {
                     Fragment::Literal { size, synchronising } => {
                         out.push(format!("literal {size} {synchronising}"));
                         match policy {
-                            Policy::Accept => fragments.accept(),
+                            Policy::Accept => drop(fragments.accept()),
                             Policy::Refuse => fragments.refuse(),
                             Policy::Stream => fragments.stream(),
                         }

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | 3501 | IMAP4rev1 | everywhere |
 //! | 2177 | IDLE | `server::imap::command::idle` |
-//! | 2342 | NAMESPACE: one, personal | [`response`] |
+//! | 2342 | NAMESPACE: one personal, and one of others where they share something | `server::imap::command` |
 //! | 2971 | ID | [`syntax::command`] |
 //! | 3348 | CHILDREN | `server::imap::command::list` |
 //! | 3502, 7889 | MULTIAPPEND, APPENDLIMIT | [`syntax::append`] |

@@ -27,8 +27,10 @@ pub enum Extensions {
 pub enum Characters {
     /// What is not ASCII becomes encoded words.
     SevenBit,
-    /// What is UTF-8 stays so (RFC 6855 §3, RFC 9051 §7.5.2).
+    /// What is UTF-8 stays so (RFC 6855 §3).
     Utf8,
+    /// The same, in the forms of IMAP4rev2 (RFC 9051 §7.5.2).
+    Rev2,
 }
 
 /// Writes the structure of a message.
@@ -77,7 +79,7 @@ impl Writer<'_> {
     /// `body-type-basic`, `body-type-msg` or `body-type-text`.
     fn single(&self, out: &mut Output, part: &Part) {
         let says = |subtype: &[u8]| part.is_type("message") && part.media.1.eq_ignore_ascii_case(subtype);
-        let rev2 = self.characters == Characters::Utf8;
+        let rev2 = self.characters == Characters::Rev2;
         // RFC 9051 §9 `media-message`; in IMAP4rev1 message/global (RFC 6532) is a type like any other.
         let is_message = part.kind == Kind::Message && (rev2 || says(b"rfc822"));
         if !is_message && (says(b"rfc822") || (rev2 && says(b"global"))) {
@@ -113,12 +115,13 @@ impl Writer<'_> {
     /// RFC 2045 §5.2: text that says nothing is US-ASCII.
     fn default_charset(&self, out: &mut Output, part: &Part) {
         let field = part.fields.content_type.as_ref();
-        if part.is_type("text") && field.is_none_or(|c| c.get("charset").is_none()) {
-            let mut parameters = field.map(|c| self.characters.of_parameters(c)).unwrap_or_default();
+        let mut parameters = field.map(|c| self.characters.of_parameters(c)).unwrap_or_default();
+        let is_charset =
+            |name: &[u8]| name.split(|b| *b == b'*').next().is_some_and(|n| n.eq_ignore_ascii_case(b"charset"));
+        if part.is_type("text") && !parameters.iter().any(|(name, _)| is_charset(name)) {
             parameters.push((b"charset".to_vec(), b"us-ascii".to_vec()));
-            return self.characters.list(out, &parameters);
         }
-        self.characters.parameters(out, field);
+        self.characters.list(out, &parameters);
     }
 
     /// Disposition, language, location.
@@ -153,7 +156,7 @@ impl Writer<'_> {
 
 impl Characters {
     fn text(self, out: &mut Output, octets: &[u8]) {
-        let is_utf8 = self == Self::Utf8 && std::str::from_utf8(octets).is_ok();
+        let is_utf8 = self != Self::SevenBit && std::str::from_utf8(octets).is_ok();
         if is_utf8 && !octets.iter().any(|b| matches!(b, 0 | b'\r' | b'\n')) {
             out.utf8_string(octets);
         } else {
@@ -170,12 +173,7 @@ impl Characters {
 
     /// RFC 9051 §7.5.2: pieces of a parameter (RFC 2231) are put together. Clients of IMAP4rev1 do that themselves.
     fn of_parameters(self, field: &Parameterised) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let in_pieces = field.parameters.iter().any(|(name, _)| name.contains(&b'*'));
-        if self == Self::SevenBit || !in_pieces {
-            return field.parameters.clone();
-        }
-        let bytes = |(name, value): (String, String)| (name.into_bytes(), value.into_bytes());
-        extended::parameters(field).into_iter().map(bytes).collect()
+        if self == Self::Rev2 { extended::put_together(field) } else { field.parameters.clone() }
     }
 
     fn parameters(self, out: &mut Output, field: Option<&Parameterised>) {
@@ -249,7 +247,9 @@ pub fn push_envelope(out: &mut Output, envelope: &HeaderEnvelope, characters: Ch
 #[must_use]
 pub fn depends_on_characters(written: &[u8]) -> bool {
     let has = |mark: &[u8]| memchr::memmem::find(written, mark).is_some();
-    has(b"=?") || has(b"*") || written.windows(8).any(|w| w.eq_ignore_ascii_case(b"\"global\""))
+    // As `seven_bit` writes them; most programs write the charset in capitals.
+    let encoded = has(b"=?utf-8?B?") || has(b"=?unknown-8bit?B?");
+    encoded || has(b"*") || written.windows(8).any(|w| w.eq_ignore_ascii_case(b"\"global\""))
 }
 
 #[cfg(test)]
@@ -314,9 +314,9 @@ mod tests {
         };
         let from = "((\"Grün\" NIL \"grün\" \"x\"))";
         assert_eq!(
-            written(Characters::Utf8),
+            written(Characters::Rev2),
             format!(
-                "((\"text\" \"plain\" (\"name\" \"grün\" \"charset\" \"us-ascii\") NIL NIL \"7bit\" 2 0)(\"message\" \
+                "((\"text\" \"plain\" (\"name*\" \"grün\" \"charset\" \"us-ascii\") NIL NIL \"7bit\" 2 0)(\"message\" \
                  \"global\" NIL NIL NIL \"7bit\" 42 (NIL \"grün\" {from} {from} {from} NIL NIL NIL NIL NIL) (\"text\" \
                  \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0) 3)(\"application\" \"octet-stream\" NIL NIL \
                  NIL \"base64\" 4) \"mixed\")"
@@ -325,6 +325,11 @@ mod tests {
         let seven = written(Characters::SevenBit);
         assert!(seven.contains("\"name*0*\" \"utf-8''gr%C3%BC\" \"name*1\" \"n\""), "{seven}");
         assert!(seven.contains("(\"message\" \"global\" NIL NIL NIL \"7bit\" 42)(\"message\" \"global\""), "{seven}");
+        let utf8 = written(Characters::Utf8);
+        assert!(
+            utf8.contains("\"name*0*\"") && utf8.contains("(\"message\" \"global\" NIL NIL NIL \"7bit\" 42)("),
+            "{utf8}"
+        );
         assert!(depends_on_characters(seven.as_bytes()));
         assert!(!depends_on_characters(b"(\"text\" \"plain\")"));
     }

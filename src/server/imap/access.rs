@@ -155,8 +155,19 @@ pub(super) async fn shared_with(session: &Session) -> Result<Vec<(MailboxName, R
     for maildir in sharers.iter() {
         let owner = directory.account_in(maildir).map(|account| account.address().key());
         let Some(owner) = owner.filter(|owner| *owner != user.name) else { continue };
-        let store = session.services.store.account(maildir).await?;
-        for (name, acl) in store.shared().await? {
+        // RFC 4314 §4: what cannot be listed must not keep anybody from listing.
+        let shared = match session.services.store.account(maildir).await {
+            Ok(store) => store.shared().await,
+            Err(error) => Err(error),
+        };
+        let shared = match shared {
+            Ok(shared) => shared,
+            Err(error) => {
+                tracing::warn!(%owner, %error, "shared mailboxes cannot be listed");
+                continue;
+            }
+        };
+        for (name, acl) in shared.iter() {
             let rights = acl.rights_of(&user.name);
             if let (true, Ok(name)) =
                 (rights.has(Right::Lookup), MailboxName::parse(&format!("{SHARED}/{owner}/{}", name.as_str())))

@@ -55,7 +55,11 @@ impl Enabled {
 
     /// In which characters the strings of an envelope or a structure are written.
     pub(super) fn characters(self) -> Characters {
-        if self.speaks_utf8() { Characters::Utf8 } else { Characters::SevenBit }
+        match self {
+            Self { rev2: true, .. } => Characters::Rev2,
+            Self { utf8: true, .. } => Characters::Utf8,
+            _ => Characters::SevenBit,
+        }
     }
 }
 

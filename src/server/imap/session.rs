@@ -14,6 +14,7 @@ use super::Services;
 use super::access;
 use super::capability;
 use super::command;
+use super::command::idle::changed;
 use super::enabled::Enabled;
 use super::errors;
 use super::notify;
@@ -176,6 +177,9 @@ impl Session {
     async fn wait(&mut self) -> Result<(), End> {
         let notify = self.user.as_ref().and_then(|user| user.notify.as_ref());
         let Some(mut changes) = notify.map(Notify::changes) else { return self.read_more().await };
+        // A selected mailbox of somebody else is of another account.
+        let selected = self.user.as_ref().and_then(|user| user.selected.as_ref());
+        let mut of_another = selected.filter(|s| s.shared_as.is_some()).map(|s| s.changes.clone());
         let started = self.services.clock.instant();
         loop {
             let left = IMAP_IDLE.saturating_sub(self.services.clock.instant().saturating_duration_since(started));
@@ -186,6 +190,7 @@ impl Session {
                     Ok(()) => Look::InMemory,
                     Err(_) => return self.read_more().await,
                 },
+                () = changed(of_another.as_mut()) => Look::InMemory,
                 () = tokio::time::sleep(IMAP_IDLE_REFRESH) => Look::OnDisk,
             };
             let notify = self.user.as_ref().and_then(|user| user.notify.as_ref());
@@ -237,8 +242,15 @@ impl Session {
                     return Ok(());
                 }
             };
+            self.check_rights().await?;
+            let replaces = append.replaces.is_some();
             let announced = command::append::Announced { size, synchronising };
             let status = Box::pin(command::append::run(self, append, Some(announced))).await?;
+            let notify = self.user.as_ref().and_then(|user| user.notify.as_ref());
+            if replaces && notify.is_some_and(|notify| notify.selected.is_none()) {
+                // Who hears of nothing hears of what he does himself.
+                self.announce_selected(Expunges::Told, Look::InMemory, true).await?;
+            }
             self.announce(Expunges::Told, Look::InMemory).await?;
             self.wire.out.tagged(&tag, &status);
             return Ok(());
@@ -264,8 +276,7 @@ impl Session {
     }
 
     fn accept(&mut self, synchronising: bool) {
-        self.wire.fragments.accept();
-        if synchronising {
+        if self.wire.fragments.accept() && synchronising {
             self.wire.out.go_ahead("Ready for more");
         }
     }
@@ -362,14 +373,20 @@ impl Session {
     async fn check_rights(&mut self) -> Result<(), End> {
         let selected = self.user.as_ref().and_then(|user| user.selected.as_ref());
         let Some(name) = selected.and_then(|selected| selected.shared_as.clone()) else { return Ok(()) };
-        let rights = match access::open(self, &name, Right::Read).await {
-            Ok((_, rights)) => rights,
-            Err(_) => return Err(End::Bye("The selected mailbox is no longer shared")),
+        let place = access::place(self, &name).await.ok().filter(|place| !place.is_own());
+        let opened = match &place {
+            Some(place) => place.mailbox(Right::Read).await.ok().map(|mailbox| (mailbox, place.rights())),
+            None => None,
         };
-        if let Some(selected) = self.user.as_mut().and_then(|user| user.selected.as_mut()) {
-            selected.rights = rights;
+        let selected = self.user.as_mut().and_then(|user| user.selected.as_mut());
+        // The name may be that of another mailbox by now: what is allowed there says nothing of this one.
+        match (opened, selected) {
+            (Some((mailbox, rights)), Some(selected)) if Arc::ptr_eq(&mailbox, &selected.mailbox) => {
+                selected.rights = rights;
+                Ok(())
+            }
+            _ => Err(End::Bye("The selected mailbox is no longer shared")),
         }
-        Ok(())
     }
 
     /// The client knows of mod-sequences from now on. The command that does so first, with a mailbox selected, tells the
@@ -404,9 +421,7 @@ impl Session {
 
     /// Tells what is new in the selected mailbox; gives the messages that others added.
     async fn announce_selected(&mut self, expunges: Expunges, look: Look, flags: bool) -> Result<Vec<Uid>, End> {
-        if look == Look::OnDisk {
-            self.check_rights().await?;
-        }
+        self.check_rights().await?;
         let Some(selected) = self.user.as_mut().and_then(|u| u.selected.as_mut()) else { return Ok(Vec::new()) };
         let last = selected.view.last_uid();
         let announced = selected.announce(&mut self.wire, expunges, look, self.enabled, flags).await?;

@@ -25,7 +25,7 @@ fn fed<'a>(limits: Limits, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Fragme
                     return heard;
                 }
                 Fragment::Literal { size, .. } => match size % 3 {
-                    0 => fragments.accept(),
+                    0 => drop(fragments.accept()),
                     1 => fragments.stream(),
                     _ => fragments.refuse(),
                 },

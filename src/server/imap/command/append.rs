@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
 
+use tokio::sync::Semaphore;
+
 use crate::fsio::ContentWriter;
 use crate::mail::ids::Uid;
 use crate::mail::limits::IMAP_APPEND_MESSAGES;
 use crate::mail::limits::IMAP_APPEND_OCTETS;
+use crate::mail::limits::IMAP_CATENATE_PARTS;
+use crate::mail::limits::IMAP_CATENATE_READERS;
 use crate::mail::limits::IMAP_COMMAND_OCTETS;
 use crate::mail::quota::Usage;
 use crate::mail::rights::Right;
@@ -85,6 +89,7 @@ struct Open {
     writer: ContentWriter,
     lines: LineEnds,
     octets: u64,
+    parts: usize,
 }
 
 /// Runs the command whose text up to its first literal, or to its end, this is.
@@ -110,6 +115,8 @@ pub(in crate::server::imap) async fn run(
     if replaced.is_some() && received.additions.len() > 1 {
         return Ok(Status::bad("One message takes the place of one"));
     }
+    // The rights may be others by now.
+    let place = access::place(session, &append.mailbox).await.unwrap_or(place);
     let status = add(session, &place, received).await;
     Ok(match replaced {
         Some(old) if status.condition == Condition::Ok => remove(session, old, status).await,
@@ -217,8 +224,7 @@ async fn next(
         match (script, *rest) {
             (Ok(Some(script)), _) => return Ok(Ok(script)),
             (Ok(None), Rest::Literal(url)) if url.size <= IMAP_COMMAND_OCTETS as u64 => {
-                session.wire.fragments.accept();
-                if url.synchronising {
+                if session.wire.fragments.accept() && url.synchronising {
                     session.wire.out.go_ahead("Ready for more");
                 }
             }
@@ -251,14 +257,18 @@ impl Received {
             return Err(Status::no(Code::Limit, "Too many messages in one APPEND"));
         }
         let writer = ContentWriter::new(session.services.spill_folder.clone());
-        self.open = Some(Open { flags, date, writer, lines: LineEnds::default(), octets: 0 });
+        self.open = Some(Open { flags, date, writer, lines: LineEnds::default(), octets: 0, parts: 0 });
         Ok(())
     }
 
     /// All that can be known before so many octets more are added. The room is for the time until they are there.
     async fn make_room(&mut self, session: &Session, octets: u64) -> Result<(), Status> {
         let Some(open) = &mut self.open else { return Err(Status::bad("Nothing to add to")) };
-        let is_new = open.octets == 0;
+        let is_new = open.parts == 0;
+        open.parts += 1;
+        if open.parts > IMAP_CATENATE_PARTS {
+            return Err(Status::no(Code::Limit, "Too many parts in one message"));
+        }
         open.octets = open.octets.saturating_add(octets);
         self.octets = self.octets.saturating_add(octets);
         if open.octets > session.services.max_message_size {
@@ -343,7 +353,16 @@ async fn add_url(session: &mut Session, received: &mut Received, url: &[u8]) -> 
         (None, selected) => selected.as_ref().map(|selected| Arc::clone(&selected.mailbox)),
     };
     let Some(mailbox) = mailbox else { return Ok(bad()) };
-    let work = tokio::task::spawn_blocking(move || text_of(&mailbox, &parsed));
+    // Each holds a message and what is taken of it: few at a time in the whole server.
+    static READING: Semaphore = Semaphore::const_new(IMAP_CATENATE_READERS);
+    let work = async {
+        let turn = READING.acquire().await;
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            text_of(&mailbox, &parsed)
+        })
+        .await
+    };
     let text = match session.wire.attend(work).await? {
         Ok(Ok(Some(text))) => text,
         Ok(Ok(None) | Err(StoreError::MessageGone | StoreError::NoSuchMailbox)) => return Ok(bad()),

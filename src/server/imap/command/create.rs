@@ -28,6 +28,10 @@ pub(super) async fn run(session: &mut Session, name: &MailboxName, uses: &[Strin
         Ok(there) => there,
         Err(refusal) => return Ok(refusal),
     };
+    if special_use.is_some() && !place.is_own() {
+        // What an owner's mail programs keep where is for him to say.
+        return Ok(Status::no(Code::UseAttr, "The owner says what his mailboxes are for"));
+    }
     if let Err(error) = account.create_for(name, special_use).await {
         return Ok(errors::of_store(&error));
     }

@@ -20,7 +20,10 @@ pub(super) async fn run(session: &mut Session, name: &MailboxName) -> Result<Sta
     };
     let user = user!(session);
     let selected = user.selected.as_ref();
-    let is_selected = selected.is_some_and(|s| s.shared_as.is_none() == place.is_own() && s.mailbox.name() == *inner);
+    let is_selected = selected.is_some_and(|s| match &s.shared_as {
+        Some(shown) => shown == name,
+        None => place.is_own() && s.mailbox.name() == *inner,
+    });
     let deleted = account.delete(inner).await;
     if deleted.is_ok() && is_selected {
         // Who deletes what he has selected goes on without a selected mailbox; others are told BYE.

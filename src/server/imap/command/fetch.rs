@@ -7,15 +7,19 @@
 use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use super::selected;
 use super::streaming;
 use super::streaming::Large;
 use super::streaming::Mark;
+use super::streaming::Room;
 use super::streaming::Text;
 use crate::mail::flags::Flags;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
+use crate::mail::limits::IMAP_ANSWER_OCTETS;
 use crate::mail::limits::IMAP_BATCH_OCTETS;
 use crate::mail::rights::Right;
 use crate::message::envelope::HeaderEnvelope;
@@ -24,8 +28,8 @@ use crate::message::mime::Structure;
 use crate::message::object_id::email_id;
 use crate::message::object_id::thread_id;
 use crate::message::preview::preview;
-use crate::protocol::imap::binary::NotDecoded;
 use crate::protocol::imap::binary::decoded;
+use crate::protocol::imap::binary::is_decodable;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Output;
 use crate::protocol::imap::response::Status;
@@ -97,6 +101,8 @@ struct Job {
     with_modseq: bool,
     /// Where counting came to in the message that was fetched last.
     mark: Option<Mark>,
+    /// Nobody waits for it any more.
+    abandoned: AtomicBool,
 }
 
 /// What came of a batch.
@@ -110,6 +116,10 @@ struct Batch {
     gone: bool,
     /// A message was left out for its encoding.
     unknown_encoding: bool,
+    /// A message was left out because too much of it was asked for at once.
+    too_much: bool,
+    /// The next message is large, and another one is in memory.
+    needs_room: bool,
 }
 
 /// Why messages that were asked for are not in the answer.
@@ -117,11 +127,16 @@ struct Batch {
 struct LeftOut {
     gone: bool,
     unknown_encoding: bool,
+    too_much: bool,
 }
 
 impl LeftOut {
     fn and(self, other: Self) -> Self {
-        Self { gone: self.gone || other.gone, unknown_encoding: self.unknown_encoding || other.unknown_encoding }
+        Self {
+            gone: self.gone || other.gone,
+            unknown_encoding: self.unknown_encoding || other.unknown_encoding,
+            too_much: self.too_much || other.too_much,
+        }
     }
 }
 
@@ -184,6 +199,9 @@ pub(super) async fn run(
             Ok(more) => left_out = left_out.and(more),
             Err(error) => return Ok(errors::of_store(&error)),
         }
+    }
+    if left_out.too_much {
+        return Ok(Status::no(Code::Limit, "Too much of one message at once"));
     }
     if left_out.unknown_encoding {
         return Ok(Status::no(Code::UnknownCte, "Some parts are in an unknown encoding"));
@@ -268,28 +286,57 @@ async fn prepare(
     let wanted = items.iter().map(wanted).max().unwrap_or(Wanted::Nothing);
     let snapshot = mailbox.snapshot();
     let (items, targets, kept) = (items.to_vec(), targets.to_vec(), kept(items));
-    Ok(Ok(Job { items, numbers, wanted, kept, mailbox, snapshot, targets, newly_seen, characters, with_modseq, mark }))
+    let abandoned = AtomicBool::new(false);
+    Ok(Ok(Job {
+        items,
+        numbers,
+        wanted,
+        kept,
+        mailbox,
+        snapshot,
+        targets,
+        newly_seen,
+        characters,
+        with_modseq,
+        mark,
+        abandoned,
+    }))
+}
+
+/// Tells a job that nobody waits for it any more.
+struct Abandon<'a>(&'a Job);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.abandoned.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Makes batches and sends them, one on its way while the next is made. Says why messages were left out.
 async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<LeftOut, StoreError>, End> {
-    let start = |at: usize| {
+    let start = |at: usize, room: Option<Room>| {
         let job = Arc::clone(&job);
-        tokio::task::spawn_blocking(move || job.run(at))
+        tokio::task::spawn_blocking(move || job.run(at, room))
     };
+    // A job for nobody must not keep others from their turn.
+    let _abandon = Abandon(&job);
     let mut left_out = LeftOut::default();
-    let mut running = Some(start(0));
+    let mut running = Some(start(0, None));
     while let Some(work) = running.take() {
         let batch = match session.wire.attend(work).await? {
             Ok(Ok(batch)) => batch,
             Ok(Err(error)) => return Ok(Err(error)),
             Err(_) => return Err(End::Bye("A fetch failed")),
         };
-        left_out = left_out.and(LeftOut { gone: batch.gone, unknown_encoding: batch.unknown_encoding });
+        left_out = left_out.and(LeftOut {
+            gone: batch.gone,
+            unknown_encoding: batch.unknown_encoding,
+            too_much: batch.too_much,
+        });
         let more = batch.next < job.targets.len();
-        let large = batch.bytes.len() > LARGE_BATCH || !batch.streamed.is_empty();
+        let large = batch.bytes.len() > LARGE_BATCH || !batch.streamed.is_empty() || batch.needs_room;
         if more && !large {
-            running = Some(start(batch.next));
+            running = Some(start(batch.next, None));
         }
         if let Some(selected) = session.user.as_mut().and_then(|u| u.selected.as_mut()) {
             for (uid, flags) in batch.told {
@@ -299,7 +346,8 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<LeftOut, St
         }
         streaming::send(&mut session.wire, batch.bytes, batch.streamed).await?;
         if more && large {
-            running = Some(start(batch.next));
+            let room = if batch.needs_room { session.wire.attend(streaming::room()).await? } else { None };
+            running = Some(start(batch.next, room));
         }
     }
     Ok(Ok(left_out))
@@ -363,7 +411,7 @@ struct Material<'a> {
 
 impl Job {
     /// Answers from target `at` on until the batch is full.
-    fn run(&self, at: usize) -> Result<Batch, StoreError> {
+    fn run(&self, at: usize, mut room: Option<Room>) -> Result<Batch, StoreError> {
         let mut out = Output::new();
         let mut batch = Batch {
             bytes: Vec::new(),
@@ -373,11 +421,16 @@ impl Job {
             told: Vec::new(),
             gone: false,
             unknown_encoding: false,
+            too_much: false,
+            needs_room: false,
         };
         let mut reader = (!self.kept.is_empty()).then(|| self.mailbox.cache_reader());
         let mut fresh: Vec<CacheEntry> = Vec::new();
         let mut lookup = self.snapshot.messages.lookup();
         while batch.next < self.targets.len() && out.len() < IMAP_BATCH_OCTETS && batch.streamed.is_empty() {
+            if self.abandoned.load(Ordering::Relaxed) {
+                break;
+            }
             let (number, entry) = self.targets[batch.next];
             let newly_seen = self.newly_seen[batch.next];
             batch.next += 1;
@@ -391,6 +444,7 @@ impl Job {
             let fits = |kind: CacheKind, string: &[u8]| self.fits(kind, string);
             let has = |cached: &Cached<'_>, kind| cached.get(kind).is_some_and(|string| fits(kind, string));
             let complete = |cached: &Cached<'_>| self.kept.iter().all(|k| lazy(*k) || has(cached, *k));
+            let is_kept = cached.as_ref().is_some_and(|c| self.kept.iter().all(|kind| c.get(*kind).is_some()));
             if let Some(cached) = cached.filter(complete) {
                 let text = cached.get(CacheKind::Header).unwrap_or_default();
                 let strings = |kind| cached.get(kind);
@@ -398,14 +452,23 @@ impl Job {
                 self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
                 continue;
             }
-            let (text, large) = match self.read(message.uid, &mut batch.mark) {
-                Ok(read) => read,
+            let (text, large) = match self.read(message.uid, &mut batch.mark, &mut room) {
+                Ok(Some(read)) => read,
+                Ok(None) => {
+                    batch.next -= 1;
+                    batch.needs_room = true;
+                    break;
+                }
                 Err(StoreError::MessageGone) => {
                     batch.gone = true;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
+            if self.asks_for_too_much(&text) {
+                batch.too_much = true;
+                continue;
+            }
             let made = if self.wanted == Wanted::Nothing { Vec::new() } else { self.make_strings(&text, &message) };
             let strings = |wanted| {
                 let string = made.iter().find(|(kind, _)| *kind == wanted).map(|(_, octets)| octets.as_slice());
@@ -418,7 +481,8 @@ impl Job {
             }
             self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
             batch.streamed = material.large.map(Large::announced).unwrap_or_default();
-            if reader.is_some() && !made.is_empty() {
+            // What is kept and does not fit this client stays as it is.
+            if reader.is_some() && !made.is_empty() && !is_kept {
                 fresh.push((message.uid, made));
             }
         }
@@ -437,25 +501,40 @@ impl Job {
         !written || self.characters == Characters::SevenBit || !depends_on_characters(string)
     }
 
-    /// As much of a message as is wanted; of a large one that can be sent from its file, the header.
-    fn read(&self, uid: Uid, mark: &mut Option<Mark>) -> Result<(Text, Option<Large>), StoreError> {
+    /// Whether the answer for one message may become larger than we hold for anybody.
+    fn asks_for_too_much(&self, text: &[u8]) -> bool {
+        let is_text = |item: &&FetchItem| {
+            matches!(item, FetchItem::Section { .. } | FetchItem::Rfc822(_) | FetchItem::Binary { .. })
+        };
+        let texts = self.items.iter().filter(is_text).count();
+        texts > 1 && text.len().saturating_mul(texts) > IMAP_ANSWER_OCTETS
+    }
+
+    /// As much of a message as is wanted; of a large one that can be sent from its file, the header. `None` where there
+    /// is no room for it now.
+    fn read(
+        &self,
+        uid: Uid,
+        mark: &mut Option<Mark>,
+        room: &mut Option<Room>,
+    ) -> Result<Option<(Text, Option<Large>)>, StoreError> {
         if self.wanted == Wanted::Nothing {
-            return Ok((Text::default(), None));
+            return Ok(Some((Text::default(), None)));
         }
         let mut file = self.mailbox.open_message_blocking(uid)?;
         let streams = |item: &FetchItem| wanted(item) != Wanted::Whole || streaming::is_streamed(item);
         let is_large = self.wanted == Wanted::Whole && streaming::is_large(&file);
         let read = if self.wanted == Wanted::Header {
-            read_header(&mut file).map(|header| (Text::Own(header), None))
+            read_header(&mut file).map(|header| Some((Text::Own(header), None)))
         } else if is_large && self.items.iter().all(streams) {
             read_header(&mut file).and_then(|header| {
                 let large = Large::count(file, uid, header.len(), &self.items, mark)?;
-                Ok((Text::Own(header), large))
+                Ok(Some((Text::Own(header), large)))
             })
         } else {
-            let text = Text::read(&mut file);
+            let text = Text::read(&mut file, room);
             let large = if is_large { Large::in_memory(file, uid) } else { None };
-            text.map(|text| (text, large))
+            text.map(|text| text.map(|text| (text, large)))
         };
         read.map_err(|error| self.mailbox.unread(uid, error))
     }
@@ -515,6 +594,9 @@ impl Job {
             out.number(message.uid.get());
         }
         for item in &self.items {
+            if self.abandoned.load(Ordering::Relaxed) {
+                break;
+            }
             separate(out);
             self.push_item(out, item, entry, message, material);
         }
@@ -687,7 +769,7 @@ fn asks_for_unknown_encoding(items: &[FetchItem], material: &mut Material<'_>) -
     items.iter().any(|item| {
         let (FetchItem::Binary { numbers, .. } | FetchItem::BinarySize(numbers)) = item else { return false };
         let structure = material.structure.get_or_insert_with(|| Structure::scan(material.text));
-        matches!(decoded(structure, material.text, numbers), Err(NotDecoded::UnknownEncoding))
+        !is_decodable(structure, numbers)
     })
 }
 

@@ -8,6 +8,7 @@ use crate::mail::limits::IMAP_IDLE_REFRESH;
 use crate::protocol::imap::fragment::Line;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::view::Expunges;
+use crate::server::imap::notify::Notify;
 use crate::server::imap::selected::Look;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
@@ -17,11 +18,9 @@ const LINE_OCTETS: usize = 1000;
 
 pub(super) async fn run(session: &mut Session) -> Result<Status, End> {
     let user = user!(session);
+    let mut changes = user.selected.as_ref().map(|selected| selected.changes.clone());
     // RFC 5465 §4: who said NOTIFY hears the same here as elsewhere.
-    let mut changes = match &user.notify {
-        Some(notify) => Some(notify.changes()),
-        None => user.selected.as_ref().map(|selected| selected.changes.clone()),
-    };
+    let mut notified = user.notify.as_ref().map(Notify::changes);
     session.wire.out.go_ahead("idling");
     session.announce(Expunges::Told, Look::OnDisk).await?;
     let started = session.services.clock.instant();
@@ -41,6 +40,7 @@ pub(super) async fn run(session: &mut Session) -> Result<Status, End> {
                 continue;
             }
             () = changed(changes.as_mut()) => Look::InMemory,
+            () = changed(notified.as_mut()) => Look::InMemory,
             // Where the kernel does not tell what other programs do to the Maildir, nobody is woken.
             () = tokio::time::sleep(IMAP_IDLE_REFRESH) => Look::OnDisk,
         };
@@ -49,7 +49,7 @@ pub(super) async fn run(session: &mut Session) -> Result<Status, End> {
 }
 
 /// Waits for the next change; for ever where there is nothing to change.
-async fn changed(changes: Option<&mut watch::Receiver<u64>>) {
+pub(in crate::server::imap) async fn changed(changes: Option<&mut watch::Receiver<u64>>) {
     if let Some(changes) = changes
         && changes.changed().await.is_ok()
     {

@@ -93,7 +93,10 @@ pub(super) async fn run(session: &mut Session, arguments: &ListArguments) -> Res
 pub(super) async fn write_one(session: &mut Session, name: &MailboxName) -> Result<(), StoreError> {
     let spelling = session.spelling();
     let known = all(session).await?;
-    if let Some(mailbox) = known.get(name) {
+    // Who may read and not look up sees it all the same once he has opened it.
+    let opened = Known { exists: true, selectable: true, ..Known::default() };
+    {
+        let mailbox = known.get(name).unwrap_or(&opened);
         let out = &mut session.wire.out;
         write(out, &ListArguments { return_subscribed: true, ..ListArguments::default() }, name, mailbox, spelling);
     }

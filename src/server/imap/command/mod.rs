@@ -13,7 +13,7 @@ mod expunge;
 pub(super) mod fetch;
 mod finding;
 mod id;
-mod idle;
+pub(super) mod idle;
 pub(super) mod list;
 mod login;
 mod lsub;

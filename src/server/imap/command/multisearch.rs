@@ -129,7 +129,11 @@ async fn one(
     };
     respond_saved(session, returns, &matches);
     if returns.answers() && !(matches.first().is_empty() && matches.last().is_empty()) {
-        let name = session.spelling().encode(&ground.mailbox.name());
+        let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
+        let selected = selected.filter(|selected| Arc::ptr_eq(&selected.mailbox, &ground.mailbox));
+        // A mailbox of somebody else goes by the name that the client knows.
+        let shown = selected.and_then(|selected| selected.shared_as.clone());
+        let name = session.spelling().encode(&shown.unwrap_or_else(|| ground.mailbox.name()));
         let place = Some((name.as_str(), ground.snapshot.validity));
         let answer = Answer { tag: &session.tag, place, numbers: Numbers::Uid, returns, mod_sequences };
         answer.write(&mut session.wire, &matches).await?;
@@ -155,7 +159,7 @@ async fn names(user: &User, sources: &[Source], without_selected: bool) -> Resul
             ),
         }
     }
-    if let Some(selected) = user.selected.as_ref().filter(|_| without_selected) {
+    if let Some(selected) = user.selected.as_ref().filter(|s| without_selected && s.shared_as.is_none()) {
         names.remove(&selected.mailbox.name());
     }
     Ok(names)

@@ -15,15 +15,15 @@ use crate::server::imap::wire::End;
 
 pub(super) async fn run(session: &mut Session, arguments: NotifyArguments) -> Result<Status, End> {
     let account = Arc::clone(&user!(session).account);
-    let (with_status, groups) = match arguments {
-        NotifyArguments::Nothing => (false, Vec::new()),
-        NotifyArguments::Set { status, groups } => (status, groups),
+    let (is_set, with_status, groups) = match arguments {
+        NotifyArguments::Nothing => (false, false, Vec::new()),
+        NotifyArguments::Set { status, groups } => (true, status, groups),
     };
     let notify = match Notify::begin(&account, groups).await {
         Ok(notify) => notify,
         Err(refused) => return Ok(refused.status()),
     };
-    if notify.selected.is_some() {
+    if is_set {
         // RFC 5465 §3.1: what has gathered is told first, as by NOOP, whatever was asked for before.
         user!(session).notify = None;
         session.announce(Expunges::Told, Look::OnDisk).await?;

@@ -46,6 +46,8 @@ pub(super) async fn run(
     if selected.read_only {
         return Ok(Status::no(Code::ReadOnly, "The mailbox was examined"));
     }
+    // What the client believes to have done.
+    let (mode, named) = (arguments.mode, arguments.flags.clone());
     if selected.rights != Rights::OWNER {
         match restricted(selected, &mut arguments) {
             Ok(()) => {}
@@ -69,7 +71,7 @@ pub(super) async fn run(
         Err(error) => return Ok(errors::of_store(&error)),
     };
     selected.take_keywords(&mut session.wire.out, &now);
-    let given = slots(&now, &arguments.flags);
+    let given = slots(&now, &named);
     let modified: HashSet<Uid> = modified.into_iter().collect();
     let mut gone = false;
     let mut left_alone = Vec::new();
@@ -105,7 +107,7 @@ pub(super) async fn run(
         }
         if !arguments.silent {
             selected.view.told(entry.uid, message.flags);
-        } else if applied(arguments.mode, entry.flags, given) == message.flags {
+        } else if applied(mode, entry.flags, given) == message.flags {
             // What the client can work out itself; anything else is told as news.
             selected.view.told(entry.uid, message.flags);
         }

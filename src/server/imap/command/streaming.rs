@@ -1,8 +1,9 @@
 //! Large texts of messages, sent from their files piece by piece.
 //!
-//! The message as a whole, or its body, is never in memory. To find a part, it is in memory as a whole for as long as
-//! that takes, one large message at a time in the whole server; then the part is sent from the file too. Texts that are
-//! not in the file as they stand, because the file is compressed or the part decoded, are not sent from here.
+//! The message as a whole, or its body, is not in memory, but for its header, which is all of it where no empty line
+//! ends it. To find a part, it is in memory as a whole for as long as that takes, one large message at a time for all
+//! sessions that fetch; then the part is sent from the file too. Texts that are not in the file as they stand, because
+//! the file is compressed or the part decoded, are not sent from here.
 //!
 //! What a session holds meanwhile is an open file and one piece, never a lock: whoever changes, moves or deletes the
 //! message waits for nobody, and the file stays readable to the end. How long a literal is was counted in the same open
@@ -16,8 +17,10 @@ use std::io::Read;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
 use std::sync::PoisonError;
+
+use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 
 use crate::mail::ids::Uid;
 use crate::mail::limits::IMAP_PIECE_OCTETS;
@@ -68,8 +71,21 @@ pub(super) fn is_large(file: &MessageFile) -> bool {
     file.plain_len().is_some_and(|octets| octets > IMAP_STREAMED_OCTETS)
 }
 
-/// Room for one large message at a time, whoever asks: its parts are found in it, and sent from the file.
-static ROOM: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// Room for one large message at a time, whoever asks: its parts are found in it, and sent from the file. Sessions wait
+/// for it, never the threads that read.
+static ROOM: Semaphore = Semaphore::const_new(1);
+
+/// The memory of the room, for whoever has it.
+static MEMORY: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// The right to have a large message in memory.
+pub(super) type Room = SemaphorePermit<'static>;
+
+/// Waits for room.
+pub(super) async fn room() -> Option<Room> {
+    // Nobody closes it.
+    ROOM.acquire().await.ok()
+}
 
 /// What was read of a message.
 #[derive(Debug)]
@@ -81,19 +97,21 @@ pub(super) enum Text {
 }
 
 impl Text {
-    /// Reads a message; of the large ones one at a time.
+    /// Reads a message; a large one where there is room for it, or who reads has it already. `None` where not.
     ///
     /// # Errors
     /// What reading says.
-    pub(super) fn read(file: &mut MessageFile) -> io::Result<Self> {
+    pub(super) fn read(file: &mut MessageFile, room: &mut Option<Room>) -> io::Result<Option<Self>> {
         if file.plain_len().is_some_and(|octets| octets > SEARCH_WHOLE_OCTETS as u64) {
-            let mut turn = Turn(ROOM.lock().unwrap_or_else(PoisonError::into_inner));
-            file.read_to_end(&mut turn.0)?;
-            return Ok(Self::Room(turn));
+            let Some(room) = room.take().or_else(|| ROOM.try_acquire().ok()) else { return Ok(None) };
+            let memory = std::mem::take(&mut *MEMORY.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut turn = Turn { text: memory, _room: room };
+            file.read_to_end(&mut turn.text)?;
+            return Ok(Some(Self::Room(turn)));
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        Ok(Self::Own(text))
+        Ok(Some(Self::Own(text)))
     }
 }
 
@@ -109,20 +127,24 @@ impl Deref for Text {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Own(text) => text,
-            Self::Room(turn) => &turn.0,
+            Self::Room(turn) => &turn.text,
         }
     }
 }
 
 /// The turn to use the room for a large message.
 #[derive(Debug)]
-pub(super) struct Turn(MutexGuard<'static, Vec<u8>>);
+pub(super) struct Turn {
+    text: Vec<u8>,
+    _room: Room,
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.clear();
+        self.text.clear();
         // Not all of it: what is left keeps the allocator from taking each message's memory from another arena.
-        self.0.shrink_to(IMAP_PIECE_OCTETS);
+        self.text.shrink_to(IMAP_PIECE_OCTETS);
+        *MEMORY.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut self.text);
     }
 }
 
