@@ -16,7 +16,7 @@
 //! | 3464, 6522 | notices of failure | `queue/bounce.rs` |
 //! | 3501 | IMAP4rev1, which is spoken first | `protocol/imap/`, `server/imap/` |
 //! | 3502 | MULTIAPPEND | `server/imap/command/append.rs` |
-//! | 3516 | BINARY; lines end with LF on disk, so a part in the encoding `binary` comes back with CRLF where it had LF alone | `protocol/imap/binary.rs`, `server/imap/command/append.rs` |
+//! | 3516 | BINARY; lines end with LF on disk, so a part whose encoding is "binary" comes back with CRLF where it had LF alone | `protocol/imap/binary.rs`, `server/imap/command/append.rs` |
 //! | 3691 | UNSELECT | `server/imap/command/` |
 //! | 3834 | Auto-Submitted of what we write ourselves | `queue/bounce.rs`, `delivery/quota_warning.rs` |
 //! | 4155 | mbox files | `message/mbox.rs` |
