@@ -21,6 +21,7 @@ use facteur::store::CacheKind;
 use facteur::store::CacheReader;
 use facteur::store::FlagChange;
 use facteur::store::FlagOp;
+use facteur::store::KeptFlags;
 use facteur::store::Mailbox;
 use facteur::store::Snapshot;
 use facteur::store::Store;
@@ -625,7 +626,7 @@ fn uids_of_a_list_that_was_lost_name_nobody() {
     // The session that asked for the old 3 would get the former 5.
     for refused in [
         inbox.expunge_blocking(before.validity, &[uid(3)]).map(drop),
-        inbox.copy_blocking(before.validity, &[uid(3)], &inbox).map(drop),
+        inbox.copy_blocking(before.validity, &[uid(3)], &inbox, KeptFlags::all()).map(drop),
     ] {
         assert!(matches!(refused, Err(facteur::store::StoreError::MessageGone)), "{refused:?}");
     }

@@ -235,8 +235,11 @@ pub const IMAP_PIECE_OCTETS: usize = 65_536;
 /// After our last words we read for so long what a client is still sending, so that it gets to see them.
 pub const IMAP_LINGER: Duration = Duration::from_secs(1);
 
-/// How often an idle session looks for changes that other programs made.
+/// How often an idle session looks for changes that other programs made, where the kernel does not tell of them.
 pub const IMAP_IDLE_REFRESH: Duration = Duration::from_secs(5);
+
+/// How often where it does: a Maildir that is replaced as a whole has no event.
+pub const IMAP_IDLE_REFRESH_WATCHED: Duration = Duration::from_secs(300);
 
 /// Longest user name at login: an address with both its halves at their longest.
 pub const USER_NAME_OCTETS: usize = LOCAL_PART_OCTETS + 1 + DOMAIN_OCTETS;

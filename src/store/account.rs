@@ -45,6 +45,7 @@ use super::mailbox::Mailbox;
 use super::quota::Charge;
 use super::quota::Quota;
 use super::quota::Reservation;
+use super::snapshot::KeptFlags;
 use super::snapshot::Snapshot;
 use super::special_use;
 use super::subscriptions;
@@ -537,7 +538,7 @@ impl AccountStore {
         let (inbox, target) = (self.mailbox_blocking(&MailboxName::inbox())?, self.mailbox_blocking(to)?);
         let snapshot = inbox.snapshot();
         let uids: Vec<Uid> = snapshot.messages.iter().map(|m| m.uid).collect();
-        inbox.move_blocking(snapshot.validity, &uids, &target).map(drop)
+        inbox.move_blocking(snapshot.validity, &uids, &target, KeptFlags::all()).map(drop)
     }
 
     fn rename_folder(&self, old: &MailboxName, new: &MailboxName) -> Result<()> {

@@ -54,6 +54,7 @@ use super::keywords::Keywords;
 use super::quota::Quota;
 use super::snapshot::Copied;
 use super::snapshot::FlagChange;
+use super::snapshot::KeptFlags;
 use super::snapshot::Snapshot;
 use super::snapshot::Unchanged;
 use super::table::Table;
@@ -204,6 +205,18 @@ impl Mailbox {
         self.version.subscribe()
     }
 
+    /// Whether it was deleted here.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        lock(&self.place).gone
+    }
+
+    /// Whether the kernel tells of what other programs do to its messages, so that nobody need look.
+    #[must_use]
+    pub fn is_told_of_changes(&self) -> bool {
+        lock(&self.folders).is_watched()
+    }
+
     /// What identifies it for as long as it lives, whatever its name (RFC 8474 §4): the id that Dovecot keeps too.
     ///
     /// # Errors
@@ -295,8 +308,22 @@ impl Mailbox {
     /// # Errors
     /// What the file system says; [`StoreError::KeywordLimit`] of the destination; [`StoreError::OverQuota`].
     pub async fn copy(self: &Arc<Self>, validity: UidValidity, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
+        self.copy_with(validity, uids, to, KeptFlags::all()).await
+    }
+
+    /// As [`Mailbox::copy`], with these of the flags alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn copy_with(
+        self: &Arc<Self>,
+        validity: UidValidity,
+        uids: &[Uid],
+        to: &Arc<Self>,
+        kept: KeptFlags,
+    ) -> Result<Copied> {
         let (this, uids, to) = (Arc::clone(self), uids.to_vec(), Arc::clone(to));
-        blocking(move || this.copy_blocking(validity, &uids, &to)).await
+        blocking(move || this.copy_blocking(validity, &uids, &to, kept)).await
     }
 
     /// Copies, then removes what was copied. Durable. Within one account never stopped by its quota.
@@ -304,8 +331,22 @@ impl Mailbox {
     /// # Errors
     /// As [`Mailbox::copy`]; if only the removal fails, messages are in both mailboxes.
     pub async fn move_to(self: &Arc<Self>, validity: UidValidity, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
+        self.move_with(validity, uids, to, KeptFlags::all()).await
+    }
+
+    /// As [`Mailbox::move_to`], with these of the flags alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn move_with(
+        self: &Arc<Self>,
+        validity: UidValidity,
+        uids: &[Uid],
+        to: &Arc<Self>,
+        kept: KeptFlags,
+    ) -> Result<Copied> {
         let (this, uids, to) = (Arc::clone(self), uids.to_vec(), Arc::clone(to));
-        blocking(move || this.move_blocking(validity, &uids, &to)).await
+        blocking(move || this.move_blocking(validity, &uids, &to, kept)).await
     }
 
     /// Adds a message; `date` is its INTERNALDATE, now by default. Durable.

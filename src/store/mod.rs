@@ -143,6 +143,7 @@ pub use scan::scan;
 pub use snapshot::Copied;
 pub use snapshot::FlagChange;
 pub use snapshot::FlagOp;
+pub use snapshot::KeptFlags;
 pub use snapshot::Message;
 pub use snapshot::Snapshot;
 pub use snapshot::Unchanged;

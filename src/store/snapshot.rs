@@ -200,6 +200,30 @@ impl Unchanged {
     }
 }
 
+/// Which flags go along with a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptFlags {
+    /// Of those with a backslash.
+    pub system: Flags,
+    /// Whether keywords do.
+    pub keywords: bool,
+}
+
+impl KeptFlags {
+    /// All of them.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { system: SystemFlag::ALL.into_iter().fold(Flags::NONE, Flags::with), keywords: true }
+    }
+
+    /// What of these flags goes along.
+    #[must_use]
+    pub fn of(self, flags: Flags) -> Flags {
+        let system = flags.system().filter(|flag| self.system.has(*flag)).fold(Flags::NONE, Flags::with);
+        if self.keywords { flags.keywords().fold(system, Flags::with_keyword) } else { system }
+    }
+}
+
 /// What COPY, MOVE and APPEND tell (RFC 4315 §3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {

@@ -31,6 +31,7 @@ use super::quota;
 use super::quota::Changing;
 use super::quota::Charge;
 use super::snapshot::Copied;
+use super::snapshot::KeptFlags;
 use super::snapshot::Message;
 use super::watch::Kind;
 
@@ -95,8 +96,8 @@ impl Mailbox {
     ///
     /// # Errors
     /// As there.
-    pub fn copy_blocking(&self, validity: UidValidity, uids: &[Uid], to: &Self) -> Result<Copied> {
-        self.copy_by(validity, uids, to, Charge::Checked)
+    pub fn copy_blocking(&self, validity: UidValidity, uids: &[Uid], to: &Self, kept: KeptFlags) -> Result<Copied> {
+        self.copy_by(validity, uids, to, kept, Charge::Checked)
     }
 
     /// See [`Mailbox::move_to`]; for callers on a blocking thread.
@@ -108,22 +109,31 @@ impl Mailbox {
         validity: UidValidity,
         uids: &[Uid],
         to: &Self,
+        kept: KeptFlags,
     ) -> Result<Copied> {
         // Within an account nothing is more in the end than it was before.
         let same = std::sync::Arc::ptr_eq(&self.quota, &to.quota);
         let charge = if same { Charge::Exempt } else { Charge::Checked };
-        let copied = self.copy_by(validity, uids, to, charge)?;
+        let copied = self.copy_by(validity, uids, to, kept, charge)?;
         let moved: Vec<Uid> = copied.pairs.iter().map(|(old, _)| *old).collect();
         self.expunge_blocking(validity, &moved)?;
         Ok(copied)
     }
 
-    fn copy_by(&self, validity: UidValidity, uids: &[Uid], to: &Self, charge: Charge) -> Result<Copied> {
+    fn copy_by(
+        &self,
+        validity: UidValidity,
+        uids: &[Uid],
+        to: &Self,
+        kept: KeptFlags,
+        charge: Charge,
+    ) -> Result<Copied> {
         let mut uids = uids.to_vec();
         uids.sort_unstable();
         uids.dedup();
         for tries in 0..TRIES {
-            let files = self.files_under(validity, &uids)?;
+            let mut files = self.files_under(validity, &uids)?;
+            files.iter_mut().for_each(|(message, _)| message.flags = kept.of(message.flags));
             let keywords = std::sync::Arc::clone(&self.shown().keywords);
             match to.receive(&self.folder()?, &files, &keywords, charge) {
                 // Whoever keeps the source changed it: the names are looked up again.

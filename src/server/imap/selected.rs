@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -14,6 +15,8 @@ use crate::mail::flags::Flags;
 use crate::mail::flags::KeywordSlot;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
+use crate::mail::limits::IMAP_IDLE_REFRESH;
+use crate::mail::limits::IMAP_IDLE_REFRESH_WATCHED;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::rights::Right;
 use crate::mail::rights::Rights;
@@ -132,6 +135,13 @@ impl Selected {
         self.view.forget_recent();
     }
 
+    /// How long an idle session waits before it looks at the disk.
+    pub(super) fn refresh(&self) -> Duration {
+        // Results that time changes are looked at again as well.
+        let is_timed = self.live.iter().any(|live| live.timed.is_some());
+        if self.mailbox.is_told_of_changes() && !is_timed { IMAP_IDLE_REFRESH_WATCHED } else { IMAP_IDLE_REFRESH }
+    }
+
     /// This session added messages to a mailbox, which may be this one.
     pub(super) fn added(&mut self, mailbox: &Arc<Mailbox>, uids: &[Uid]) {
         if Arc::ptr_eq(&self.mailbox, mailbox) {
@@ -238,6 +248,7 @@ impl Selected {
                 Err(StoreError::NoSuchMailbox) => return Ok(None),
                 other => other?,
             },
+            Look::InMemory if self.mailbox.is_gone() => return Ok(None),
             Look::InMemory => self.mailbox.snapshot(),
         };
         if now.validity != before.validity {

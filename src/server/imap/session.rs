@@ -30,7 +30,6 @@ use crate::mail::limits::IMAP_BAD_BEFORE_LOGIN;
 use crate::mail::limits::IMAP_COMMAND_BEFORE_LOGIN;
 use crate::mail::limits::IMAP_COMMAND_OCTETS;
 use crate::mail::limits::IMAP_IDLE;
-use crate::mail::limits::IMAP_IDLE_REFRESH;
 use crate::mail::limits::IMAP_LITERAL_BEFORE_LOGIN;
 use crate::mail::limits::IMAP_NESTING;
 use crate::mail::limits::IMAP_NESTING_BEFORE_LOGIN;
@@ -184,6 +183,8 @@ impl Session {
         loop {
             let left = IMAP_IDLE.saturating_sub(self.services.clock.instant().saturating_duration_since(started));
             self.wire.flush().await?;
+            let selected = self.user.as_ref().and_then(|user| user.selected.as_ref());
+            let refresh = selected.map_or(IMAP_IDLE, Selected::refresh);
             let look = tokio::select! {
                 filled = self.wire.fill(left, "Idle for too long") => return filled,
                 changed = changes.changed() => match changed {
@@ -191,7 +192,7 @@ impl Session {
                     Err(_) => return self.read_more().await,
                 },
                 () = changed(of_another.as_mut()) => Look::InMemory,
-                () = tokio::time::sleep(IMAP_IDLE_REFRESH) => Look::OnDisk,
+                () = tokio::time::sleep(refresh) => Look::OnDisk,
             };
             let notify = self.user.as_ref().and_then(|user| user.notify.as_ref());
             let selected = notify.and_then(|notify| notify.selected.as_ref());

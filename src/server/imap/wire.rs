@@ -55,6 +55,9 @@ impl From<io::Error> for End {
 /// Octets of one read.
 const READ_OCTETS: usize = 16_384;
 
+/// Octets of a read of which little is expected: most clients wait most of the time, and their commands are short.
+const SHORT_READ_OCTETS: usize = 1024;
+
 /// Pipelined input that is kept while a command runs.
 const INPUT_AHEAD: usize = 65_536;
 
@@ -76,7 +79,7 @@ impl Wire {
             connection,
             fragments: Fragments::new(Limits::BEFORE_LOGIN),
             out: Output::new(),
-            buffer: vec![0; READ_OCTETS],
+            buffer: vec![0; SHORT_READ_OCTETS],
             shutdown,
             received: 0,
             ahead: 0,
@@ -130,7 +133,17 @@ impl Wire {
             return Err(End::Gone);
         }
         self.received_bytes(read);
+        self.fit_buffer(read);
         Ok(())
+    }
+
+    /// A client that says much at once gets room for it, and gives it back.
+    fn fit_buffer(&mut self, read: usize) {
+        if read == self.buffer.len() {
+            self.buffer.resize(READ_OCTETS, 0);
+        } else if read <= SHORT_READ_OCTETS && self.buffer.len() > SHORT_READ_OCTETS {
+            self.buffer = vec![0; SHORT_READ_OCTETS];
+        }
     }
 
     fn received_bytes(&mut self, n: usize) {

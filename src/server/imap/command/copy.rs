@@ -1,12 +1,9 @@
 //! COPY (RFC 3501 §6.4.7) and MOVE (RFC 6851), with the codes of UIDPLUS (RFC 4315).
 
 use super::selected;
-use crate::mail::flags::Flags;
-use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
 use crate::mail::mailbox::MailboxName;
 use crate::mail::rights::Right;
-use crate::mail::rights::Rights;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
@@ -16,8 +13,7 @@ use crate::server::imap::errors;
 use crate::server::imap::selected::changeable;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
-use crate::store::FlagChange;
-use crate::store::FlagOp;
+use crate::store::KeptFlags;
 
 /// What stays in the selected mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +46,12 @@ pub(super) async fn run(
         return Ok(Status::no(Code::NoPerm, "You have no right to take messages away"));
     }
     let uids = selected.uids(numbers, set);
+    // RFC 4314 §4: flags that the user may not set there are not set.
+    let all = KeptFlags::all();
+    let kept = KeptFlags { system: changeable(rights, all.system, &[]).0, keywords: rights.has(Right::Write) };
     let done = match keep {
-        Keep::Original => selected.mailbox.copy(selected.snapshot.validity, &uids, &target).await,
-        Keep::Nothing => selected.mailbox.move_to(selected.snapshot.validity, &uids, &target).await,
+        Keep::Original => selected.mailbox.copy_with(selected.snapshot.validity, &uids, &target, kept).await,
+        Keep::Nothing => selected.mailbox.move_with(selected.snapshot.validity, &uids, &target, kept).await,
     };
     let copied = match done {
         Ok(copied) => copied,
@@ -65,17 +64,6 @@ pub(super) async fn run(
     }
     let new: Vec<Uid> = copied.pairs.iter().map(|(_, new)| *new).collect();
     selected.added(&target, &new);
-    // RFC 4314 §4: flags that the user may not set there are not set.
-    let all = SystemFlag::ALL.into_iter().fold(Flags::NONE, Flags::with);
-    let (may, _) = changeable(rights, all, &[]);
-    if rights != Rights::OWNER {
-        let keywords = if rights.has(Right::Write) { Vec::new() } else { target.snapshot().keywords.to_vec() };
-        let keywords = keywords.into_iter().filter(|keyword| !keyword.is_empty()).collect();
-        let change = FlagChange { op: FlagOp::Remove, system: all.without(may), keywords };
-        if let Err(error) = target.store(copied.validity, &new, change).await {
-            tracing::warn!(mailbox = %to, ?error, "flags stay that should not have been copied");
-        }
-    }
     let code = Code::CopyUid(copied.validity, copied.pairs);
     if keep == Keep::Original {
         return Ok(Status::ok(words).with(code));

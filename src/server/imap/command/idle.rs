@@ -4,12 +4,12 @@ use tokio::sync::watch;
 
 use super::user;
 use crate::mail::limits::IMAP_IDLE;
-use crate::mail::limits::IMAP_IDLE_REFRESH;
 use crate::protocol::imap::fragment::Line;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::view::Expunges;
 use crate::server::imap::notify::Notify;
 use crate::server::imap::selected::Look;
+use crate::server::imap::selected::Selected;
 use crate::server::imap::session::Session;
 use crate::server::imap::wire::End;
 
@@ -34,6 +34,8 @@ pub(super) async fn run(session: &mut Session) -> Result<Status, End> {
         }
         let left = IMAP_IDLE.saturating_sub(session.services.clock.instant().saturating_duration_since(started));
         session.wire.flush().await?;
+        let selected = session.user.as_ref().and_then(|user| user.selected.as_ref());
+        let refresh = selected.map_or(IMAP_IDLE, Selected::refresh);
         let look = tokio::select! {
             filled = session.wire.fill(left, "Idle for too long") => {
                 filled?;
@@ -42,7 +44,7 @@ pub(super) async fn run(session: &mut Session) -> Result<Status, End> {
             () = changed(changes.as_mut()) => Look::InMemory,
             () = changed(notified.as_mut()) => Look::InMemory,
             // Where the kernel does not tell what other programs do to the Maildir, nobody is woken.
-            () = tokio::time::sleep(IMAP_IDLE_REFRESH) => Look::OnDisk,
+            () = tokio::time::sleep(refresh) => Look::OnDisk,
         };
         session.announce(Expunges::Told, look).await?;
     }
