@@ -401,7 +401,9 @@ fn unbounded_input_imap_and_pop3() {
     assert!(!imap.command(&nots).tagged.starts_with("OK"));
     let set: Vec<String> = (1..50_000).map(|n| (2 * n).to_string()).collect();
     assert!(!imap.command(&format!("FETCH {} FLAGS", set.join(","))).tagged.starts_with("OK"));
-    imap.ok("FETCH 1:4294967295 FLAGS");
+    imap.ok("UID FETCH 1:4294967295 FLAGS");
+    // RFC 3501 §9 `seq-number`: no message has it.
+    assert!(imap.command("FETCH 1:4294967295 FLAGS").tagged.starts_with("BAD"));
     imap.ok("NOOP");
     let mut pop3 = Pop3::connect(server.port("POP3"));
     pop3.0.send(&vec![b'A'; 1 << 20]);
