@@ -184,8 +184,14 @@ pub(crate) const RULES: &[Rule] = &[
             && scene.command.contains('*')
             && !scene.command.starts_with("UID ")
     }),
+    stop("other flags were changed", |scene, our, their| {
+        let some_flags = scene.command.contains("(UNCHANGEDSINCE ")
+            && [" +FLAGS", " -FLAGS"].iter().any(|mode| scene.command.contains(mode));
+        scene.key == "tagged " && some_flags && tagged(our).0 == "OK" && is(their, "OK", "MODIFIED")
+    }),
     go_on("arguments of NOOP", |scene, our, their| {
-        scene.command == "NOOP x" && is(our, "BAD", "") && is(their, "OK", "")
+        let theirs = is(their, "OK", "") || is(their, "OK", "HIGHESTMODSEQ");
+        scene.command == "NOOP x" && is(our, "BAD", "") && theirs
     }),
     go_on("not there and not to be selected", |scene, our, their| {
         let (our, their) = (our.map(ToString::to_string), their.map(ToString::to_string));
