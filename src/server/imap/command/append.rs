@@ -17,7 +17,6 @@ use crate::mail::limits::IMAP_CATENATE_READERS;
 use crate::mail::limits::IMAP_COMMAND_OCTETS;
 use crate::mail::quota::Usage;
 use crate::mail::rights::Right;
-use crate::mail::rights::Rights;
 use crate::message::mime::Structure;
 use crate::message::wire::push_wire_range;
 use crate::protocol::imap::fragment::Fragment;
@@ -69,10 +68,9 @@ enum Rest {
 }
 
 /// The messages of one APPEND, while they come in.
-#[derive(Default)]
 struct Received {
     /// Where they go.
-    place: Option<Place>,
+    place: Place,
     additions: Vec<Addition>,
     /// The one that is not complete.
     open: Option<Open>,
@@ -99,25 +97,22 @@ pub(in crate::server::imap) async fn run(
     announced: Option<Announced>,
 ) -> Result<Status, End> {
     let mut rest = announced.map_or(Rest::Nothing, Rest::Literal);
-    let mut received = Received::default();
-    let done = match begin(session, &append).await {
-        Ok((replaced, place)) => {
-            received.place = Some(place.clone());
-            let done = all(session, &mut received, append.script, &mut rest).await?;
-            done.map(|()| (replaced, place))
-        }
-        Err(refusal) => Err(refusal),
-    };
-    let (replaced, place) = match done {
-        Ok(done) => done,
+    let (replaced, place) = match begin(session, &append).await {
+        Ok(begun) => begun,
         Err(refusal) => return pass(session, rest).await.map(|()| refusal),
     };
+    let mut received = Received { place, additions: Vec::new(), open: None, octets: 0, room: Vec::new() };
+    if let Err(refusal) = all(session, &mut received, append.script, &mut rest).await? {
+        return pass(session, rest).await.map(|()| refusal);
+    }
     if replaced.is_some() && received.additions.len() > 1 {
         return Ok(Status::bad("One message takes the place of one"));
     }
-    // The rights may be others by now.
-    let place = access::place(session, &append.mailbox).await.unwrap_or(place);
-    let status = add(session, &place, received).await;
+    // The rights may be others by now: who sends slowly gets in no longer than who is quick.
+    let status = match access::place(session, &append.mailbox).await {
+        Ok(place) => add(session, &place, received).await,
+        Err(error) => errors::of_destination(&error),
+    };
     Ok(match replaced {
         Some(old) if status.condition == Condition::Ok => remove(session, old, status).await,
         _ => status,
@@ -277,8 +272,7 @@ impl Received {
         if !self.additions.is_empty() && self.octets > IMAP_APPEND_OCTETS {
             return Err(Status::no(Code::Limit, "Too much in one APPEND"));
         }
-        let Some(place) = &self.place else { return Err(Status::bad("Log in first")) };
-        let (account, _) = place.for_right(Right::Insert)?;
+        let (account, _) = self.place.for_right(Right::Insert)?;
         let wanted = Usage { octets, messages: u64::from(is_new) };
         self.room.push(account.reserve(wanted).await.map_err(|error| errors::of_store(&error))?);
         Ok(())
@@ -296,13 +290,10 @@ impl Received {
             return Err(Status::no(Code::Cannot, "A message cannot be empty"));
         }
         let finished = open.writer.push(open.lines.rest()).and_then(|()| open.writer.finish());
-        // RFC 4314 §4: flags that the user may not set there are not set.
-        let rights = self.place.as_ref().map_or(Rights::NONE, Place::rights);
-        let (flags, keywords) = changeable(rights, open.flags.system, &open.flags.keywords);
         self.additions.push(Addition {
             content: finished.map_err(|error| errors::of_store(&StoreError::Full(error)))?,
-            flags,
-            keywords,
+            flags: open.flags.system,
+            keywords: open.flags.keywords,
             date: open.date.and_then(system_time),
         });
         Ok(())
@@ -401,6 +392,10 @@ async fn add(session: &mut Session, place: &Place, received: Received) -> Status
     // The store takes what is needed: on disk it is a little less.
     drop(received.room);
     let mut additions = received.additions;
+    for addition in &mut additions {
+        // RFC 4314 §4: flags that the user may not set there are not set.
+        (addition.flags, addition.keywords) = changeable(place.rights(), addition.flags, &addition.keywords);
+    }
     let added = match (additions.len(), additions.pop()) {
         (1, Some(one)) => mailbox.append(one.content, one.flags, &one.keywords, one.date).await.map(|uid| vec![uid]),
         (_, last) => {
