@@ -161,6 +161,26 @@ fn parts_of_a_large_message() {
     assert!(answer.untagged[0].ends_with(&expected.concat()));
 }
 
+#[test]
+fn one_answer_holds_no_more_than_its_limit() {
+    let server = Server::try_out(&[]);
+    let encoded = format!("{}\n", "QUJD".repeat(19)).repeat(30_000);
+    let head = "Subject: large\nContent-Type: application/x\nContent-Transfer-Encoding: base64\n\n";
+    put(&server, "1700000000.binary:2,S", format!("{head}{encoded}").as_bytes());
+    let mut imap = server.imap("alice");
+    imap.ok("SELECT INBOX");
+    // 1.7 MB each, decoded in memory: not 500 of them at once.
+    let many = vec!["BINARY.PEEK[1]"; 500].join(" ");
+    let refused = imap.command(&format!("FETCH 1 ({many})"));
+    assert!(refused.tagged.starts_with("NO [LIMIT]") && refused.untagged.is_empty(), "{}", refused.tagged);
+    let few = imap.ok(&format!("FETCH 1 ({})", ["BINARY.PEEK[1]"; 3].join(" ")));
+    assert!(few.untagged[0].len() > 3 * 1_700_000);
+    // From the file there may be more than that.
+    let octets = encoded.len() + 30_000;
+    let parts = imap.ok(&format!("FETCH 1 ({})", ["BODY.PEEK[1]"; 64].join(" ")));
+    assert!(octets * 64 > 128 << 20 && parts.untagged[0].len() > octets * 64);
+}
+
 /// A session that has asked for the message, and takes nothing of it.
 fn slow(server: &Server, uid: &str, item: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port("IMAP"))).expect("the port answers");

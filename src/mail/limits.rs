@@ -221,8 +221,8 @@ pub const IMAP_OUTPUT_OCTETS: usize = 65_536;
 /// What a FETCH or SEARCH reads ahead of the peer.
 pub const IMAP_BATCH_OCTETS: usize = 262_144;
 
-/// Octets of texts that one FETCH may ask for of one message, where that asks for several and they are in memory: twice
-/// the largest message, and more.
+/// Octets in memory of an answer about one message, after which no other text is added to it: more than twice the largest
+/// message. What is sent from the file does not count.
 pub const IMAP_ANSWER_OCTETS: usize = 128 << 20;
 
 /// A text of a message beyond this is sent from its file piece by piece: a client that is slow to take it holds no more

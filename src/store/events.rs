@@ -3,6 +3,8 @@
 //! Changes of the tree are told one by one; of messages it is only said that there is something new somewhere. What
 //! other programs do to the tree is not told.
 
+use std::sync::OnceLock;
+
 use tokio::sync::broadcast;
 use tokio::sync::watch;
 
@@ -25,17 +27,12 @@ pub enum AccountEvent {
 }
 
 /// Who tells it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Events {
     /// Counts everything that happens.
     changes: watch::Sender<u64>,
-    events: broadcast::Sender<AccountEvent>,
-}
-
-impl Default for Events {
-    fn default() -> Self {
-        Self { changes: watch::Sender::new(0), events: broadcast::Sender::new(ACCOUNT_EVENTS_KEPT) }
-    }
+    /// Made when the first listens: most accounts never have one, and it holds room for what is kept.
+    events: OnceLock<broadcast::Sender<AccountEvent>>,
 }
 
 impl Events {
@@ -48,13 +45,16 @@ impl Events {
 
     /// Something happened to the tree. Nobody who listens is no error.
     pub(super) fn tell(&self, event: AccountEvent) {
-        self.events.send(event).ok();
+        if let Some(events) = self.events.get() {
+            events.send(event).ok();
+        }
         self.touched();
     }
 
     /// From now on.
     pub(super) fn listen(&self) -> AccountNews {
-        AccountNews { changes: self.changes.subscribe(), events: self.events.subscribe() }
+        let events = self.events.get_or_init(|| broadcast::Sender::new(ACCOUNT_EVENTS_KEPT));
+        AccountNews { changes: self.changes.subscribe(), events: events.subscribe() }
     }
 }
 

@@ -229,6 +229,11 @@ impl Output {
         std::mem::take(&mut self.bytes)
     }
 
+    /// Forgets what was written after these octets.
+    pub fn truncate(&mut self, octets: usize) {
+        self.bytes.truncate(octets);
+    }
+
     /// Bytes that another one collected.
     pub fn append(&mut self, mut other: Vec<u8>) {
         if self.bytes.is_empty() {

@@ -113,11 +113,7 @@ struct Batch {
     mark: Option<Mark>,
     next: usize,
     told: Vec<(Uid, Flags)>,
-    gone: bool,
-    /// A message was left out for its encoding.
-    unknown_encoding: bool,
-    /// A message was left out because too much of it was asked for at once.
-    too_much: bool,
+    left_out: LeftOut,
     /// The next message is large, and another one is in memory.
     needs_room: bool,
 }
@@ -127,6 +123,7 @@ struct Batch {
 struct LeftOut {
     gone: bool,
     unknown_encoding: bool,
+    /// More of one message was asked for than is held for anybody.
     too_much: bool,
 }
 
@@ -328,11 +325,7 @@ async fn send(session: &mut Session, job: Arc<Job>) -> Result<Result<LeftOut, St
             Ok(Err(error)) => return Ok(Err(error)),
             Err(_) => return Err(End::Bye("A fetch failed")),
         };
-        left_out = left_out.and(LeftOut {
-            gone: batch.gone,
-            unknown_encoding: batch.unknown_encoding,
-            too_much: batch.too_much,
-        });
+        left_out = left_out.and(batch.left_out);
         let more = batch.next < job.targets.len();
         let large = batch.bytes.len() > LARGE_BATCH || !batch.streamed.is_empty() || batch.needs_room;
         if more && !large {
@@ -419,9 +412,7 @@ impl Job {
             mark: self.mark,
             next: at,
             told: Vec::new(),
-            gone: false,
-            unknown_encoding: false,
-            too_much: false,
+            left_out: LeftOut::default(),
             needs_room: false,
         };
         let mut reader = (!self.kept.is_empty()).then(|| self.mailbox.cache_reader());
@@ -435,7 +426,7 @@ impl Job {
             let newly_seen = self.newly_seen[batch.next];
             batch.next += 1;
             let Some(message) = lookup.find(entry.uid).copied() else {
-                batch.gone = true;
+                batch.left_out.gone = true;
                 continue;
             };
             let cached = reader.as_mut().and_then(|reader| reader.get(message.uid));
@@ -444,14 +435,15 @@ impl Job {
             let fits = |kind: CacheKind, string: &[u8]| self.fits(kind, string);
             let has = |cached: &Cached<'_>, kind| cached.get(kind).is_some_and(|string| fits(kind, string));
             let complete = |cached: &Cached<'_>| self.kept.iter().all(|k| lazy(*k) || has(cached, *k));
-            let is_kept = cached.as_ref().is_some_and(|c| self.kept.iter().all(|kind| c.get(*kind).is_some()));
-            if let Some(cached) = cached.filter(complete) {
+            if let Some(cached) = cached.as_ref().filter(|cached| complete(cached)) {
                 let text = cached.get(CacheKind::Header).unwrap_or_default();
                 let strings = |kind| cached.get(kind);
                 let mut material = Material { text, strings: &strings, structure: None, large: None };
                 self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
                 continue;
             }
+            // What is kept and does not fit this client stays as it is.
+            let is_kept = cached.is_some_and(|c| self.kept.iter().all(|kind| c.get(*kind).is_some()));
             let (text, large) = match self.read(message.uid, &mut batch.mark, &mut room) {
                 Ok(Some(read)) => read,
                 Ok(None) => {
@@ -460,15 +452,11 @@ impl Job {
                     break;
                 }
                 Err(StoreError::MessageGone) => {
-                    batch.gone = true;
+                    batch.left_out.gone = true;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            if self.asks_for_too_much(&text) {
-                batch.too_much = true;
-                continue;
-            }
             let made = if self.wanted == Wanted::Nothing { Vec::new() } else { self.make_strings(&text, &message) };
             let strings = |wanted| {
                 let string = made.iter().find(|(kind, _)| *kind == wanted).map(|(_, octets)| octets.as_slice());
@@ -476,12 +464,11 @@ impl Job {
             };
             let mut material = Material { text: &text, strings: &strings, structure: None, large };
             if asks_for_unknown_encoding(&self.items, &mut material) {
-                batch.unknown_encoding = true;
+                batch.left_out.unknown_encoding = true;
                 continue;
             }
             self.answer(&mut out, number, entry, &message, newly_seen, &mut material, &mut batch);
             batch.streamed = material.large.map(Large::announced).unwrap_or_default();
-            // What is kept and does not fit this client stays as it is.
             if reader.is_some() && !made.is_empty() && !is_kept {
                 fresh.push((message.uid, made));
             }
@@ -499,15 +486,6 @@ impl Job {
     fn fits(&self, kind: CacheKind, string: &[u8]) -> bool {
         let written = matches!(kind, CacheKind::Envelope | CacheKind::BodyStructure | CacheKind::Body);
         !written || self.characters == Characters::SevenBit || !depends_on_characters(string)
-    }
-
-    /// Whether the answer for one message may become larger than we hold for anybody.
-    fn asks_for_too_much(&self, text: &[u8]) -> bool {
-        let is_text = |item: &&FetchItem| {
-            matches!(item, FetchItem::Section { .. } | FetchItem::Rfc822(_) | FetchItem::Binary { .. })
-        };
-        let texts = self.items.iter().filter(is_text).count();
-        texts > 1 && text.len().saturating_mul(texts) > IMAP_ANSWER_OCTETS
     }
 
     /// As much of a message as is wanted; of a large one that can be sent from its file, the header. `None` where there
@@ -577,6 +555,7 @@ impl Job {
         material: &mut Material<'_>,
         batch: &mut Batch,
     ) {
+        let start = out.len();
         out.raw("* ");
         out.number(number);
         out.raw(" FETCH (");
@@ -596,6 +575,13 @@ impl Job {
         for item in &self.items {
             if self.abandoned.load(Ordering::Relaxed) {
                 break;
+            }
+            let is_text = matches!(item, FetchItem::Section { .. } | FetchItem::Rfc822(_) | FetchItem::Binary { .. });
+            if is_text && out.len() - start > IMAP_ANSWER_OCTETS {
+                out.truncate(start);
+                material.large = None;
+                batch.left_out.too_much = true;
+                return;
             }
             separate(out);
             self.push_item(out, item, entry, message, material);
