@@ -15,7 +15,6 @@ use super::command::status;
 use super::errors;
 use super::session::Session;
 use super::wire::End;
-use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
 use crate::mail::ids::UidValidity;
 use crate::mail::limits::IMAP_NOTIFY_MAILBOXES;
@@ -23,14 +22,13 @@ use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::response::Code;
 use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::fetch::FetchItem;
+use crate::protocol::imap::syntax::filter::Filter;
 use crate::protocol::imap::syntax::mailbox::StatusItem;
 use crate::protocol::imap::syntax::notify::EventGroup;
 use crate::protocol::imap::syntax::notify::Events;
-use crate::protocol::imap::syntax::notify::Filter;
 use crate::store::AccountEvent;
 use crate::store::AccountNews;
 use crate::store::AccountStore;
-use crate::store::Listed;
 use crate::store::Mailbox;
 use crate::store::Missed;
 use crate::store::Snapshot;
@@ -68,9 +66,19 @@ struct Watched {
     told: Told,
 }
 
+impl Watched {
+    fn new(mailbox: Arc<Mailbox>, flags: bool) -> Self {
+        // First the receiver: what is delivered from now on is shown.
+        let shown = mailbox.changes();
+        Self { told: Told::of(&mailbox.snapshot()), mailbox, _shown: shown, flags }
+    }
+}
+
 /// What STATUS says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Told {
+    /// Of the state that this is of.
+    version: u64,
     validity: UidValidity,
     next: Uid,
     messages: usize,
@@ -81,10 +89,11 @@ struct Told {
 impl Told {
     fn of(snapshot: &Snapshot) -> Self {
         Self {
+            version: snapshot.version,
             validity: snapshot.validity,
             next: snapshot.next,
             messages: snapshot.messages.len(),
-            unseen: snapshot.messages.iter().filter(|m| !m.flags.has(SystemFlag::Seen)).count(),
+            unseen: snapshot.unseen(),
             modseq: snapshot.highest_modseq,
         }
     }
@@ -158,41 +167,34 @@ impl Notify {
         }
         let mut before = std::mem::take(&mut self.watched);
         for listed in account.list().await?.into_iter().filter(|listed| listed.selectable) {
-            let groups = self.groups.iter().filter(|group| group.events.messages && covers(&group.filter, &listed));
+            let groups = self
+                .groups
+                .iter()
+                .filter(|group| group.events.messages && group.filter.covers(&listed.name, listed.subscribed));
             let Some(flags) = groups.map(|group| group.events.flags).reduce(|a, b| a || b) else { continue };
             if self.watched.len() >= IMAP_NOTIFY_MAILBOXES {
                 return Err(Refused::Overflow);
             }
-            let mailbox = match account.mailbox(&listed.name).await {
-                Ok(mailbox) => mailbox,
-                // It was there a moment ago.
-                Err(StoreError::NoSuchMailbox) => continue,
-                Err(error) => return Err(error.into()),
+            // What is watched already and still has this name stays as it was told.
+            let known = before.remove(&listed.name);
+            let known = known.filter(|known| !known.mailbox.is_gone() && known.mailbox.name() == listed.name);
+            let watched = match known {
+                Some(known) => known,
+                None => match account.mailbox(&listed.name).await {
+                    Ok(mailbox) => Watched::new(mailbox, flags),
+                    // It was there a moment ago.
+                    Err(StoreError::NoSuchMailbox) => continue,
+                    Err(error) => return Err(error.into()),
+                },
             };
-            let known = before.remove(&listed.name).filter(|known| Arc::ptr_eq(&known.mailbox, &mailbox));
-            let new = || {
-                let shown = mailbox.changes();
-                Watched { told: Told::of(&mailbox.snapshot()), mailbox, _shown: shown, flags }
-            };
-            self.watched.insert(listed.name, known.unwrap_or_else(new));
+            self.watched.insert(listed.name, watched);
         }
         Ok(())
     }
 
     /// Whether somebody wants to hear such an event of this mailbox.
-    fn wants(&self, listed: &Listed, event: impl Fn(&Events) -> bool) -> bool {
-        self.groups.iter().any(|group| event(&group.events) && covers(&group.filter, listed))
-    }
-}
-
-fn covers(filter: &Filter, listed: &Listed) -> bool {
-    match filter {
-        Filter::Selected | Filter::SelectedDelayed => false,
-        // RFC 5465 §6.3: filters and addresses may deliver to any of them.
-        Filter::Inboxes | Filter::Personal => true,
-        Filter::Subscribed => listed.subscribed,
-        Filter::Subtree(names) => names.iter().any(|name| listed.name == *name || listed.name.is_below(name)),
-        Filter::Mailboxes(names) => names.contains(&listed.name),
+    fn wants(&self, name: &MailboxName, subscribed: bool, event: impl Fn(&Events) -> bool) -> bool {
+        self.groups.iter().any(|group| event(&group.events) && group.filter.covers(name, subscribed))
     }
 }
 
@@ -249,35 +251,31 @@ async fn tell_tree(session: &mut Session, notify: &Notify, events: Vec<AccountEv
     let spelling = session.spelling();
     let known = list::all(session).await?;
     let out = &mut session.wire.out;
-    let listed = |name: &MailboxName| Listed {
-        name: name.clone(),
-        selectable: true,
-        special_use: None,
-        subscribed: known.get(name).is_some_and(|known| known.subscribed),
+    let wants = |name: &MailboxName, event: fn(&Events) -> bool| {
+        notify.wants(name, known.get(name).is_some_and(|known| known.subscribed), event)
     };
     for event in events {
         match event {
             AccountEvent::Created(name) | AccountEvent::Deleted(name) => {
                 // RFC 5465 §5.4: the mailbox and its direct parent.
                 for affected in [Some(name.clone()), name.parent()].into_iter().flatten() {
-                    if notify.wants(&listed(&affected), |events| events.names) {
+                    if wants(&affected, |events| events.names) {
                         list::write_news(out, &known, &affected, None, spelling);
                     }
                 }
             }
             AccountEvent::Renamed(from, to) => {
-                let names = |events: &Events| events.names;
-                if notify.wants(&listed(&from), names) || notify.wants(&listed(&to), names) {
+                if wants(&from, |events| events.names) || wants(&to, |events| events.names) {
                     list::write_news(out, &known, &to, Some(&from), spelling);
                 }
             }
             AccountEvent::Subscribed(name) => {
-                if notify.wants(&listed(&name), |events| events.subscriptions) {
+                if wants(&name, |events| events.subscriptions) {
                     list::write_news(out, &known, &name, None, spelling);
                 }
             }
             AccountEvent::Annotated(Some(name), entries) => {
-                if notify.wants(&listed(&name), |events| events.metadata) {
+                if wants(&name, |events| events.metadata) {
                     metadata::write_names(out, Some(&name), spelling, &entries);
                 }
             }
@@ -296,11 +294,16 @@ async fn tell_messages(session: &mut Session, notify: &mut Notify) -> Result<Res
     let (services, spelling) = (Arc::clone(&session.services), session.spelling());
     let condstore = session.enabled.condstore;
     for (name, watched) in &mut notify.watched {
-        let now = Told::of(&watched.mailbox.snapshot());
+        let snapshot = watched.mailbox.snapshot();
+        // A change anywhere in the account comes here: what did not change is not counted.
+        if snapshot.version == watched.told.version {
+            continue;
+        }
+        let now = Told::of(&snapshot);
         let before = std::mem::replace(&mut watched.told, now);
         let Some(user) = &session.user else { return Ok(Ok(())) };
         let is_selected = user.selected.as_ref().is_some_and(|s| Arc::ptr_eq(&s.mailbox, &watched.mailbox));
-        if now == before || is_selected {
+        if is_selected {
             continue;
         }
         let mut items = Vec::new();

@@ -1,6 +1,5 @@
 //! Mailbox names on the wire (RFC 3501 §5.1, §9 `mailbox`), and the data items of STATUS (§6.3.10).
 
-use crate::mail::limits::IMAP_SEARCH_MAILBOXES;
 use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
@@ -23,19 +22,6 @@ pub fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<MailboxName> {
             MailboxNameError::TooLong => "mailbox name too long or too deep",
         })
     })
-}
-
-/// `one-or-more-mailbox` (RFC 5465 §8, RFC 7377 §3), after a blank.
-///
-/// # Errors
-/// There is none, or there are too many.
-pub fn one_or_more_mailboxes(cursor: &mut Cursor<'_>) -> Parsed<Vec<MailboxName>> {
-    cursor.space()?;
-    if cursor.peek() != Some(b'(') {
-        return Ok(vec![mailbox(cursor)?]);
-    }
-    let names = cursor.list(IMAP_SEARCH_MAILBOXES, mailbox)?;
-    if names.is_empty() { Err(SyntaxError::Bad("mailbox missing")) } else { Ok(names) }
 }
 
 /// What STATUS tells.

@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod date;
 pub mod esearch;
 pub mod fetch;
+pub mod filter;
 pub mod list;
 pub mod mailbox;
 pub mod metadata;

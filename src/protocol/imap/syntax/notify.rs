@@ -2,13 +2,12 @@
 
 use crate::mail::limits::IMAP_FETCH_ITEMS;
 use crate::mail::limits::IMAP_NOTIFY_GROUPS;
-use crate::mail::mailbox::MailboxName;
 use crate::protocol::imap::syntax::cursor::Cursor;
 use crate::protocol::imap::syntax::cursor::Parsed;
 use crate::protocol::imap::syntax::cursor::SyntaxError;
 use crate::protocol::imap::syntax::fetch::FetchItem;
 use crate::protocol::imap::syntax::fetch::fetch_item;
-use crate::protocol::imap::syntax::mailbox::one_or_more_mailboxes;
+use crate::protocol::imap::syntax::filter::Filter;
 
 /// What a client wants to hear of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,25 +30,6 @@ pub struct EventGroup {
     pub filter: Filter,
     /// Which events; none for `NONE`.
     pub events: Events,
-}
-
-/// Which mailboxes (RFC 5465 §6).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filter {
-    /// The selected one, at any time.
-    Selected,
-    /// The selected one, expunges only while commands run that may tell them.
-    SelectedDelayed,
-    /// Those to which mail is delivered.
-    Inboxes,
-    /// The user's own.
-    Personal,
-    /// Those that are subscribed.
-    Subscribed,
-    /// These and what is below them.
-    Subtree(Vec<MailboxName>),
-    /// These.
-    Mailboxes(Vec<MailboxName>),
 }
 
 /// Which events (RFC 5465 §5).
@@ -102,28 +82,6 @@ impl NotifyArguments {
             return Err(SyntaxError::Bad("the selected mailbox is named twice"));
         }
         Ok(Self::Set { status, groups })
-    }
-}
-
-impl Filter {
-    /// Whether it is of the selected mailbox.
-    #[must_use]
-    pub fn is_selected(&self) -> bool {
-        matches!(self, Self::Selected | Self::SelectedDelayed)
-    }
-
-    fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
-        let name = cursor.run(|b| b.is_ascii_alphabetic() || b == b'-').to_ascii_lowercase();
-        Ok(match name.as_slice() {
-            b"selected" => Self::Selected,
-            b"selected-delayed" => Self::SelectedDelayed,
-            b"inboxes" => Self::Inboxes,
-            b"personal" => Self::Personal,
-            b"subscribed" => Self::Subscribed,
-            b"subtree" => Self::Subtree(one_or_more_mailboxes(cursor)?),
-            b"mailboxes" => Self::Mailboxes(one_or_more_mailboxes(cursor)?),
-            _ => return Err(SyntaxError::Bad("unknown kind of mailboxes")),
-        })
     }
 }
 
@@ -209,6 +167,7 @@ fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::mailbox::MailboxName;
 
     fn read(text: &str) -> Parsed<NotifyArguments> {
         let mut cursor = Cursor::new(text.as_bytes(), 5);

@@ -25,8 +25,8 @@ use crate::protocol::imap::response::Status;
 use crate::protocol::imap::syntax::command::Numbers;
 use crate::protocol::imap::syntax::esearch::ReturnOption;
 use crate::protocol::imap::syntax::esearch::Returns;
+use crate::protocol::imap::syntax::filter::Filter;
 use crate::protocol::imap::syntax::multisearch::EsearchArguments;
-use crate::protocol::imap::syntax::multisearch::Source;
 use crate::protocol::imap::syntax::search::Key;
 use crate::server::imap::errors;
 use crate::server::imap::session::Session;
@@ -37,13 +37,13 @@ use crate::store::StoreError;
 
 pub(super) async fn run(session: &mut Session, arguments: EsearchArguments) -> Result<Status, End> {
     let EsearchArguments { sources, returns, key } = arguments;
-    let selected_is_searched = sources.contains(&Source::Selected);
+    let selected_is_searched = sources.contains(&Filter::Selected);
     let is_selected = user!(session).selected.is_some();
     // RFC 7377 §2.2.
     if selected_is_searched && !is_selected {
         return Ok(Status::bad("No mailbox is selected"));
     }
-    if returns.has(ReturnOption::Save) && sources.iter().any(|source| *source != Source::Selected) {
+    if returns.has(ReturnOption::Save) && sources.iter().any(|source| *source != Filter::Selected) {
         return Ok(Status::bad("Only what is found in the selected mailbox can be saved"));
     }
     if returns.has(ReturnOption::Update) && !is_selected {
@@ -142,20 +142,19 @@ async fn one(
 }
 
 /// The mailboxes that the sources name, each once; without the selected one where that is searched by itself.
-async fn names(user: &User, sources: &[Source], without_selected: bool) -> Result<BTreeSet<MailboxName>, StoreError> {
+async fn names(user: &User, sources: &[Filter], without_selected: bool) -> Result<BTreeSet<MailboxName>, StoreError> {
     let mut names = BTreeSet::new();
-    if sources.iter().all(|source| *source == Source::Selected) {
+    if sources.iter().all(|source| *source == Filter::Selected) {
         return Ok(names);
     }
     let all = user.account.list().await?;
     for source in sources {
         match source {
-            Source::Selected => {}
-            // Deliveries go nowhere else by themselves.
-            Source::Inboxes => drop(names.insert(MailboxName::inbox())),
-            Source::Mailboxes(these) => names.extend(these.iter().cloned()),
+            Filter::Selected => {}
+            // Named ones that are not there are passed over later.
+            Filter::Mailboxes(these) => names.extend(these.iter().cloned()),
             source => names.extend(
-                all.iter().filter(|m| m.selectable && is_of(source, &m.name, m.subscribed)).map(|m| m.name.clone()),
+                all.iter().filter(|m| m.selectable && source.covers(&m.name, m.subscribed)).map(|m| m.name.clone()),
             ),
         }
     }
@@ -163,15 +162,4 @@ async fn names(user: &User, sources: &[Source], without_selected: bool) -> Resul
         names.remove(&selected.mailbox.name());
     }
     Ok(names)
-}
-
-/// Whether a mailbox that is there is of a source that does not name each.
-fn is_of(source: &Source, name: &MailboxName, subscribed: bool) -> bool {
-    match source {
-        Source::Personal => true,
-        Source::Subscribed => subscribed,
-        Source::Subtree(tops) => tops.iter().any(|top| name == top || name.is_below(top)),
-        Source::SubtreeOne(tops) => tops.iter().any(|top| name == top || name.parent().as_ref() == Some(top)),
-        Source::Selected | Source::Inboxes | Source::Mailboxes(_) => false,
-    }
 }
