@@ -483,3 +483,21 @@ pub const IMAP_CATENATE_PARTS: usize = 200;
 
 /// Octets of the messages of one APPEND together, where there are several.
 pub const IMAP_APPEND_OCTETS: u64 = 256 << 20;
+
+/// Octets of text records that one name may have: what one answer by TCP can hold (RFC 1035 §4.2.2).
+pub const DNS_TXT_OCTETS: usize = 65_536;
+
+/// MX records of one name that are looked at; SPF needs to see that there are more than 10 (RFC 7208 §4.6.4).
+pub const DNS_MX_RECORDS: usize = 20;
+
+/// Addresses of one name that are looked at.
+pub const DNS_ADDRESSES: usize = 100;
+
+/// Names of one client address that are tried (RFC 7208 §5.5 has the same number).
+pub const DNS_PTR_NAMES: usize = 10;
+
+/// Time for all questions about the name of a client: a greeting waits for it.
+pub const CLIENT_NAME_TIME: Duration = Duration::from_secs(5);
+
+/// Time for a set of look-ups that belong together (RFC 7208 §4.6.4: at least 20 seconds).
+pub const DNS_SET_TIME: Duration = Duration::from_secs(20);
