@@ -272,6 +272,13 @@ pub const BOUNCE_WHOLE_OCTETS: u64 = 65_536;
 /// Messages of the queue that are looked at at once; the others wait their turn.
 pub const QUEUE_IN_FLIGHT: usize = 10_000;
 
+/// Lists that are asked about one client: more would be a look-up storm, and nobody weighs so many.
+pub const DNSBLS: usize = 20;
+/// Clients, senders and recipients that greylisting remembers: 64 octets each in memory, so 13 MB at most.
+pub const GREYLIST_ENTRIES: usize = 200_000;
+/// How often what greylisting knows is written down. What a crash loses is one more try of somebody new.
+pub const GREYLIST_SAVE: Duration = Duration::from_secs(300);
+
 /// Answers of name servers that are kept until they expire.
 pub const DNS_CACHE_ENTRIES: u64 = 10_000;
 /// What a remote server may take for its greeting and for each of HELO, MAIL and RCPT (RFC 5321 §4.5.3.2.1 to
