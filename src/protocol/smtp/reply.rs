@@ -136,6 +136,12 @@ impl Reply {
         plain(354, "end data with <CRLF>.<CRLF>")
     }
 
+    /// A chunk that is not the last came whole (RFC 3030 §2).
+    #[must_use]
+    pub fn chunk_received(octets: u64) -> Self {
+        Self { code: 250, status: Some(StatusCode::success(0, 0)), text: format!("{octets} octets received").into() }
+    }
+
     /// The message is ours now.
     #[must_use]
     pub fn message_accepted(id: &QueueId) -> Self {
@@ -327,6 +333,12 @@ impl Reply {
     #[must_use]
     pub fn nested_mail() -> Self {
         no(503, 5, 1, "a transaction is open")
+    }
+
+    /// After a chunk only chunks belong to the message (RFC 3030 §2).
+    #[must_use]
+    pub fn chunks_have_begun() -> Self {
+        no(503, 5, 1, "the message has begun with BDAT")
     }
 
     /// MAIL comes before RCPT and DATA.
