@@ -26,6 +26,7 @@ use super::value::Value;
 use super::value::read;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
+use crate::mail::address::local_key;
 use crate::mail::capability::ImapCapability;
 use crate::mail::mailbox::Separator;
 use crate::mail::quota::QuotaLimits;
@@ -472,7 +473,7 @@ impl Storage {
     /// The Maildir of an account. Only names that cannot leave the folder get here: see `check.rs`.
     #[must_use]
     pub fn maildir_of(&self, account: &Address) -> PathBuf {
-        let user = account.local().to_lowercase();
+        let user = local_key(account.local());
         let path = self.maildir.replace("{domain}", account.domain().as_str()).replace("{user}", &user);
         self.folder.join(path)
     }
