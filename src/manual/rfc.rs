@@ -41,6 +41,7 @@
 //! | 5464, 9590 | METADATA, LIST-METADATA | `store/annotations.rs`, `server/imap/command/metadata.rs` |
 //! | 6154 | special-use mailboxes, made for a use | `store/special_use.rs`, `server/imap/command/create.rs` |
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
+//! | 5890, 6531, 6532 | addresses beyond ASCII; a local part may not have what is not seen, against RFC 6531 §3.3 | `mail/address.rs` |
 //! | 6851 | MOVE | `server/imap/command/` |
 //! | 6855 | UTF8=ACCEPT; headers in 8 bits are taken from everybody by APPEND, against §4: old mail that is moved here has them, and would be lost | `protocol/imap/syntax/spelling.rs`, `protocol/imap/structure.rs` |
 //! | 7162 | CONDSTORE and QRESYNC | `store/mailbox.rs`, `store/expunged.rs`, `server/imap/selected.rs`, `server/imap/command/` |
