@@ -480,13 +480,53 @@ fn every_dialog_names_what_it_obeys() {
 
 /// All that is announced, and where. What is new here has a dialog, named after it or naming it.
 const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
-    ("smtp", "plain", &["PIPELINING", "SIZE 52428800", "STARTTLS", "ENHANCEDSTATUSCODES", "8BITMIME"]),
+    (
+        "smtp",
+        "plain",
+        &[
+            "PIPELINING",
+            "SIZE 52428800",
+            "STARTTLS",
+            "ENHANCEDSTATUSCODES",
+            "8BITMIME",
+            "SMTPUTF8",
+            "CHUNKING",
+            "DSN",
+            "LIMITS RCPTMAX=100",
+        ],
+    ),
     (
         "submission",
         "plain",
-        &["PIPELINING", "SIZE 52428800", "STARTTLS", "AUTH PLAIN LOGIN", "ENHANCEDSTATUSCODES", "8BITMIME"],
+        &[
+            "PIPELINING",
+            "SIZE 52428800",
+            "STARTTLS",
+            "AUTH PLAIN LOGIN",
+            "ENHANCEDSTATUSCODES",
+            "8BITMIME",
+            "SMTPUTF8",
+            "CHUNKING",
+            "DSN",
+            "LIMITS RCPTMAX=1000",
+        ],
     ),
-    ("submissions", "strict", &["PIPELINING", "SIZE 52428800", "AUTH PLAIN LOGIN", "ENHANCEDSTATUSCODES", "8BITMIME"]),
+    (
+        "submissions",
+        "strict",
+        &[
+            "PIPELINING",
+            "SIZE 52428800",
+            "AUTH PLAIN LOGIN",
+            "ENHANCEDSTATUSCODES",
+            "8BITMIME",
+            "SMTPUTF8",
+            "CHUNKING",
+            "DSN",
+            "LIMITS RCPTMAX=1000",
+            "REQUIRETLS",
+        ],
+    ),
     (
         "pop3",
         "plain",

@@ -389,12 +389,15 @@ impl Conversation {
         let content = content.map_err(|error| self.failed(id, CommitError::from_io(error)))?;
         let now = self.service.clock.wall();
         let (sender, body) = (complete.envelope.sender.clone(), complete.envelope.body);
+        let demands = complete.envelope.demands.clone();
         let prepared = self.prepare(content, complete, id).await?;
         let size = prepared.content.len();
         let message = Accepted {
             id: id.clone(),
             sender,
             body,
+            demands,
+            junk: None,
             recipients,
             return_path: prepared.return_path,
             trace: prepared.trace,
@@ -666,6 +669,7 @@ mod tests {
             sender: ReversePath::Null,
             recipients: vec![Address::parse("alice@example.com").expect("valid")],
             body: crate::mail::envelope::BodyKind::SevenBit,
+            demands: crate::mail::envelope::Demands::default(),
         };
         let greeting = crate::protocol::smtp::server::Greeting::default();
         let complete = Complete { envelope, greeting, authenticated: false, tls: None };
