@@ -71,33 +71,6 @@ fn names_of_client_helo_and_sender() {
 }
 
 #[test]
-fn clients_without_a_name_that_leads_back() {
-    let dns = names();
-    let server = server(&dns, "");
-    let of = |server: &Server| try_mail(server, "mx.good.test", "s@good.test", ALICE);
-    starts(&of(&server), "250");
-    dns.clear("mx.good.test");
-    dns.add("mx.good.test", Record::A([192, 0, 2, 1].into()));
-    let forged = self::server(&dns, "");
-    starts(&of(&forged), "450 4.7.25 Client host rejected: cannot find your hostname");
-    dns.clear("1.0.0.127.in-addr.arpa");
-    let nameless = self::server(&dns, "");
-    starts(&of(&nameless), "450 4.7.25");
-    let dns = names();
-    dns.clear("1.0.0.127.in-addr.arpa");
-    dns.add("1.0.0.127.in-addr.arpa", Record::Broken);
-    let in_doubt = self::server(&dns, "");
-    starts(&of(&in_doubt), "250");
-    let dns = names();
-    dns.clear("1.0.0.127.in-addr.arpa");
-    let strict = self::server(&dns, "[checks]\nclient_fcrdns = \"reject\"\n");
-    starts(&of(&strict), "550 5.7.25");
-    let marked = self::server(&dns, "[checks]\nclient_fcrdns = \"mark\"\n");
-    starts(&of(&marked), "250");
-    assert!(marked.log().contains("marked") && marked.log().contains("checks.client_fcrdns"), "{}", marked.log());
-}
-
-#[test]
 fn users_are_not_asked_for_their_names_and_learn_of_a_slip_at_once() {
     let dns = NameServer::start(&[("null.test", Record::NullMx), ("good.test", Record::Mx(10, "mx.good.test"))]);
     let server = server(&dns, "");

@@ -482,11 +482,8 @@ impl Reply {
     /// HELO named nothing that could be a host.
     #[must_use]
     pub fn invalid_helo(temporary: bool) -> Self {
-        if temporary {
-            later(450, 5, 2, "Helo command rejected: Invalid name")
-        } else {
-            no(501, 5, 2, "Helo command rejected: Invalid name")
-        }
+        let text = "Helo command rejected: Invalid name";
+        if temporary { later(450, 5, 2, text) } else { no(501, 5, 2, text) }
     }
 
     /// HELO named a host without its domain.
