@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Layer 2b: services.
     ("net", &["mail", "protocol::session", "config", "tls", "clock"]),
     ("directory", &["mail", "config", "protocol::sasl", "fsio", "clock"]),
+    ("milter", &["mail", "message", "config", "fsio"]),
     ("store", &["mail", "message", "config", "fsio", "clock"]),
     ("queue", &["mail", "message", "config", "fsio", "clock"]),
     // Layer 3: flows.

@@ -7,6 +7,7 @@ use super::sections::Checks;
 use super::sections::Dns;
 use super::sections::Greylist;
 use super::sections::Imap;
+use super::sections::Junk;
 use super::sections::Key;
 use super::sections::Limits;
 use super::sections::Listen;
@@ -62,6 +63,22 @@ const DNSBL: &str = r#"
 #answers = ["127.0.0.0/8"]
 "#;
 
+const MILTER: &str = r#"
+# A content hook that speaks the milter protocol, as rspamd, ClamAV and OpenDKIM do; one section for each, asked in this
+# order.
+#[[milter]]
+# Where it listens: unix:/path or inet:host:port.
+#address = "unix:/run/rspamd/milter.sock"
+# Which mail it sees: smtp for that of other servers, submission for that of your users.
+#on = ["smtp", "submission"]
+# How long it may think about one message.
+#timeout = "60s"
+# What becomes of a message where it gives no judgement: tempfail (the sender tries again), accept or junk.
+#default_action = "tempfail"
+# What becomes of a message that it refuses: refuse, or junk to file it in Junk.
+#refused = "refuse"
+"#;
+
 /// The text of the example file: valid as it stands.
 #[must_use]
 pub fn example() -> String {
@@ -73,6 +90,8 @@ pub fn example() -> String {
     section(&mut text, "checks", Checks::ABOUT, Checks::KEYS);
     text.push_str(DNSBL);
     section(&mut text, "greylist", Greylist::ABOUT, Greylist::KEYS);
+    text.push_str(MILTER);
+    section(&mut text, "junk", Junk::ABOUT, Junk::KEYS);
     section(&mut text, "submission", Submission::ABOUT, Submission::KEYS);
     section(&mut text, "imap", Imap::ABOUT, Imap::KEYS);
     section(&mut text, "relay", Relay::ABOUT, Relay::KEYS);

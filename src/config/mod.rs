@@ -26,9 +26,11 @@ pub use sections::DnsblEntry;
 pub use sections::DomainEntry;
 pub use sections::Greylist;
 pub use sections::Imap;
+pub use sections::Junk;
 pub use sections::Limits;
 pub use sections::Listen;
 pub use sections::Log;
+pub use sections::MilterEntry;
 pub use sections::Outbound;
 pub use sections::Queue;
 pub use sections::Quota;
@@ -40,9 +42,13 @@ pub use sections::Tls;
 pub use value::BareNewline;
 pub use value::ByteSize;
 pub use value::CheckAction;
+pub use value::HookFailure;
+pub use value::HookOn;
+pub use value::HookRefusal;
 pub use value::Layout;
 pub use value::Level;
 pub use value::ListenAddress;
+pub use value::MilterAddress;
 pub use value::OutboundTls;
 pub use value::RelayHost;
 pub use value::Resolver;
@@ -77,6 +83,10 @@ pub struct Config {
     pub dnsbl: Vec<DnsblEntry>,
     /// `[greylist]`.
     pub greylist: Greylist,
+    /// `[[milter]]`, in the order they are asked.
+    pub milters: Vec<MilterEntry>,
+    /// `[junk]`.
+    pub junk: Junk,
     /// `[submission]`.
     pub submission: Submission,
     /// `[imap]`.

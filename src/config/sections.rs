@@ -15,9 +15,13 @@ use super::read::Table;
 use super::value::BareNewline;
 use super::value::ByteSize;
 use super::value::CheckAction;
+use super::value::HookFailure;
+use super::value::HookOn;
+use super::value::HookRefusal;
 use super::value::Layout;
 use super::value::Level;
 use super::value::ListenAddress;
+use super::value::MilterAddress;
 use super::value::OutboundTls;
 use super::value::RelayHost;
 use super::value::Resolver;
@@ -338,6 +342,29 @@ pub struct DnsblEntry {
     pub answers: Vec<IpNet>,
 }
 
+/// A content hook.
+#[derive(Debug, Clone)]
+pub struct MilterEntry {
+    /// Where it listens.
+    pub address: Span<MilterAddress>,
+    /// Which mail it sees.
+    pub on: Vec<HookOn>,
+    /// How long it may think about one message.
+    pub timeout: Duration,
+    /// What becomes of a message where it gives no judgement.
+    pub default_action: HookFailure,
+    /// What becomes of a message that it refuses.
+    pub refused: HookRefusal,
+}
+
+section! {
+    /// Mail that belongs into Junk.
+    Junk {
+        /// Fields by which a milter says so, as it adds them; those that come with a message count nothing.
+        marks: list String = "[\"X-Spam: Yes\", \"X-Spam-Flag: Yes\", \"X-Spam-Status: Yes\"]",
+    }
+}
+
 /// An address that stands for others.
 #[derive(Debug, Clone)]
 pub struct AliasEntry {
@@ -387,6 +414,8 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         checks: top.section("checks", Checks::read),
         dnsbl: top.sections("dnsbl", read_dnsbl),
         greylist: top.section("greylist", Greylist::read),
+        milters: top.sections("milter", read_milter),
+        junk: top.section("junk", Junk::read),
         submission: top.section("submission", Submission::read),
         imap: top.section("imap", Imap::read),
         relay: top.section("relay", Relay::read),
@@ -414,6 +443,18 @@ fn read_dnsbl(mut table: Table<'_, '_>) -> Option<DnsblEntry> {
     let answers = table.list("answers").map(|list| list.into_iter().map(|net| net.value).collect());
     table.finish();
     zone.map(|zone| DnsblEntry { zone, weight, answers: answers.unwrap_or_else(|| default_list("[\"127.0.0.0/8\"]")) })
+}
+
+fn read_milter(mut table: Table<'_, '_>) -> Option<MilterEntry> {
+    let hint = "say where it listens, for example address = \"unix:/run/rspamd/milter.sock\"";
+    let address = table.required("address", hint);
+    let on: Option<Vec<Span<HookOn>>> = table.list("on");
+    let timeout = table.value("timeout").map_or_else(|| default("\"60s\""), |timeout| timeout.value);
+    let default_action = table.value("default_action").map_or(HookFailure::TempFail, |action| action.value);
+    let refused = table.value("refused").map_or(HookRefusal::Refuse, |refused| refused.value);
+    table.finish();
+    let on = on.map_or_else(|| vec![HookOn::Smtp, HookOn::Submission], |on| on.into_iter().map(|o| o.value).collect());
+    address.map(|address| MilterEntry { address, on, timeout, default_action, refused })
 }
 
 fn read_account(mut table: Table<'_, '_>) -> Option<AccountEntry> {

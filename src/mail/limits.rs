@@ -285,6 +285,15 @@ pub const GREYLIST_ENTRIES: usize = 200_000;
 /// How often what greylisting knows is written down. What a crash loses is one more try of somebody new.
 pub const GREYLIST_SAVE: Duration = Duration::from_secs(300);
 
+/// One packet of a milter: 64 KiB of body and its frame, with room for those who send more at once.
+pub const MILTER_PACKET_OCTETS: usize = 1 << 20;
+/// A piece of a body on its way to a milter: libmilter takes no more.
+pub const MILTER_BODY_CHUNK: usize = 65_535;
+/// Changes of the header that one milter may want: as many as a header has fields.
+pub const MILTER_CHANGES: usize = 1_000;
+/// A field that a milter adds: signatures and reports are long, a header is not that long.
+pub const MILTER_FIELD_OCTETS: usize = 65_536;
+
 /// Answers of name servers that are kept until they expire.
 pub const DNS_CACHE_ENTRIES: u64 = 10_000;
 /// What a remote server may take for its greeting and for each of HELO, MAIL and RCPT (RFC 5321 §4.5.3.2.1 to
