@@ -99,6 +99,7 @@ async fn inbox(disk: &Path) {
             content: Content::from_bytes(bytes.to_vec()),
             maildirs: vec![maildir.clone()],
             received: SystemTime::now(),
+            special_use: None,
             again: false,
         };
         store.deliver(delivery).await.pop().expect("one Maildir, one outcome")

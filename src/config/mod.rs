@@ -25,9 +25,12 @@ pub use problem::Problem;
 pub use problem::Problems;
 pub use sections::AccountEntry;
 pub use sections::Auth;
+pub use sections::Checks;
 pub use sections::DirectoryKeys;
 pub use sections::Dns;
+pub use sections::DnsblEntry;
 pub use sections::DomainEntry;
+pub use sections::Greylist;
 pub use sections::Imap;
 pub use sections::Limits;
 pub use sections::Listen;
@@ -42,6 +45,7 @@ pub use sections::Submission;
 pub use sections::Tls;
 pub use value::BareNewline;
 pub use value::ByteSize;
+pub use value::CheckAction;
 pub use value::Layout;
 pub use value::Level;
 pub use value::ListenAddress;
@@ -77,6 +81,12 @@ pub struct Config {
     pub tls: Tls,
     /// `[smtp]`.
     pub smtp: Smtp,
+    /// `[checks]`.
+    pub checks: Checks,
+    /// `[[dnsbl]]`.
+    pub dnsbl: Vec<DnsblEntry>,
+    /// `[greylist]`.
+    pub greylist: Greylist,
     /// `[submission]`.
     pub submission: Submission,
     /// `[imap]`.

@@ -16,6 +16,7 @@ use super::problem::Problems;
 use super::read::Table;
 use super::value::BareNewline;
 use super::value::ByteSize;
+use super::value::CheckAction;
 use super::value::Layout;
 use super::value::Level;
 use super::value::ListenAddress;
@@ -140,6 +141,47 @@ section! {
         min_free: one ByteSize = "\"8MiB\"",
         /// Separates a tag from the user: mail to user+tag@ goes to user@.
         delimiter: one String = "\"+\"",
+    }
+}
+
+section! {
+    /// What strangers have to fulfil on port 25; trusted networks and users who have logged in are exempt. Each is
+    /// reject, tempfail (refused for now), junk (filed in Junk), mark (only logged) or off. `facteur explain smtp` shows
+    /// what a client, its HELO and its addresses come to.
+    Checks {
+        /// The client's address has a name, and the name has the address.
+        client_fcrdns: one CheckAction = "\"tempfail\"",
+        /// HELO names a host, or an address in brackets.
+        helo_syntax: one CheckAction = "\"reject\"",
+        /// That host is named with its domain.
+        helo_fqdn: one CheckAction = "\"reject\"",
+        /// The sender's domain is a whole one.
+        sender_fqdn: one CheckAction = "\"reject\"",
+        /// The sender's domain exists and takes mail, so that it can be answered.
+        sender_domain: one CheckAction = "\"tempfail\"",
+        /// The recipient's domain is a whole one; for users too.
+        recipient_fqdn: one CheckAction = "\"reject\"",
+        /// A recipient's domain elsewhere exists and takes mail: for users alone, who learn of a slip at once.
+        recipient_domain: one CheckAction = "\"tempfail\"",
+        /// The weights of [[dnsbl]] that together refuse a stranger; 0 for never.
+        dnsbl_reject: one u32 = "0",
+        /// The weights of [[dnsbl]] that together file his mail in Junk; 0 for never.
+        dnsbl_junk: one u32 = "0",
+    }
+}
+
+section! {
+    /// Greylisting: who is new is asked to come again, which most junk never does.
+    Greylist {
+        /// Whether it is done. A client whose mail passes SPF is known by the sender's domain, any other by its IPv4 /24
+        /// or IPv6 /64.
+        enabled: one bool = "false",
+        /// How soon the second try may come.
+        delay: one Duration = "\"5m\"",
+        /// How late.
+        window: one Duration = "\"2d\"",
+        /// For how long whoever came again is known after his last mail.
+        known: one Duration = "\"35d\"",
     }
 }
 
@@ -299,6 +341,17 @@ pub struct AccountEntry {
     pub quota_messages: Option<Span<u32>>,
 }
 
+/// A list of addresses that is asked by DNS.
+#[derive(Debug, Clone)]
+pub struct DnsblEntry {
+    /// Its domain.
+    pub zone: Span<Domain>,
+    /// What being on it counts; less than nothing for a list of the good.
+    pub weight: i32,
+    /// The answers that mean yes.
+    pub answers: Vec<IpNet>,
+}
+
 impl Value for Secret<String> {
     const EXPECTED: &'static str = "a password hash was expected; `facteur password` makes one";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
@@ -336,6 +389,9 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         storage: top.section("storage", Storage::read),
         tls: top.section("tls", Tls::read),
         smtp: top.section("smtp", Smtp::read),
+        checks: top.section("checks", Checks::read),
+        dnsbl: top.sections("dnsbl", read_dnsbl),
+        greylist: top.section("greylist", Greylist::read),
         submission: top.section("submission", Submission::read),
         imap: top.section("imap", Imap::read),
         relay: top.section("relay", Relay::read),
@@ -356,6 +412,14 @@ fn read_domain(mut table: Table<'_, '_>) -> Option<DomainEntry> {
     let alias_of = table.value("alias_of");
     table.finish();
     name.map(|name| DomainEntry { name, alias_of })
+}
+
+fn read_dnsbl(mut table: Table<'_, '_>) -> Option<DnsblEntry> {
+    let zone = table.required("zone", "give the list's domain, for example zone = \"dnsbl.example.org\"");
+    let weight = table.value("weight").map_or(1, |weight| weight.value);
+    let answers = table.list("answers").map(|list| list.into_iter().map(|net| net.value).collect());
+    table.finish();
+    zone.map(|zone| DnsblEntry { zone, weight, answers: answers.unwrap_or_else(|| default_list("[\"127.0.0.0/8\"]")) })
 }
 
 fn read_account(mut table: Table<'_, '_>) -> Option<AccountEntry> {

@@ -237,6 +237,7 @@ impl StoreAndQueue {
             content: message.content.clone(),
             maildirs: accounts.iter().map(|account| account.maildir().to_owned()).collect(),
             received: message.received,
+            special_use: None,
             again: false,
         };
         message.room.deliver(&self.store, delivery).await

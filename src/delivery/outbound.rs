@@ -171,6 +171,7 @@ impl Outbound {
             content: job.content,
             maildirs: ready.iter().map(|(_, account)| account.maildir().to_owned()).collect(),
             received: self.clock.wall(),
+            special_use: None,
             again: true,
         };
         for ((recipient, _), done) in ready.into_iter().zip(self.store.deliver(delivery).await) {

@@ -1,7 +1,16 @@
-//! Name look-ups: mail exchangers and addresses.
+//! Name look-ups: mail exchangers, addresses, texts and the names of addresses.
 //!
 //! The one door to the resolver library. An answer is what the name has, a certain no, or a doubt; a doubt is always
 //! temporary, so that no mail is given up for a name server that was out of reach.
+//!
+//! [`Dns::client_name`] and [`Dns::mail_domain`] put questions together; the rest are single ones, and whoever asks many
+//! sets the time for all of them ([`DNS_SET_TIME`](crate::mail::limits::DNS_SET_TIME)). Knows nothing of what the texts
+//! mean.
+
+pub mod client_name;
+mod listing;
+pub mod mail_domain;
+pub mod records;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -57,7 +66,7 @@ pub enum Exchangers {
 
 /// Asks questions. Cheap to clone.
 #[derive(Clone)]
-pub struct Dns(Option<TokioResolver>);
+pub struct Dns(pub(in crate::dns) Option<TokioResolver>);
 
 impl fmt::Debug for Dns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,7 +132,7 @@ impl Dns {
         }
     }
 
-    fn resolver(&self) -> Result<&TokioResolver, LookupError> {
+    pub(in crate::dns) fn resolver(&self) -> Result<&TokioResolver, LookupError> {
         self.0.as_ref().ok_or_else(|| LookupError::Temporary("name look-ups are off (dns.resolver)".to_owned()))
     }
 }

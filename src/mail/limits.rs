@@ -309,6 +309,13 @@ pub const BOUNCE_WHOLE_OCTETS: u64 = 65_536;
 /// Messages of the queue that are looked at at once; the others wait their turn.
 pub const QUEUE_IN_FLIGHT: usize = 10_000;
 
+/// Lists that are asked about one client: more would be a look-up storm, and nobody weighs so many.
+pub const DNSBLS: usize = 20;
+/// Clients, senders and recipients that greylisting remembers: 64 octets each in memory, so 13 MB at most.
+pub const GREYLIST_ENTRIES: usize = 200_000;
+/// How often what greylisting knows is written down. What a crash loses is one more try of somebody new.
+pub const GREYLIST_SAVE: Duration = Duration::from_secs(300);
+
 /// Answers of name servers that are kept until they expire.
 pub const DNS_CACHE_ENTRIES: u64 = 10_000;
 /// What a remote server may take for its greeting and for each of HELO, MAIL and RCPT (RFC 5321 §4.5.3.2.1 to
@@ -520,3 +527,21 @@ pub const IMAP_CATENATE_PARTS: usize = 200;
 
 /// Octets of the messages of one APPEND together, where there are several.
 pub const IMAP_APPEND_OCTETS: u64 = 256 << 20;
+
+/// Octets of text records that one name may have: what one answer by TCP can hold (RFC 1035 §4.2.2).
+pub const DNS_TXT_OCTETS: usize = 65_536;
+
+/// MX records of one name that are looked at; SPF needs to see that there are more than 10 (RFC 7208 §4.6.4).
+pub const DNS_MX_RECORDS: usize = 20;
+
+/// Addresses of one name that are looked at.
+pub const DNS_ADDRESSES: usize = 100;
+
+/// Names of one client address that are tried (RFC 7208 §5.5 has the same number).
+pub const DNS_PTR_NAMES: usize = 10;
+
+/// Time for all questions about the name of a client: a greeting waits for it.
+pub const CLIENT_NAME_TIME: Duration = Duration::from_secs(5);
+
+/// Time for a set of look-ups that belong together (RFC 7208 §4.6.4: at least 20 seconds).
+pub const DNS_SET_TIME: Duration = Duration::from_secs(20);

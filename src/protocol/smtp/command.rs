@@ -24,7 +24,7 @@ pub(super) enum Verb {
     Help,
     StartTls,
     Auth,
-    /// CHUNKING (RFC 3030) is not offered; whoever sends BDAT sends a chunk behind it.
+    /// A chunk follows the line (RFC 3030).
     Bdat,
     /// Exists, and is not for us: EXPN, TURN, ETRN, XCLIENT, and so on.
     NotImplemented,
@@ -183,6 +183,32 @@ pub(super) fn rcpt(arguments: &[u8], reading: Reading) -> Result<ForwardPath, Re
         ForwardPath::Address(address.map_err(|_| Reply::bad_recipient_syntax())?)
     };
     if parameters.trim().is_empty() { Ok(recipient) } else { Err(Reply::unknown_parameter()) }
+}
+
+/// The arguments of BDAT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bdat {
+    /// Octets behind the line. A number that does not fit is as large as can be, and so too large.
+    pub(super) octets: u64,
+    /// Whether the message ends with them.
+    pub(super) last: bool,
+}
+
+/// Reads `chunk-size [LAST]` (RFC 3030 §2). Where this fails nobody knows how much follows.
+pub(super) fn bdat(arguments: &[u8]) -> Result<Bdat, Reply> {
+    let wrong = || Reply::bad_arguments("BDAT takes a size and perhaps LAST");
+    let text = std::str::from_utf8(arguments).map_err(|_| Reply::bad_characters())?;
+    let mut words = text.split(' ').filter(|w| !w.is_empty());
+    let size = words.next().ok_or_else(wrong)?;
+    if size.len() > 20 || !size.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let last = match (words.next(), words.next()) {
+        (None, _) => false,
+        (Some(word), None) if word.eq_ignore_ascii_case("LAST") => true,
+        _ => return Err(wrong()),
+    };
+    Ok(Bdat { octets: size.parse().unwrap_or(u64::MAX), last })
 }
 
 /// The arguments of AUTH.
@@ -363,6 +389,27 @@ mod tests {
                 ForwardPath::Postmaster => "postmaster".to_owned(),
             });
             assert_eq!(text.as_deref(), wanted, "{input}");
+        }
+    }
+
+    #[test]
+    fn chunks() {
+        for (input, wanted) in [
+            ("0", Some((0, false))),
+            ("10 LAST", Some((10, true))),
+            ("010  last ", Some((10, true))),
+            ("18446744073709551615", Some((u64::MAX, false))),
+            ("18446744073709551616 LAST", Some((u64::MAX, true))),
+            ("", None),
+            ("LAST", None),
+            ("-1", None),
+            ("+1", None),
+            ("10 END", None),
+            ("10 LAST LAST", None),
+            ("100000000000000000000", None),
+        ] {
+            let read = bdat(input.as_bytes()).ok().map(|b| (b.octets, b.last));
+            assert_eq!(read, wanted, "{input}");
         }
     }
 

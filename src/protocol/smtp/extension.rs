@@ -32,6 +32,7 @@ pub(super) fn lines(offer: Offer) -> Vec<String> {
     }
     lines.push("ENHANCEDSTATUSCODES".to_owned());
     lines.push("8BITMIME".to_owned());
+    lines.push("CHUNKING".to_owned());
     lines
 }
 
@@ -42,7 +43,7 @@ mod tests {
     #[test]
     fn announced_is_what_works_now() {
         let bare = Offer { max_size: 1000, start_tls: false, login: false, legacy_auth_line: true };
-        assert_eq!(lines(bare), ["PIPELINING", "SIZE 1000", "ENHANCEDSTATUSCODES", "8BITMIME"]);
+        assert_eq!(lines(bare), ["PIPELINING", "SIZE 1000", "ENHANCEDSTATUSCODES", "8BITMIME", "CHUNKING"]);
         let tls = Offer { start_tls: true, ..bare };
         assert!(lines(tls).contains(&"STARTTLS".to_owned()));
         let login = Offer { login: true, ..bare };
