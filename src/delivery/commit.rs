@@ -371,6 +371,16 @@ mod tests {
         }
 
         async fn commit_as(&self, id: &str, recipients: &[&str], room: Room) -> Result<(), CommitError> {
+            self.commit_from(ReversePath::Null, id, recipients, room).await
+        }
+
+        async fn commit_from(
+            &self,
+            sender: ReversePath,
+            id: &str,
+            recipients: &[&str],
+            room: Room,
+        ) -> Result<(), CommitError> {
             let admit = |text: &&str| {
                 let address = Address::parse(text).expect("valid");
                 let resolution = self.directory.resolve(&address);
@@ -378,7 +388,7 @@ mod tests {
             };
             let message = Accepted {
                 id: QueueId::parse(id).expect("valid"),
-                sender: ReversePath::Null,
+                sender,
                 body: BodyKind::SevenBit,
                 recipients: recipients.iter().map(admit).collect(),
                 return_path: b"Return-Path: <>\n".to_vec(),
@@ -423,6 +433,36 @@ mod tests {
         let entries = world.taken.entries.lock().expect("not poisoned");
         assert_eq!(entries[0].prefix, b"Received: here\n", "Return-Path is for inboxes");
         assert!(!entries[0].quiet, "of what goes elsewhere the sender is told");
+    }
+
+    #[tokio::test]
+    async fn what_an_alias_sends_elsewhere_has_a_sender_of_ours() {
+        let world = world(false);
+        let clock = Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let srs = Arc::new(Srs::open(&world.folder.path().join("srs.key"), clock).expect("a key"));
+        let text = "hostname = \"mx.example.com\"\n[[domain]]\nname = \"example.com\"\n";
+        let config = config::parse(Path::new("t.toml"), text).expect("valid");
+        let directory = Directory::with(&config, &AliasFiles::default(), Some(srs));
+        let commit = StoreAndQueue::new(Arc::clone(&world.store), Arc::clone(&world.taken) as Arc<dyn Onward>)
+            .forwarding(Arc::new(ArcSwap::from_pointee(directory)));
+        let world = World { commit, ..world };
+        let sender = |text: &str| ReversePath::Address(Address::parse(text).expect("valid"));
+        world
+            .commit_from(sender("joe@far.example"), "id-1", &["all@example.com"], Room::default())
+            .await
+            .expect("committed");
+        world
+            .commit_from(sender("alice@example.com"), "id-2", &["all@example.com"], Room::default())
+            .await
+            .expect("committed");
+        world.commit(&["all@example.com"]).await.expect("committed");
+        let entries = world.taken.entries.lock().expect("not poisoned");
+        let of = |n: usize| (entries[n].id.to_string(), entries[n].sender.to_string());
+        assert_eq!(of(0).0, "id-1-f");
+        assert!(of(0).1.starts_with("SRS0=") && of(0).1.ends_with("=far.example=joe@example.com"), "{}", of(0).1);
+        assert_eq!(of(1), ("id-2".to_owned(), "alice@example.com".to_owned()), "our own senders stay");
+        assert_eq!(of(2), ("id-1".to_owned(), String::new()), "and the null sender");
+        assert_eq!(entries.len(), 3);
     }
 
     #[tokio::test]

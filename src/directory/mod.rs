@@ -529,7 +529,8 @@ address = "bob@example.net"
         ] {
             assert_eq!(resolved_by(&directory, address), to, "{address}");
         }
-        assert_eq!(directory.complaints(), ["lost: nobody@example.com is neither an account nor an alias"]);
+        let nobody = |alias: &str, to: &str| format!("{alias}: {to}@example.com is neither an account nor an alias");
+        assert_eq!(directory.complaints(), [nobody("lost", "nobody"), nobody("team", "team")]);
         assert!(directory.account_of_login("alice").is_some() && directory.account_of_login("root").is_none());
     }
 

@@ -98,16 +98,16 @@ impl Srs {
         let local = match parts(sender.local()) {
             Some((Kind::First, separator, rest)) => {
                 let signed = format!("{}={separator}{rest}", sender.domain());
-                format!("SRS1={}={signed}", self.hash(&signed))
+                format!("SRS1={}={signed}", self.hash(Kind::Again, &signed))
             }
             Some((Kind::Again, _, rest)) => {
                 // The host before us goes, the first one stays: the way back is two hops, however long the way was.
                 let (_, signed) = rest.split_once('=')?;
-                format!("SRS1={}={signed}", self.hash(signed))
+                format!("SRS1={}={signed}", self.hash(Kind::Again, signed))
             }
             None => {
                 let signed = format!("{}={}={}", self.today(), sender.domain(), sender.local());
-                format!("SRS0={}={signed}", self.hash(&signed))
+                format!("SRS0={}={signed}", self.hash(Kind::First, &signed))
             }
         };
         Address::from_parts(&local, own.clone()).ok()
@@ -117,7 +117,7 @@ impl Srs {
     pub(super) fn back(&self, address: &Address) -> Option<Return> {
         let (kind, _, rest) = parts(address.local())?;
         let signed =
-            rest.split_once('=').filter(|(hash, signed)| self.is_hash_of(hash, signed)).map(|(_, signed)| signed);
+            rest.split_once('=').filter(|(hash, signed)| self.is_hash_of(hash, kind, signed)).map(|(_, signed)| signed);
         let Some(signed) = signed else { return Some(Return::Forged) };
         let to = match kind {
             Kind::First => {
@@ -137,13 +137,14 @@ impl Srs {
         Some(to.map_or(Return::Forged, Return::To))
     }
 
-    fn hash(&self, signed: &str) -> String {
-        let tag = hmac::sign(&self.key, signed.to_lowercase().as_bytes());
+    /// The two forms are signed apart: one is not to be read as the other.
+    fn hash(&self, kind: Kind, signed: &str) -> String {
+        let tag = hmac::sign(&self.key, format!("{}={signed}", kind.name()).to_lowercase().as_bytes());
         BASE32_NOPAD.encode(tag.as_ref().get(..HASH_OCTETS).unwrap_or_default())
     }
 
-    fn is_hash_of(&self, hash: &str, signed: &str) -> bool {
-        let expected = self.hash(signed);
+    fn is_hash_of(&self, hash: &str, kind: Kind, signed: &str) -> bool {
+        let expected = self.hash(kind, signed);
         let given = hash.to_ascii_uppercase();
         given.len() == HASH_LETTERS
             && aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), expected.as_bytes()).is_ok()
@@ -169,9 +170,19 @@ impl Srs {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Kind {
     First,
     Again,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::First => "SRS0",
+            Self::Again => "SRS1",
+        }
+    }
 }
 
 /// Cuts `SRS0=rest`. Between `SRS0` and what follows others write `+` or `-`, which belongs to what they have signed.
