@@ -21,6 +21,7 @@ use crate::intake::permit::Admitted;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
+use crate::mail::envelope::Demands;
 use crate::mail::ids::QueueId;
 use crate::queue::NewEntry;
 use crate::queue::Queue;
@@ -38,6 +39,10 @@ pub struct Accepted {
     pub sender: ReversePath,
     /// `BODY` of `MAIL FROM`.
     pub body: BodyKind,
+    /// What the sender demands.
+    pub demands: Demands,
+    /// Why it belongs into the folder for junk of those who are here, where it does.
+    pub junk: Option<String>,
     /// Its recipients, each admitted.
     pub recipients: Vec<Admitted>,
     /// `Return-Path`, for inboxes.
@@ -189,6 +194,8 @@ impl StoreAndQueue {
             sender: message.sender,
             recipients: onward,
             body: message.body,
+            demands: message.demands,
+            junk: message.junk,
             prefix: message.trace,
             content: message.content,
             arrived: message.received,
@@ -390,6 +397,8 @@ mod tests {
                 id: QueueId::parse(id).expect("valid"),
                 sender,
                 body: BodyKind::SevenBit,
+                demands: Demands::default(),
+                junk: None,
                 recipients: recipients.iter().map(admit).collect(),
                 return_path: b"Return-Path: <>\n".to_vec(),
                 trace: b"Received: here\n".to_vec(),

@@ -291,8 +291,14 @@ pub const RECIPIENTS_SUBMISSION: usize = 1000;
 /// pipelines them all and comes again with the rest.
 pub const RECIPIENT_OVERSHOOT: usize = 1000;
 
-/// Octets of the envelope of a spool file: a thousand recipients of the longest kind.
-pub const SPOOL_ENVELOPE_OCTETS: usize = 1 << 20;
+/// Octets of the envelope of a spool file: a thousand recipients of the longest kind, each with the longest ORCPT.
+pub const SPOOL_ENVELOPE_OCTETS: usize = 2 << 20;
+
+/// Octets of ENVID (RFC 3461 §5.4).
+pub const ENVELOPE_ID_OCTETS: usize = 100;
+
+/// Octets of ORCPT (RFC 3461 §4.2).
+pub const ORIGINAL_RECIPIENT_OCTETS: usize = 500;
 
 /// Octets of one outcome record of a spool file: a thousand outcomes with their reasons.
 pub const SPOOL_RECORD_OCTETS: usize = 4 << 20;

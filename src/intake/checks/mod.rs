@@ -9,6 +9,7 @@
 mod greylist;
 mod lists;
 mod names;
+mod visit;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ pub use greylist::Greylist;
 pub use greylist::Origin;
 pub use lists::Listings;
 use names::Helo;
+pub use visit::Visit;
 
 use crate::config::CheckAction;
 use crate::config::Config;

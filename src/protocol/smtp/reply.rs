@@ -296,7 +296,7 @@ impl Reply {
     /// UTF-8 in an address, without SMTPUTF8 (RFC 6531 §3.5).
     #[must_use]
     pub fn needs_smtputf8() -> Self {
-        no(550, 6, 7, "non-ASCII addresses are not supported")
+        no(550, 6, 7, "non-ASCII addresses need SMTPUTF8")
     }
 
     /// Arguments that the verb does not have, or has otherwise.

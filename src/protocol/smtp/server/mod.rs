@@ -20,6 +20,7 @@ use std::time::Instant;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
 use crate::mail::envelope::Envelope;
+use crate::mail::envelope::RecipientReport;
 use crate::mail::ids::QueueId;
 use crate::mail::limits::DATA_GRACE;
 use crate::mail::limits::DATA_OCTETS_PER_SECOND;
@@ -99,6 +100,8 @@ pub enum Question {
         mail: Mail,
         /// Whether a login of this session holds. Where it does not, the driver forgets whom it knew.
         authenticated: bool,
+        /// What the client called itself.
+        greeting: String,
     },
     /// RCPT: may this recipient have it?
     Rcpt(Address),
@@ -151,7 +154,7 @@ pub enum Answer {
 #[derive(Debug)]
 enum Asked {
     Mail(Mail),
-    Rcpt(Address),
+    Rcpt(Address, RecipientReport),
     Login,
     Begin(Envelope),
     BeginChunks(Envelope, Bdat),
@@ -426,7 +429,7 @@ impl Session for Server {
         self.idle_since = now;
         match self.asked.take() {
             Some(Asked::Mail(mail)) => self.mail_answered(mail, answer),
-            Some(Asked::Rcpt(address)) => self.rcpt_answered(address, answer),
+            Some(Asked::Rcpt(address, report)) => self.rcpt_answered(address, report, answer),
             Some(Asked::Login) => self.login_answered(answer),
             Some(Asked::Begin(envelope)) => self.begin_answered(envelope, answer),
             Some(Asked::BeginChunks(envelope, command)) => self.chunks_begin_answered(envelope, command, answer),

@@ -168,7 +168,8 @@ fn a_message_comes_in() {
     assert_eq!(world.take(), "220 mx.here.example ESMTP\r\n");
     world.say("EHLO c.example\r\n");
     let wanted = "250-mx.here.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-STARTTLS\r\n\
-        250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 CHUNKING\r\n";
+        250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n\
+        250 LIMITS RCPTMAX=100\r\n";
     assert_eq!(world.take(), wanted);
     assert_eq!(
         world.codes(&[M, R, "RCPT TO:<x@here.example>", "rcpt to:<Postmaster>", "DATA"]),
