@@ -222,6 +222,8 @@ impl StoreAndQueue {
             sender,
             recipients,
             body: message.body,
+            demands: message.demands.clone(),
+            junk: message.junk.clone(),
             prefix: message.trace.clone(),
             content: message.content.clone(),
             arrived: message.received,

@@ -115,6 +115,13 @@ impl AliasFiles {
         files
     }
 
+    /// Whether a configuration names any; the others are named by these.
+    #[must_use]
+    pub fn are_named_by(config: &Config) -> bool {
+        let targets = config.aliases.iter().flat_map(|alias| &alias.targets);
+        config.directory.aliases_file.is_some() || targets.into_iter().any(|target| path_of(&target.value).is_some())
+    }
+
     /// All that is wrong with them.
     #[must_use]
     pub fn complaints(&self) -> Vec<Complaint> {
