@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::sections::Auth;
 use super::sections::Checks;
+use super::sections::DirectoryKeys;
 use super::sections::Dns;
 use super::sections::Greylist;
 use super::sections::Imap;
@@ -30,6 +31,8 @@ hostname = "mail.example.com"
 # A domain whose mail is yours; one section for each.
 [[domain]]
 name = "example.com"
+# The domain whose addresses this one has, too.
+#alias_of = "example.org"
 
 # Somebody with a mailbox; one section for each.
 [[account]]
@@ -47,9 +50,18 @@ imap_disable = []
 #quota_storage = "1GiB"
 #quota_messages = 0
 
-# Addresses that stand for others, here or elsewhere.
+# Addresses that stand for others, here or elsewhere; a name without a domain is one of the alias's own domain, and
+# :include:/path is a file that lists addresses. An address is looked up here and among the accounts as it is, then
+# without its +tag, then by the patterns below, then by the catch-all of its domain.
 [aliases]
 "postmaster@example.com" = ["alice@example.com"]
+"info@example.com" = { to = ["alice"], enabled = true, comment = "on the web site" }
+#"@example.com" = { to = ["alice"], except = ["spam@example.com"] }
+
+# Addresses that follow a pattern, which fits whole addresses of your domains; one section for each.
+#[[alias_pattern]]
+#pattern = '^sales-(.*)@example\.com$'
+#to = ["$1@example.com"]
 "#;
 
 const DNSBL: &str = r#"
@@ -100,6 +112,7 @@ pub fn example() -> String {
     section(&mut text, "quota", Quota::ABOUT, Quota::KEYS);
     section(&mut text, "dns", Dns::ABOUT, Dns::KEYS);
     section(&mut text, "auth", Auth::ABOUT, Auth::KEYS);
+    section(&mut text, "directory", DirectoryKeys::ABOUT, DirectoryKeys::KEYS);
     section(&mut text, "limits", Limits::ABOUT, Limits::KEYS);
     section(&mut text, "log", Log::ABOUT, Log::KEYS);
     text

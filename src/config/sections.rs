@@ -10,6 +10,8 @@ use toml::de::DeTable;
 use toml::de::DeValue;
 
 use super::Config;
+use super::alias::read_aliases;
+use super::alias::read_pattern;
 use super::problem::Problems;
 use super::read::Table;
 use super::value::BareNewline;
@@ -274,6 +276,16 @@ section! {
 }
 
 section! {
+    /// Where addresses lead, beside what [aliases] says.
+    DirectoryKeys {
+        /// A file as Postfix and sendmail have it, usually /etc/aliases, for the names of this host and of the first domain; empty for none.
+        aliases_file: one Option<PathBuf> = "\"\"",
+        /// Give mail that an alias sends elsewhere a sender of our first domain (SRS), so that SPF does not stop it there.
+        srs: one bool = "true",
+    }
+}
+
+section! {
     /// Limits on connections and logins; 0 lifts one. Trusted networks are exempt from the first three.
     Limits {
         /// Connections at once to port 25 from one IPv4 address or IPv6 /64.
@@ -310,6 +322,8 @@ section! {
 pub struct DomainEntry {
     /// Its name.
     pub name: Span<Domain>,
+    /// The domain whose addresses it has, too.
+    pub alias_of: Option<Span<Domain>>,
 }
 
 /// Somebody with a mailbox.
@@ -365,15 +379,6 @@ section! {
     }
 }
 
-/// An address that stands for others.
-#[derive(Debug, Clone)]
-pub struct AliasEntry {
-    /// The address.
-    pub address: Span<Address>,
-    /// What it stands for, here or elsewhere.
-    pub targets: Vec<Span<Address>>,
-}
-
 impl Value for Secret<String> {
     const EXPECTED: &'static str = "a password hash was expected; `facteur password` makes one";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
@@ -404,9 +409,9 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         hostname: hostname.as_ref().map_or_else(|| default("\"localhost\""), |h| h.value.clone()),
         domains: top.sections("domain", read_domain),
         accounts: top.sections("account", read_account),
-        aliases: top.section("aliases", |table| {
-            table.all().into_iter().map(|(address, targets)| AliasEntry { address, targets }).collect()
-        }),
+        aliases: top.section("aliases", read_aliases),
+        alias_patterns: top.sections("alias_pattern", read_pattern),
+        directory: top.section("directory", DirectoryKeys::read),
         listen: top.section("listen", Listen::read),
         storage: top.section("storage", Storage::read),
         tls: top.section("tls", Tls::read),
@@ -433,8 +438,9 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
 
 fn read_domain(mut table: Table<'_, '_>) -> Option<DomainEntry> {
     let name = table.required("name", "give the name, for example name = \"example.com\"");
+    let alias_of = table.value("alias_of");
     table.finish();
-    name.map(|name| DomainEntry { name })
+    name.map(|name| DomainEntry { name, alias_of })
 }
 
 fn read_dnsbl(mut table: Table<'_, '_>) -> Option<DnsblEntry> {

@@ -459,6 +459,12 @@ impl Reply {
         no(550, 1, 1, "no such recipient")
     }
 
+    /// It was the return address of a message that we sent on, for a time that is over.
+    #[must_use]
+    pub fn expired_recipient() -> Self {
+        no(550, 1, 1, "this return address has expired")
+    }
+
     /// The sender is not an address of the user who logged in.
     #[must_use]
     pub fn sender_not_owned() -> Self {
