@@ -37,7 +37,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Layer 3: flows.
     (
         "intake",
-        &["mail", "message", "config", "protocol::session", "protocol::smtp", "dns", "directory", "fsio", "clock"],
+        &[
+            "mail",
+            "message",
+            "config",
+            "protocol::session",
+            "protocol::smtp",
+            "dns",
+            "directory",
+            "milter",
+            "fsio",
+            "clock",
+        ],
     ),
     (
         "delivery",
@@ -74,6 +85,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "directory",
             "intake",
             "delivery",
+            "milter",
             "fsio",
             "clock",
         ],

@@ -23,6 +23,7 @@ use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
 use crate::mail::envelope::Demands;
 use crate::mail::ids::QueueId;
+use crate::mail::mailbox::SpecialUse;
 use crate::queue::NewEntry;
 use crate::queue::Queue;
 use crate::queue::QueueError;
@@ -246,7 +247,7 @@ impl StoreAndQueue {
             content: message.content.clone(),
             maildirs: accounts.iter().map(|account| account.maildir().to_owned()).collect(),
             received: message.received,
-            special_use: None,
+            special_use: message.junk.is_some().then_some(SpecialUse::Junk),
             again: false,
         };
         message.room.deliver(&self.store, delivery).await

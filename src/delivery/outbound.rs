@@ -29,6 +29,7 @@ use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
 use crate::mail::limits::HEADER_OCTETS;
+use crate::mail::mailbox::SpecialUse;
 use crate::mail::status::Permanence;
 use crate::protocol::smtp::client;
 use crate::protocol::smtp::client::Fate;
@@ -199,7 +200,7 @@ impl Outbound {
             content: job.content,
             maildirs: ready.iter().map(|(_, account)| account.maildir().to_owned()).collect(),
             received: self.clock.wall(),
-            special_use: None,
+            special_use: job.junk.is_some().then_some(SpecialUse::Junk),
             again: true,
         };
         for ((recipient, _), done) in ready.into_iter().zip(self.store.deliver(delivery).await) {

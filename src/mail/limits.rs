@@ -331,6 +331,11 @@ pub const MILTER_CHANGES: usize = 1_000;
 /// A field that a milter adds: signatures and reports are long, a header is not that long.
 pub const MILTER_FIELD_OCTETS: usize = 65_536;
 
+/// Reasons that one header field gives for filing a message in Junk.
+pub const JUNK_REASONS: usize = 10;
+/// The length of one of them: a line of a header may have 998 characters, a reader wants fewer.
+pub const JUNK_REASON_CHARS: usize = 400;
+
 /// Answers of name servers that are kept until they expire.
 pub const DNS_CACHE_ENTRIES: u64 = 10_000;
 /// What a remote server may take for its greeting and for each of HELO, MAIL and RCPT (RFC 5321 §4.5.3.2.1 to
