@@ -90,7 +90,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock",
         ],
     ),
-    ("admin", &["mail", "message", "config", "dns", "tls", "net", "store", "queue", "directory", "fsio", "clock"]),
+    (
+        "admin",
+        &["mail", "message", "config", "dns", "tls", "net", "store", "queue", "directory", "intake", "fsio", "clock"],
+    ),
     // Layer 5: root.
     (
         "daemon",

@@ -25,25 +25,24 @@ use crate::directory::Authenticated;
 use crate::directory::Authenticator;
 use crate::directory::Directory;
 use crate::directory::LoginError;
-use crate::directory::Resolution;
 use crate::fsio;
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
 use crate::intake;
 use crate::intake::Prepared;
 use crate::intake::Refused;
-use crate::intake::checks;
 use crate::intake::checks::Finding;
 use crate::intake::checks::Gate;
 use crate::intake::checks::Greylist;
-use crate::intake::checks::Origin;
 use crate::intake::checks::Outcome;
 use crate::intake::checks::Visit;
 use crate::intake::clean::Dispatch;
 use crate::intake::hooks;
-use crate::intake::permit;
 use crate::intake::permit::Admitted;
 use crate::intake::permit::RelayPermit;
+use crate::intake::recipient::Asker;
+use crate::intake::recipient::Desk;
+use crate::intake::recipient::Thoroughness;
 use crate::intake::trace;
 use crate::intake::trace::Trace;
 use crate::mail::address::Address;
@@ -283,66 +282,51 @@ impl Conversation {
     }
 
     async fn rcpt(&mut self, address: Address) -> Result<(), Reply> {
-        let resolution = self.service.directory.load().resolve(&address);
-        let unknown = matches!(resolution, Resolution::Unknown);
+        let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
         let of_user = self.user.as_ref().map(RelayPermit::of_user);
-        let to = address.to_string();
-        match permit::admit(address, resolution, of_user.as_ref().or(self.network.as_ref())) {
+        let (sender, helo) = (self.sender.clone(), self.greeting.clone());
+        let permit = of_user.as_ref().or(self.network.as_ref());
+        let asker = Asker { ip: self.peer, helo: &helo, sender: &sender, permit };
+        let directory = service.directory.load_full();
+        let desk = Desk {
+            config: &config,
+            directory: &directory,
+            gate: &service.gate,
+            greylist: &service.greylist,
+            now: service.clock.wall(),
+            thoroughness: Thoroughness::Decide,
+        };
+        let decision = desk.decide(&mut self.visit, &asker, address.clone()).await;
+        self.log(&decision.findings, &address);
+        match decision.answer {
             Ok(admitted) => {
-                self.check(&admitted).await?;
                 if let Err(reply) = self.room.take(&self.service.store, &admitted, self.declared).await {
-                    tracing::info!(session = %self.session, peer = %self.peer, ?to, %reply, "recipient refused");
+                    tracing::info!(session = %self.session, peer = %self.peer, to = ?address.to_string(), %reply, "recipient refused");
                     return Err(reply);
                 }
                 self.recipients.push(admitted);
                 Ok(())
             }
-            Err(reply) => {
-                tracing::info!(session = %self.session, peer = %self.peer, ?to, %reply, "recipient refused");
-                if unknown { self.slow_down(reply).await } else { Err(reply) }
-            }
+            Err(reply) if decision.unknown => self.slow_down(reply).await,
+            Err(reply) => Err(reply),
         }
     }
 
-    /// What the checks say of a recipient that we would take.
-    async fn check(&mut self, to: &Admitted) -> Result<(), Reply> {
-        if self.network.is_some() {
-            return Ok(());
-        }
-        let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
-        if self.user.is_some() {
-            if !service.directory.load().is_local(to.address().domain()) {
-                self.decide(&service.gate.recipient_elsewhere(&config, to.address()).await, to.address())?;
-            }
-            return Ok(());
-        }
-        let (sender, greeting) = (self.sender.clone(), self.greeting.clone());
-        let (client, findings) = self.visit.findings(&service.gate, &config, self.peer, &greeting, &sender).await;
-        let (greylisting, findings) = (checks::is_greylisting(&config, client), findings.to_vec());
-        self.decide(&findings, to.address())?;
-        if greylisting {
-            let origin = Origin::Network(self.peer);
-            let now = service.clock.wall();
-            let greeting = service.greylist.meet(&origin, &sender, to.address(), &config.greylist, now);
-            self.decide(&[checks::greylisted(greeting, &origin)], to.address())?;
-        }
-        Ok(())
-    }
-
-    /// The first refusal decides; what is only marked is logged.
-    fn decide(&self, findings: &[Finding], to: &Address) -> Result<(), Reply> {
+    /// Names the rule of every refusal, and what is only marked.
+    fn log(&self, findings: &[Finding], to: &Address) {
         let (to, from) = (to.to_string(), self.sender.to_string());
         for finding in findings {
             let (rule, found) = (finding.rule.key(), &finding.found);
-            if let Some(reply) = finding.refusal() {
-                tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, ?to, rule, ?found, %reply, "recipient refused");
-                return Err(reply.clone());
-            }
-            if matches!(finding.outcome, Outcome::Marked | Outcome::Junk) {
-                tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, rule, ?found, "marked");
+            match &finding.outcome {
+                Outcome::Refused(reply) => {
+                    tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, ?to, rule, ?found, %reply, "recipient refused");
+                }
+                Outcome::Marked | Outcome::Junk => {
+                    tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, rule, ?found, "marked");
+                }
+                Outcome::Passed | Outcome::Skipped => {}
             }
         }
-        Ok(())
     }
 
     /// One unknown recipient more: a stranger who tries names gets slower answers, then none.
