@@ -128,6 +128,13 @@ impl QueueId {
         fits.then(|| Self(text.to_owned()))
     }
 
+    /// The id of a copy of the message that waits for itself, with a sender of its own: `ID-f` for the first of
+    /// them, `ID-f1` for the next. `None` where the id is too long for it, which those of [`SessionId::message`] are not.
+    #[must_use]
+    pub fn copy(&self, n: u32) -> Option<Self> {
+        Self::parse(&format!("{self}-f{}", if n == 0 { String::new() } else { n.to_string() }))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -159,7 +166,11 @@ mod tests {
     #[test]
     fn queue_ids_are_file_names() {
         let id = SessionId::new(Duration::from_secs(1_800_000_000)).message(2);
-        assert_eq!(QueueId::parse(id.as_str()), Some(id));
+        assert_eq!(QueueId::parse(id.as_str()), Some(id.clone()));
+        let copies = [0, 1, u32::MAX].map(|n| id.copy(n).expect("short enough"));
+        assert!(
+            copies[0].as_str().ends_with("-2-f") && copies[1].as_str().ends_with("-2-f1") && copies[1] != copies[2]
+        );
         for bad in ["", "../x", "a/b", "A", "a b", &"a".repeat(41)] {
             assert_eq!(QueueId::parse(bad), None, "{bad}");
         }

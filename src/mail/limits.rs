@@ -272,6 +272,12 @@ pub const REMOTE_TEXT_OCTETS: usize = 512;
 /// Waiting messages at once; more are refused for now.
 pub const QUEUE_MESSAGES: usize = 1_000_000;
 
+/// Lines of [`REMOTE_TEXT_OCTETS`] of one remote reply that a notice quotes.
+pub const NOTICE_TEXT_LINES: usize = 20;
+
+/// After so long the sender is told once that his mail is late; most servers that are down are back by then.
+pub const DELAY_NOTICE: Duration = Duration::from_secs(4 * 3600);
+
 /// A message up to this size comes back whole with a notice; of a larger one only the header.
 pub const BOUNCE_WHOLE_OCTETS: u64 = 65_536;
 

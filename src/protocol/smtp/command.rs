@@ -439,7 +439,7 @@ mod tests {
             (b"FROM:<a@x.example> AUTH=<>", 555, "5.5.4"),
             (b"FROM:<a@x.example> SMTPUTF8=1", 501, "5.5.4"),
             (b"FROM:<a@x.example> SMTPUTF8 SMTPUTF8", 501, "5.5.4"),
-            ("FROM:<a@x.example> SMTPUTF8 ENVID=\u{e9}".as_bytes(), 501, "5.5.4"),
+            ("FROM:<a@x.example> SMTPUTF8 ENVID=\u{e9}".as_bytes(), 501, "5.5.2"),
             ("FROM:<\u{85}@x.example> SMTPUTF8".as_bytes(), 501, "5.1.7"),
             (b"FROM:<\xc0\x80@x.example> SMTPUTF8", 501, "5.5.2"),
             (b"FROM:<a@x.example> REQUIRETLS", 555, "5.5.4"),
