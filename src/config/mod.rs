@@ -28,8 +28,10 @@ pub use sections::Greylist;
 pub use sections::Imap;
 pub use sections::Limits;
 pub use sections::Listen;
+pub use sections::Lmtp;
 pub use sections::Log;
 pub use sections::Outbound;
+pub use sections::Proxy;
 pub use sections::Queue;
 pub use sections::Quota;
 pub use sections::Relay;
@@ -69,6 +71,10 @@ pub struct Config {
     pub storage: Storage,
     /// `[tls]`.
     pub tls: Tls,
+    /// `[lmtp]`.
+    pub lmtp: Lmtp,
+    /// `[proxy]`.
+    pub proxy: Proxy,
     /// `[smtp]`.
     pub smtp: Smtp,
     /// `[checks]`.

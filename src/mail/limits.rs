@@ -53,6 +53,15 @@ pub const TLS_HANDSHAKES: usize = 256;
 /// A peer that takes nothing of what we send for so long is gone.
 pub const WRITE_STALL: Duration = Duration::from_secs(60);
 
+/// Octets of a header of the PROXY protocol, version 1: its own text says so.
+pub const PROXY_V1_OCTETS: usize = 107;
+
+/// Octets of a header of version 2 behind its first 16: addresses take 216 at most, the rest is for what is read over.
+pub const PROXY_V2_OCTETS: usize = 2048;
+
+/// A proxy has this long for its header: it knows it when it connects.
+pub const PROXY_HEADER_WAIT: Duration = Duration::from_secs(5);
+
 /// IMAP and POP3 sessions must log in within this time.
 pub const LOGIN_WAIT: Duration = Duration::from_secs(60);
 

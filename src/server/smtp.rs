@@ -98,7 +98,13 @@ pub async fn serve(
     let session = SessionId::new(service.clock.since_epoch());
     let peer = connection.peer().ip().to_canonical();
     let config = service.config.load_full();
-    let network = RelayPermit::of_network(peer, &config.relay.trusted_networks);
+    // Whoever hands over by LMTP relays nothing, and an address that a proxy does not tell gives no right.
+    let network = match role {
+        Role::Reception | Role::Submission if connection.is_known() => {
+            RelayPermit::of_network(peer, &config.relay.trusted_networks)
+        }
+        Role::Reception | Role::Submission | Role::Lmtp => None,
+    };
     let settings = Settings {
         role,
         hostname: config.hostname.clone(),
@@ -108,7 +114,7 @@ pub async fn serve(
         plaintext_login: config.auth.plaintext_login && peer.is_loopback() && connection.local().ip().is_loopback(),
         legacy_auth_line: config.submission.legacy_auth_line,
         bare_newline: match config.smtp.bare_newline {
-            _ if role == Role::Submission || network.is_some() => BareNewline::Normalise,
+            _ if role != Role::Reception || network.is_some() => BareNewline::Normalise,
             BareNewlineKey::Reject => BareNewline::Reject,
             BareNewlineKey::Normalise => BareNewline::Normalise,
         },
@@ -117,6 +123,10 @@ pub async fn serve(
     tracing::info!(%session, %peer, port = connection.local().port(), "connected");
     let clock = service.clock.clone();
     let mut machine = Server::new(settings, clock.instant(), connection.tls().cloned());
+    if role == Role::Reception && network.is_none() && connection.has_input() {
+        tracing::info!(%session, %peer, "spoke before the greeting");
+        machine.refuse_early_talker();
+    }
     let mut conversation = Conversation {
         service,
         config,
@@ -251,6 +261,11 @@ impl Conversation {
         let unknown = matches!(resolution, Resolution::Unknown);
         let of_user = self.user.as_ref().map(RelayPermit::of_user);
         let to = address.to_string();
+        let elsewhere = matches!(resolution, Resolution::Elsewhere);
+        if self.role == Role::Lmtp && elsewhere {
+            // RFC 2033 §5: LMTP is for mailboxes here.
+            return Err(Reply::unknown_recipient());
+        }
         match permit::admit(address, resolution, of_user.as_ref().or(self.network.as_ref())) {
             Ok(admitted) => {
                 if let Err(reply) = self.room.take(&self.service.store, &admitted, self.declared).await {
@@ -269,7 +284,7 @@ impl Conversation {
 
     /// One unknown recipient more: a stranger who tries names gets slower answers, then none.
     async fn slow_down(&mut self, reply: Reply) -> Result<(), Reply> {
-        if self.role == Role::Submission || self.network.is_some() {
+        if self.role != Role::Reception || self.network.is_some() {
             return Err(reply);
         }
         self.unknown += 1;
@@ -365,7 +380,7 @@ impl Conversation {
                     recipients: &complete.envelope.recipients,
                 };
                 let dispatch = match role {
-                    Role::Reception => Dispatch::Reception,
+                    Role::Reception | Role::Lmtp => Dispatch::Reception,
                     Role::Submission => Dispatch::Submission,
                 };
                 let now = service.clock.wall();
@@ -486,8 +501,10 @@ mod tests {
             let address = listener.local_addr().expect("bound");
             let client = async {
                 let mut stream = TcpStream::connect(address).await.expect("connected");
+                let mut first = [0; 4];
+                stream.read_exact(&mut first).await.expect("a greeting");
                 stream.write_all(said.as_bytes()).await.expect("written");
-                let mut heard = String::new();
+                let mut heard = String::from_utf8_lossy(&first).into_owned();
                 stream.read_to_string(&mut heard).await.expect("read");
                 heard
             };
