@@ -113,7 +113,13 @@ pub async fn serve(
     let session = SessionId::new(service.clock.since_epoch());
     let peer = connection.peer().ip().to_canonical();
     let config = service.config.load_full();
-    let network = RelayPermit::of_network(peer, &config.relay.trusted_networks);
+    // Whoever hands over by LMTP relays nothing, and an address that a proxy does not tell gives no right.
+    let network = match role {
+        Role::Reception | Role::Submission if connection.is_known() => {
+            RelayPermit::of_network(peer, &config.relay.trusted_networks)
+        }
+        Role::Reception | Role::Submission | Role::Lmtp => None,
+    };
     let settings = Settings {
         role,
         hostname: config.hostname.clone(),
@@ -123,7 +129,7 @@ pub async fn serve(
         plaintext_login: config.auth.plaintext_login && peer.is_loopback() && connection.local().ip().is_loopback(),
         legacy_auth_line: config.submission.legacy_auth_line,
         bare_newline: match config.smtp.bare_newline {
-            _ if role == Role::Submission || network.is_some() => BareNewline::Normalise,
+            _ if role != Role::Reception || network.is_some() => BareNewline::Normalise,
             BareNewlineKey::Reject => BareNewline::Reject,
             BareNewlineKey::Normalise => BareNewline::Normalise,
         },
@@ -132,6 +138,10 @@ pub async fn serve(
     tracing::info!(%session, %peer, port = connection.local().port(), "connected");
     let clock = service.clock.clone();
     let mut machine = Server::new(settings, clock.instant(), connection.tls().cloned());
+    if role == Role::Reception && network.is_none() && connection.has_input() {
+        tracing::info!(%session, %peer, "spoke before the greeting");
+        machine.refuse_early_talker();
+    }
     let mut conversation = Conversation {
         service,
         config,
@@ -286,7 +296,8 @@ impl Conversation {
         let of_user = self.user.as_ref().map(RelayPermit::of_user);
         let (sender, helo) = (self.sender.clone(), self.greeting.clone());
         let permit = of_user.as_ref().or(self.network.as_ref());
-        let asker = Asker { ip: self.peer, helo: &helo, sender: &sender, permit };
+        let handed_over = self.role == Role::Lmtp;
+        let asker = Asker { ip: self.peer, helo: &helo, sender: &sender, handed_over, permit };
         let directory = service.directory.load_full();
         let desk = Desk {
             config: &config,
@@ -296,6 +307,10 @@ impl Conversation {
             now: service.clock.wall(),
             thoroughness: Thoroughness::Decide,
         };
+        if handed_over && !directory.is_local(address.domain()) {
+            // RFC 2033 §5: LMTP is for mailboxes here.
+            return Err(Reply::unknown_recipient());
+        }
         let decision = desk.decide(&mut self.visit, &asker, address.clone()).await;
         self.log(&decision.findings, &address);
         match decision.answer {
@@ -331,7 +346,7 @@ impl Conversation {
 
     /// One unknown recipient more: a stranger who tries names gets slower answers, then none.
     async fn slow_down(&mut self, reply: Reply) -> Result<(), Reply> {
-        if self.role == Role::Submission || self.network.is_some() {
+        if self.role != Role::Reception || self.network.is_some() {
             return Err(reply);
         }
         self.unknown += 1;
@@ -437,7 +452,7 @@ impl Conversation {
                     recipients: &complete.envelope.recipients,
                 };
                 let dispatch = match role {
-                    Role::Reception => Dispatch::Reception,
+                    Role::Reception | Role::Lmtp => Dispatch::Reception,
                     Role::Submission => Dispatch::Submission,
                 };
                 let now = service.clock.wall();
@@ -466,6 +481,8 @@ impl Conversation {
         let on = match self.role {
             Role::Reception => HookOn::Smtp,
             Role::Submission => HookOn::Submission,
+            // Whoever hands over by LMTP has judged it.
+            Role::Lmtp => return Ok(Judged { content, found: Vec::new(), junk: None, discarded: false }),
         };
         let mut junk = if self.role == Role::Reception { self.visit.junk() } else { Vec::new() };
         let subject = Subject {
@@ -595,8 +612,10 @@ mod tests {
             let address = listener.local_addr().expect("bound");
             let client = async {
                 let mut stream = TcpStream::connect(address).await.expect("connected");
+                let mut first = [0; 4];
+                stream.read_exact(&mut first).await.expect("a greeting");
                 stream.write_all(said.as_bytes()).await.expect("written");
-                let mut heard = String::new();
+                let mut heard = String::from_utf8_lossy(&first).into_owned();
                 stream.read_to_string(&mut heard).await.expect("read");
                 heard
             };
