@@ -33,10 +33,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("directory", &["mail", "config", "protocol::sasl", "fsio", "clock"]),
     ("store", &["mail", "message", "config", "fsio", "clock"]),
     ("queue", &["mail", "message", "config", "fsio", "clock"]),
+    ("sender_auth", &["mail", "message", "config", "dns", "fsio", "clock"]),
     // Layer 3: flows.
     (
         "intake",
-        &["mail", "message", "config", "protocol::session", "protocol::smtp", "dns", "directory", "fsio", "clock"],
+        &[
+            "mail",
+            "message",
+            "config",
+            "protocol::session",
+            "protocol::smtp",
+            "dns",
+            "directory",
+            "sender_auth",
+            "fsio",
+            "clock",
+        ],
     ),
     (
         "delivery",
@@ -52,6 +64,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
             "queue",
             "directory",
+            "sender_auth",
             "intake",
             "fsio",
             "clock",
@@ -71,13 +84,30 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
             "queue",
             "directory",
+            "sender_auth",
             "intake",
             "delivery",
             "fsio",
             "clock",
         ],
     ),
-    ("admin", &["mail", "message", "config", "dns", "tls", "net", "store", "queue", "directory", "fsio", "clock"]),
+    (
+        "admin",
+        &[
+            "mail",
+            "message",
+            "config",
+            "dns",
+            "tls",
+            "net",
+            "store",
+            "queue",
+            "directory",
+            "sender_auth",
+            "fsio",
+            "clock",
+        ],
+    ),
     // Layer 5: root.
     (
         "daemon",
@@ -92,6 +122,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
             "queue",
             "directory",
+            "sender_auth",
             "intake",
             "delivery",
             "server",
@@ -137,6 +168,8 @@ const BANNED: &[(&str, &[&str])] = &[
     ("create_dir", &["fsio"]),
     ("println!", &["admin"]),
     ("print!(", &["admin"]),
+    ("mail_auth::", &["sender_auth"]),
+    ("hickory_resolver::", &["dns"]),
 ];
 
 /// The longest function.

@@ -30,12 +30,15 @@ pub use sections::Outbound;
 pub use sections::Queue;
 pub use sections::Quota;
 pub use sections::Relay;
+pub use sections::SenderAuth;
+pub use sections::SenderPolicyEntry;
 pub use sections::Smtp;
 pub use sections::Storage;
 pub use sections::Submission;
 pub use sections::Tls;
 pub use value::BareNewline;
 pub use value::ByteSize;
+pub use value::DmarcPolicy;
 pub use value::Layout;
 pub use value::Level;
 pub use value::ListenAddress;
@@ -43,6 +46,7 @@ pub use value::OutboundTls;
 pub use value::RelayHost;
 pub use value::Resolver;
 pub use value::Span;
+pub use value::SpfPolicy;
 
 use crate::mail::address::Domain;
 
@@ -81,6 +85,10 @@ pub struct Config {
     pub quota: Quota,
     /// `[dns]`.
     pub dns: Dns,
+    /// `[sender_auth]`.
+    pub sender_auth: SenderAuth,
+    /// `[[sender_policy]]`.
+    pub sender_policies: Vec<SenderPolicyEntry>,
     /// `[auth]`.
     pub auth: Auth,
     /// `[limits]`.
