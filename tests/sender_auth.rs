@@ -26,16 +26,31 @@ use facteur::fsio::ContentWriter;
 use facteur::mail::address::Address;
 use facteur::mail::address::Domain;
 use facteur::mail::address::ReversePath;
+use facteur::message::header;
 use facteur::sender_auth::Facts;
 use facteur::sender_auth::SenderAuth;
 use facteur::sender_auth::Verdict;
 use facteur::sender_auth::arc::ArcResult;
+use facteur::sender_auth::canon::BodyHashes;
+use facteur::sender_auth::canon::Canon;
 use facteur::sender_auth::dkim::DkimResult;
 use facteur::sender_auth::dmarc;
 use facteur::sender_auth::dmarc::DmarcResult;
+use facteur::sender_auth::key::Key;
+use facteur::sender_auth::key::Method;
 use facteur::sender_auth::policy::Action;
+use facteur::sender_auth::results;
 use facteur::sender_auth::spf;
 use facteur::sender_auth::spf::SpfResult;
+use facteur::sender_auth::spf::record;
+use facteur::sender_auth::tags::Tags;
+use proptest::prelude::ProptestConfig;
+use proptest::prelude::Strategy;
+use proptest::prelude::any;
+use proptest::prop_assert;
+use proptest::prop_assert_eq;
+use proptest::prop_oneof;
+use proptest::proptest;
 
 /// What the vectors and we disagree about, with the reason.
 struct Allowed {
@@ -247,7 +262,7 @@ fn dkim_zone() -> Option<Zone> {
     )
 }
 
-fn results(verdict: &Verdict) -> Vec<DkimResult> {
+fn signatures(verdict: &Verdict) -> Vec<DkimResult> {
     verdict.dkim.iter().map(|one| one.result).collect()
 }
 
@@ -259,7 +274,7 @@ async fn dkim_signatures_of_others_are_true_until_something_changes() {
         let message = vectors(&format!("dkim/{file}.msg")).expect("the others are there").replace("\r\n", "\n");
         for content in forms(&message) {
             let verdict = judged(&server, "", "", &content).await;
-            assert_eq!(results(&verdict), vec![DkimResult::Pass; count], "{file} {:?}", verdict.dkim);
+            assert_eq!(signatures(&verdict), vec![DkimResult::Pass; count], "{file} {:?}", verdict.dkim);
             let field = String::from_utf8(verdict.results_field).expect("ASCII");
             assert_eq!(field.matches("dkim=pass header.d=").count(), count, "{field}");
         }
@@ -272,7 +287,7 @@ async fn dkim_signatures_of_others_are_true_until_something_changes() {
             format!("{head}\nFrom: other@evil.example\n\n{body}"),
         ] {
             let verdict = judged(&server, "", "", &forms(&changed)[0]).await;
-            assert_eq!(results(&verdict), vec![DkimResult::Fail; count], "{file} {changed}");
+            assert_eq!(signatures(&verdict), vec![DkimResult::Fail; count], "{file} {changed}");
         }
     }
 }
@@ -291,7 +306,7 @@ async fn a_large_message_in_a_file_is_verified_too() {
     }
     let content = writer.finish().expect("complete");
     assert!(content.in_memory().is_none());
-    assert_eq!(results(&judged(&server, "", "", &content).await), [DkimResult::Pass, DkimResult::Pass]);
+    assert_eq!(signatures(&judged(&server, "", "", &content).await), [DkimResult::Pass, DkimResult::Pass]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,7 +325,7 @@ async fn keys_that_are_missing_or_out_of_reach() {
     ] {
         let server = zone.serve();
         let verdict = judged(&server, "", "", &forms(&text)[0]).await;
-        assert_eq!(results(&verdict), [wanted, wanted], "{:?}", verdict.dkim);
+        assert_eq!(signatures(&verdict), [wanted, wanted], "{:?}", verdict.dkim);
     }
 }
 
@@ -688,5 +703,122 @@ async fn floods_and_bombs_end_soon() {
         assert_eq!(verdict.action, Action::Accept);
         assert!(verdict.results_field.len() < 4000, "{}", verdict.results_field.len());
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+}
+
+/// Words of the languages that are read here, and arbitrary octets between them.
+fn soup() -> impl Strategy<Value = Vec<u8>> {
+    const WORDS: &[&str] = &[
+        "v=spf1",
+        " ",
+        "a",
+        "mx:",
+        "include:",
+        "exists:",
+        "ip4:",
+        "ip6:",
+        "192.0.2.1",
+        "/24",
+        "//64",
+        "%{",
+        "%{ir}",
+        "}",
+        "%%",
+        "redirect=",
+        "exp=",
+        "-all",
+        "?",
+        "v=DKIM1",
+        "v=DMARC1",
+        ";",
+        "=",
+        "k=rsa",
+        "k=ed25519",
+        "p=",
+        "AAAA",
+        "p=reject",
+        "sp=",
+        "np=none",
+        "psd=y",
+        "t=y",
+        "h=",
+        "s=email",
+        "example.com",
+        ".",
+        ":",
+        "mx.example",
+        "(",
+        ")",
+        "\"",
+        "\\",
+        "dkim=pass",
+        "header.d=",
+        "\r\n",
+        "\n",
+        "\t",
+        "i=1",
+        "\u{e9}",
+        "From:",
+        "<",
+        ">",
+        "@",
+        ",",
+    ];
+    let word = proptest::sample::select(WORDS).prop_map(|w| w.as_bytes().to_vec());
+    let noise = proptest::collection::vec(any::<u8>(), 0..6);
+    let pieces = proptest::collection::vec(prop_oneof![6 => word, 1 => noise], 0..60);
+    pieces.prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_is_read_panics(octets in soup()) {
+        drop(record::parse(&octets));
+        drop(dmarc::Record::parse(&octets));
+        prop_assert!(Tags::strict(&octets).is_none() || Tags::lenient(&octets).is_some());
+        drop(Key::parse(&octets, Method::Rsa));
+        drop(Key::parse(&octets, Method::Ed25519));
+        drop(results::claims(&octets));
+        results::claims_to_be(&octets, "mx.example");
+        if let Ok(header) = header::read(&octets) {
+            drop(dmarc::Author::of(&header));
+        }
+    }
+
+    /// What our own reader finds in a field of ours is ours, whatever strangers have said.
+    #[test]
+    fn fields_say_what_we_say(helo in soup(), domain in soup()) {
+        let verdict = spf::SpfVerdict {
+            result: SpfResult::SoftFail,
+            identity: spf::Identity::Helo,
+            domain: String::from_utf8_lossy(&domain).into_owned(),
+            explanation: None,
+            problem: Some(String::from_utf8_lossy(&helo).into_owned()),
+        };
+        let mut field = results::Results::new("mx.example");
+        field.spf(&verdict);
+        let field = field.finish();
+        let header = header::read(&field).expect("small");
+        prop_assert_eq!(header.fields.len(), 1);
+        prop_assert_eq!(header.end, field.len());
+        prop_assert!(results::claims_to_be(header.fields[0].value, "mx.example"));
+        let claims = results::claims(header.fields[0].value);
+        prop_assert_eq!(claims.len(), 1);
+        prop_assert_eq!((claims[0].method.as_str(), claims[0].result.as_str()), ("spf", "softfail"));
+        let ip = "2001:db8::1".parse().expect("an address");
+        let text = String::from_utf8_lossy(&helo).into_owned();
+        let field = results::received_spf("mx.example", &verdict, ip, &text, &text);
+        prop_assert_eq!(header::read(&field).map(|h| h.fields.len()), Ok(1));
+    }
+
+    /// The form in which a message lies here changes no hash, and neither does where it is cut.
+    #[test]
+    fn both_line_ends_have_one_hash(body in proptest::collection::vec(proptest::sample::select(&b"a \t\n"[..]), 0..80)) {
+        let crlf: Vec<u8> = body.iter().flat_map(|b| if *b == b'\n' { b"\r\n".to_vec() } else { vec![*b] }).collect();
+        let forms = [Canon::Simple, Canon::Relaxed];
+        let of = |octets: Vec<u8>| BodyHashes::of(&Content::from_bytes(octets), 0, &forms).expect("in memory");
+        prop_assert_eq!(of(body), of(crlf));
     }
 }

@@ -527,7 +527,7 @@ pub const AUTH_TAGS: usize = 100;
 pub const AUTH_BODY_PIECE: usize = 65_536;
 
 /// Messages whose signatures are checked at one time: each holds its header, twice while it is hashed, and three pieces
-/// of its body, so 1 MiB at most. Those that come later wait, and get a temporary error after [`AUTH_PROOF_TIME`].
+/// of its body, so 2 MiB at most, however large it is. Those that come later wait, and get a temporary error after [`AUTH_PROOF_TIME`].
 pub const AUTH_AT_ONCE: usize = 64;
 
 /// SPF, DKIM and ARC must be known within this time; keys that are not there by then are a temporary error.

@@ -106,6 +106,17 @@ impl<'a> Chain<'a> {
         last.signature.as_ref().ok().map(|signature| signature.canon.1)
     }
 
+    /// What is left to say of it when there is no time.
+    #[must_use]
+    pub fn too_late(self) -> ArcVerdict {
+        let (result, reason) = match self.0 {
+            Ok(sets) if sets.is_empty() => (ArcResult::None, None),
+            Ok(_) => (ArcResult::TempError, Some("too busy".to_owned())),
+            Err(why) => (ArcResult::Fail, Some(why.to_owned())),
+        };
+        ArcVerdict { result, sets: Vec::new(), reason }
+    }
+
     /// Verifies the newest message signature and all seals (RFC 8617 §5.2, steps 4 to 6).
     pub async fn verify(
         self,

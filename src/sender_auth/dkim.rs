@@ -240,6 +240,14 @@ struct Labels {
     signature: String,
 }
 
+impl Labels {
+    fn verdict(self, outcome: Result<(), (DkimResult, String)>) -> DkimVerdict {
+        let (result, reason) = outcome.map_or_else(|(result, why)| (result, Some(why)), |()| (DkimResult::Pass, None));
+        let Self { domain, selector, signature } = self;
+        DkimVerdict { result, domain, selector, signature, reason }
+    }
+}
+
 impl<'a> Signatures<'a> {
     /// Reads them all. Those whose domain has to do with `author` come first, since only they can count.
     #[must_use]
@@ -259,6 +267,16 @@ impl<'a> Signatures<'a> {
         self.all.iter().filter_map(|(_, parsed, _)| parsed.as_ref().ok()).map(|p| p.signature.canon.1).collect()
     }
 
+    /// What is left to say of them when there is no time.
+    #[must_use]
+    pub fn too_late(self) -> Vec<DkimVerdict> {
+        let late = |parsed: Result<Parsed, Problem>| match parsed {
+            Ok(_) => (DkimResult::TempError, "too busy".to_owned()),
+            Err(Problem(result, why)) => (result, why.to_owned()),
+        };
+        self.all.into_iter().map(|(_, parsed, labels)| labels.verdict(Err(late(parsed)))).collect()
+    }
+
     /// Verifies them, each until `deadline` at the latest.
     pub async fn verify(
         self,
@@ -273,10 +291,7 @@ impl<'a> Signatures<'a> {
                 Ok(parsed) => verify(dns, message, bodies, field, &parsed, deadline).await,
                 Err(Problem(result, why)) => Err((result, why.to_owned())),
             };
-            let (result, reason) =
-                outcome.map_or_else(|(result, why)| (result, Some(why)), |()| (DkimResult::Pass, None));
-            let Labels { domain, selector, signature } = labels;
-            verdicts.push(DkimVerdict { result, domain, selector, signature, reason });
+            verdicts.push(labels.verdict(outcome));
         }
         verdicts
     }

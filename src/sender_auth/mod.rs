@@ -139,8 +139,8 @@ impl SenderAuth {
         let ((spf, spf_helo), proofs) =
             tokio::join!(Box::pin(spf), Box::pin(self.proofs(config, content, start + AUTH_PROOF_TIME)));
         let proofs = proofs?;
-        let mut found = Found { spf, spf_helo, proofs };
-        let conclude = Box::pin(self.conclude(config, &mut found));
+        let found = Found { spf, spf_helo, proofs };
+        let conclude = Box::pin(self.conclude(config, &found));
         let (dmarc, vouched_by) = match tokio::time::timeout_at(start + AUTH_TIME, conclude).await {
             Ok(concluded) => concluded,
             Err(_) => (late(rules.dmarc), None),
@@ -166,11 +166,12 @@ impl SenderAuth {
         let now = self.now();
         let signatures = rules.dkim.then(|| Signatures::of(&header, author.one(), now));
         let chain = rules.arc.then(|| Chain::of(&header, now));
+        if !matches!(permit, Ok(Ok(_))) {
+            let (dkim, arc) = (signatures.map(Signatures::too_late), chain.map(Chain::too_late));
+            return Ok(Proofs { author: Some(author), dkim, arc });
+        }
         let mut forms = signatures.as_ref().map_or_else(Vec::new, Signatures::forms);
         forms.extend(chain.as_ref().and_then(Chain::form));
-        // Too busy for too long: the body is not read, and what is signed is not known.
-        let busy = !matches!(permit, Ok(Ok(_)));
-        let deadline = if busy { tokio::time::Instant::now() } else { deadline };
         let bodies = hashes(content.clone(), header.body, forms).await?;
         let signed = Signed::new(&head, &header);
         let dkim = async {
@@ -191,7 +192,7 @@ impl SenderAuth {
     }
 
     /// DMARC, and whether somebody vouches for what fails it.
-    async fn conclude(&self, config: &Config, found: &mut Found) -> (Option<DmarcVerdict>, Option<Domain>) {
+    async fn conclude(&self, config: &Config, found: &Found) -> (Option<DmarcVerdict>, Option<Domain>) {
         let rules = &config.sender_auth;
         if rules.dmarc == DmarcPolicy::Off {
             return (None, None);
