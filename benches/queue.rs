@@ -10,6 +10,7 @@ use facteur::fsio::Content;
 use facteur::mail::address::Address;
 use facteur::mail::address::ReversePath;
 use facteur::mail::envelope::BodyKind;
+use facteur::mail::envelope::Demands;
 use facteur::mail::ids::SessionId;
 use facteur::queue::NewEntry;
 use facteur::queue::Queue;
@@ -49,6 +50,8 @@ impl World {
             sender: ReversePath::Address(Address::parse("a@example.test").expect("valid")),
             recipients: vec![Address::parse("b@remote.example").expect("valid")],
             body: BodyKind::SevenBit,
+            demands: Demands::default(),
+            junk: None,
             prefix: b"Received: by bench\n".to_vec(),
             content: content.clone(),
             arrived: SystemTime::now(),

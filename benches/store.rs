@@ -72,6 +72,7 @@ fn deliver_4_kib(bencher: Bencher<'_, '_>) {
             content: content.clone(),
             maildirs: vec![maildir.clone()],
             received: SystemTime::now(),
+            special_use: None,
             again: false,
         };
         runtime.block_on(store.deliver(delivery)).pop().expect("one outcome").expect("delivered");

@@ -480,13 +480,53 @@ fn every_dialog_names_what_it_obeys() {
 
 /// All that is announced, and where. What is new here has a dialog, named after it or naming it.
 const ANNOUNCED: [(&str, &str, &[&str]); 9] = [
-    ("smtp", "plain", &["PIPELINING", "SIZE 52428800", "STARTTLS", "ENHANCEDSTATUSCODES", "8BITMIME"]),
+    (
+        "smtp",
+        "plain",
+        &[
+            "PIPELINING",
+            "SIZE 52428800",
+            "STARTTLS",
+            "ENHANCEDSTATUSCODES",
+            "8BITMIME",
+            "SMTPUTF8",
+            "CHUNKING",
+            "DSN",
+            "LIMITS RCPTMAX=100",
+        ],
+    ),
     (
         "submission",
         "plain",
-        &["PIPELINING", "SIZE 52428800", "STARTTLS", "AUTH PLAIN LOGIN", "ENHANCEDSTATUSCODES", "8BITMIME"],
+        &[
+            "PIPELINING",
+            "SIZE 52428800",
+            "STARTTLS",
+            "AUTH PLAIN LOGIN",
+            "ENHANCEDSTATUSCODES",
+            "8BITMIME",
+            "SMTPUTF8",
+            "CHUNKING",
+            "DSN",
+            "LIMITS RCPTMAX=1000",
+        ],
     ),
-    ("submissions", "strict", &["PIPELINING", "SIZE 52428800", "AUTH PLAIN LOGIN", "ENHANCEDSTATUSCODES", "8BITMIME"]),
+    (
+        "submissions",
+        "strict",
+        &[
+            "PIPELINING",
+            "SIZE 52428800",
+            "AUTH PLAIN LOGIN",
+            "ENHANCEDSTATUSCODES",
+            "8BITMIME",
+            "SMTPUTF8",
+            "CHUNKING",
+            "DSN",
+            "LIMITS RCPTMAX=1000",
+            "REQUIRETLS",
+        ],
+    ),
     (
         "pop3",
         "plain",
@@ -633,7 +673,7 @@ fn the_end_of_the_server_is_told() {
 }
 
 /// Replies of SMTP that no dialog can bring about in a moment, with where they are tested.
-const REPLIES_ELSEWHERE: [(&str, &str); 10] = [
+const REPLIES_ELSEWHERE: [(&str, &str); 16] = [
     ("421 4.4.2 timeout", "protocol/smtp/server/tests.rs: minutes go by"),
     ("421 4.4.2 data too slow", "protocol/smtp/server/tests.rs: minutes go by"),
     ("421 4.4.2 no message in time", "protocol/smtp/server/tests.rs: minutes go by"),
@@ -643,6 +683,12 @@ const REPLIES_ELSEWHERE: [(&str, &str); 10] = [
     ("452 4.2.2 mailbox full", "tests/quota.rs: accounts with limits"),
     ("552 5.2.2 message larger than the mailbox may become", "tests/quota.rs: accounts with limits"),
     ("452 4.3.1 insufficient system storage", "server/smtp.rs and tests/full_disk.rs"),
+    ("450 4.7.25 Client host rejected: cannot find your hostname", "tests/reception.rs: a name server"),
+    ("550 5.7.25 Client host rejected: cannot find your hostname", "tests/reception.rs: a name server"),
+    ("550 5.7.27 Sender address rejected: Domain has null MX", "tests/reception.rs: a name server"),
+    ("556 5.1.10 Recipient address rejected: Domain has null MX", "tests/reception.rs: a name server"),
+    ("554 5.7.1 Client host rejected: its address is on a block list", "tests/reception.rs: a name server"),
+    ("451 4.7.1 Greylisted, please try again later", "tests/reception.rs: a key that is off by default"),
     ("451 4.3.0 local error, try again later", "server/smtp.rs: the disk fails"),
 ];
 

@@ -18,6 +18,7 @@ use facteur::fsio::Content;
 use facteur::mail::address::Address;
 use facteur::mail::address::ReversePath;
 use facteur::mail::envelope::BodyKind;
+use facteur::mail::envelope::Demands;
 use facteur::mail::flags::Flags;
 use facteur::mail::ids::QueueId;
 use facteur::mail::mailbox::MailboxName;
@@ -99,6 +100,7 @@ async fn inbox(disk: &Path) {
             content: Content::from_bytes(bytes.to_vec()),
             maildirs: vec![maildir.clone()],
             received: SystemTime::now(),
+            special_use: None,
             again: false,
         };
         store.deliver(delivery).await.pop().expect("one Maildir, one outcome")
@@ -137,6 +139,8 @@ async fn queue(disk: &Path) {
         sender: ReversePath::Null,
         recipients: vec![Address::parse("bob@remote.example").expect("an address")],
         body: BodyKind::SevenBit,
+        demands: Demands::default(),
+        junk: None,
         prefix: Vec::new(),
         content: Content::from_bytes(bytes.to_vec()),
         arrived: SystemTime::now(),

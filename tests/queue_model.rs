@@ -22,6 +22,7 @@ use facteur::fsio::Content;
 use facteur::mail::address::Address;
 use facteur::mail::address::ReversePath;
 use facteur::mail::envelope::BodyKind;
+use facteur::mail::envelope::Demands;
 use facteur::mail::ids::QueueId;
 use facteur::queue::Job;
 use facteur::queue::NewEntry;
@@ -203,6 +204,8 @@ impl Run {
             sender: if has_sender { ReversePath::Address(address("alice@example.com")) } else { ReversePath::Null },
             recipients: recipients.keys().map(|name| address(name)).collect(),
             body: BodyKind::SevenBit,
+            demands: Demands::default(),
+            junk: None,
             prefix: b"Received: by test\n".to_vec(),
             content: Content::from_bytes(body.clone().into_bytes()),
             arrived: self.clock.wall(),

@@ -147,6 +147,7 @@ impl World {
             maildirs: vec![self.root.path().to_owned()],
             received: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             again,
+            special_use: None,
         };
         for outcome in self.runtime.block_on(self.store.deliver(delivery)) {
             outcome.expect("delivered");
@@ -493,6 +494,7 @@ fn delivery(id: u64, maildir: &Path) -> Delivery {
         content: Content::from_bytes(format!("Subject: {id}\n\n").into_bytes()),
         maildirs: vec![maildir.to_owned()],
         received: SystemTime::UNIX_EPOCH,
+        special_use: None,
         again: false,
     }
 }

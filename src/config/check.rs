@@ -11,6 +11,8 @@ use super::value::DmarcPolicy;
 use super::value::Span;
 use super::value::SpfPolicy;
 use crate::mail::address::Address;
+use crate::mail::limits::DNSBLS;
+use crate::mail::limits::DOMAIN_OCTETS;
 
 /// Notes everything that cannot work.
 pub(super) fn check(config: &Config, problems: &mut Problems) {
@@ -18,6 +20,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     let owners = addresses(config, problems);
     aliases(config, &owners, problems);
     relay(config, problems);
+    lists(config, problems);
     listeners(config, problems);
     storage(config, problems);
     quota(config, problems);
@@ -125,6 +128,37 @@ fn relay(config: &Config, problems: &mut Problems) {
             let what = format!("{network} is the whole world: this would be an open relay");
             problems.add_to("relay.trusted_networks", what);
         }
+    }
+}
+
+/// Lists without a sum that they lead to, and the other way round, do nothing.
+fn lists(config: &Config, problems: &mut Problems) {
+    let (reject, junk) = (config.checks.dnsbl_reject, config.checks.dnsbl_junk);
+    let most: i64 = config.dnsbl.iter().map(|list| i64::from(list.weight).max(0)).sum();
+    for (name, sum) in [("checks.dnsbl_reject", reject), ("checks.dnsbl_junk", junk)] {
+        if i64::from(sum) > most {
+            problems
+                .add_to(name, format!("the weights of all [[dnsbl]] together are {most}, so {sum} is never reached"));
+        }
+    }
+    if let Some(list) = config.dnsbl.iter().find(|list| list.weight > 0)
+        && reject == 0
+        && junk == 0
+    {
+        let what = "no sum of weights leads to anything; set checks.dnsbl_junk or checks.dnsbl_reject";
+        problems.add(list.zone.at.start, "dnsbl.zone", what);
+    }
+    if config.dnsbl.len() > DNSBLS {
+        problems.add(config.dnsbl[DNSBLS].zone.at.start, "dnsbl.zone", format!("more than {DNSBLS} lists"));
+    }
+    for list in &config.dnsbl {
+        // The longest question is an IPv6 address in digits with dots between them.
+        if list.zone.value.is_literal() || list.zone.value.as_str().len() + 64 > DOMAIN_OCTETS {
+            problems.add(list.zone.at.start, "dnsbl.zone", "this cannot be the domain of a list");
+        }
+    }
+    if config.greylist.window <= config.greylist.delay {
+        problems.add_near("greylist.delay", "greylist.window", "must be longer than delay, or nobody could come again");
     }
 }
 

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::sections::Auth;
+use super::sections::Checks;
 use super::sections::Dns;
+use super::sections::Greylist;
 use super::sections::Imap;
 use super::sections::Key;
 use super::sections::Limits;
@@ -58,6 +60,17 @@ const SENDER_POLICY: &str = r#"
 #dmarc = "reject"
 "#;
 
+const DNSBL: &str = r#"
+# A list that is asked by DNS whether it knows the address of a stranger; one section for each. What counts is the sum.
+#[[dnsbl]]
+# The list's domain. Many lists want to know who asks, and answer no public resolver.
+#zone = "dnsbl.example.org"
+# What being on it counts; less than nothing for a list of the good.
+#weight = 1
+# The answers that mean yes.
+#answers = ["127.0.0.0/8"]
+"#;
+
 /// The text of the example file: valid as it stands.
 #[must_use]
 pub fn example() -> String {
@@ -66,6 +79,9 @@ pub fn example() -> String {
     section(&mut text, "storage", Storage::ABOUT, Storage::KEYS);
     section(&mut text, "tls", Tls::ABOUT, Tls::KEYS);
     section(&mut text, "smtp", Smtp::ABOUT, Smtp::KEYS);
+    section(&mut text, "checks", Checks::ABOUT, Checks::KEYS);
+    text.push_str(DNSBL);
+    section(&mut text, "greylist", Greylist::ABOUT, Greylist::KEYS);
     section(&mut text, "submission", Submission::ABOUT, Submission::KEYS);
     section(&mut text, "imap", Imap::ABOUT, Imap::KEYS);
     section(&mut text, "relay", Relay::ABOUT, Relay::KEYS);

@@ -20,8 +20,11 @@ pub use problem::Problems;
 pub use sections::AccountEntry;
 pub use sections::AliasEntry;
 pub use sections::Auth;
+pub use sections::Checks;
 pub use sections::Dns;
+pub use sections::DnsblEntry;
 pub use sections::DomainEntry;
+pub use sections::Greylist;
 pub use sections::Imap;
 pub use sections::Limits;
 pub use sections::Listen;
@@ -38,6 +41,7 @@ pub use sections::Submission;
 pub use sections::Tls;
 pub use value::BareNewline;
 pub use value::ByteSize;
+pub use value::CheckAction;
 pub use value::DmarcPolicy;
 pub use value::Layout;
 pub use value::Level;
@@ -71,6 +75,12 @@ pub struct Config {
     pub tls: Tls,
     /// `[smtp]`.
     pub smtp: Smtp,
+    /// `[checks]`.
+    pub checks: Checks,
+    /// `[[dnsbl]]`.
+    pub dnsbl: Vec<DnsblEntry>,
+    /// `[greylist]`.
+    pub greylist: Greylist,
     /// `[submission]`.
     pub submission: Submission,
     /// `[imap]`.

@@ -14,6 +14,7 @@ use super::problem::Problems;
 use super::read::Table;
 use super::value::BareNewline;
 use super::value::ByteSize;
+use super::value::CheckAction;
 use super::value::DmarcPolicy;
 use super::value::Layout;
 use super::value::Level;
@@ -27,6 +28,7 @@ use super::value::Value;
 use super::value::read;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
+use crate::mail::address::local_key;
 use crate::mail::capability::ImapCapability;
 use crate::mail::mailbox::Separator;
 use crate::mail::quota::QuotaLimits;
@@ -139,6 +141,47 @@ section! {
         min_free: one ByteSize = "\"8MiB\"",
         /// Separates a tag from the user: mail to user+tag@ goes to user@.
         delimiter: one String = "\"+\"",
+    }
+}
+
+section! {
+    /// What strangers have to fulfil on port 25; trusted networks and users who have logged in are exempt. Each is
+    /// reject, tempfail (refused for now), junk (filed in Junk), mark (only logged) or off. `facteur explain smtp` shows
+    /// what a client, its HELO and its addresses come to.
+    Checks {
+        /// The client's address has a name, and the name has the address.
+        client_fcrdns: one CheckAction = "\"tempfail\"",
+        /// HELO names a host, or an address in brackets.
+        helo_syntax: one CheckAction = "\"reject\"",
+        /// That host is named with its domain.
+        helo_fqdn: one CheckAction = "\"reject\"",
+        /// The sender's domain is a whole one.
+        sender_fqdn: one CheckAction = "\"reject\"",
+        /// The sender's domain exists and takes mail, so that it can be answered.
+        sender_domain: one CheckAction = "\"tempfail\"",
+        /// The recipient's domain is a whole one; for users too.
+        recipient_fqdn: one CheckAction = "\"reject\"",
+        /// A recipient's domain elsewhere exists and takes mail: for users alone, who learn of a slip at once.
+        recipient_domain: one CheckAction = "\"tempfail\"",
+        /// The weights of [[dnsbl]] that together refuse a stranger; 0 for never.
+        dnsbl_reject: one u32 = "0",
+        /// The weights of [[dnsbl]] that together file his mail in Junk; 0 for never.
+        dnsbl_junk: one u32 = "0",
+    }
+}
+
+section! {
+    /// Greylisting: who is new is asked to come again, which most junk never does.
+    Greylist {
+        /// Whether it is done. A client whose mail passes SPF is known by the sender's domain, any other by its IPv4 /24
+        /// or IPv6 /64.
+        enabled: one bool = "false",
+        /// How soon the second try may come.
+        delay: one Duration = "\"5m\"",
+        /// How late.
+        window: one Duration = "\"2d\"",
+        /// For how long whoever came again is known after his last mail.
+        known: one Duration = "\"35d\"",
     }
 }
 
@@ -302,6 +345,17 @@ pub struct AccountEntry {
     pub quota_messages: Option<Span<u32>>,
 }
 
+/// A list of addresses that is asked by DNS.
+#[derive(Debug, Clone)]
+pub struct DnsblEntry {
+    /// Its domain.
+    pub zone: Span<Domain>,
+    /// What being on it counts; less than nothing for a list of the good.
+    pub weight: i32,
+    /// The answers that mean yes.
+    pub answers: Vec<IpNet>,
+}
+
 /// An address that stands for others.
 #[derive(Debug, Clone)]
 pub struct AliasEntry {
@@ -359,6 +413,9 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         storage: top.section("storage", Storage::read),
         tls: top.section("tls", Tls::read),
         smtp: top.section("smtp", Smtp::read),
+        checks: top.section("checks", Checks::read),
+        dnsbl: top.sections("dnsbl", read_dnsbl),
+        greylist: top.section("greylist", Greylist::read),
         submission: top.section("submission", Submission::read),
         imap: top.section("imap", Imap::read),
         relay: top.section("relay", Relay::read),
@@ -388,6 +445,14 @@ fn read_sender_policy(mut table: Table<'_, '_>) -> Option<SenderPolicyEntry> {
     let dmarc = table.value("dmarc");
     table.finish();
     domain.map(|domain| SenderPolicyEntry { domain, spf, dmarc })
+}
+
+fn read_dnsbl(mut table: Table<'_, '_>) -> Option<DnsblEntry> {
+    let zone = table.required("zone", "give the list's domain, for example zone = \"dnsbl.example.org\"");
+    let weight = table.value("weight").map_or(1, |weight| weight.value);
+    let answers = table.list("answers").map(|list| list.into_iter().map(|net| net.value).collect());
+    table.finish();
+    zone.map(|zone| DnsblEntry { zone, weight, answers: answers.unwrap_or_else(|| default_list("[\"127.0.0.0/8\"]")) })
 }
 
 fn read_account(mut table: Table<'_, '_>) -> Option<AccountEntry> {
@@ -447,7 +512,7 @@ impl Storage {
     /// The Maildir of an account. Only names that cannot leave the folder get here: see `check.rs`.
     #[must_use]
     pub fn maildir_of(&self, account: &Address) -> PathBuf {
-        let user = account.local().to_lowercase();
+        let user = local_key(account.local());
         let path = self.maildir.replace("{domain}", account.domain().as_str()).replace("{user}", &user);
         self.folder.join(path)
     }

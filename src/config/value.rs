@@ -69,6 +69,18 @@ impl Value for u32 {
     }
 }
 
+impl Value for i32 {
+    const EXPECTED: &'static str = "a whole number was expected, for example 2 or -2";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        let integer = value.as_integer()?;
+        let range = format!("write a number from {} to {}", Self::MIN, Self::MAX);
+        Some(
+            Self::from_str_radix(integer.as_str(), integer.radix())
+                .map_err(|_| format!("{} is out of range; {range}", integer.as_str())),
+        )
+    }
+}
+
 impl Value for u16 {
     const EXPECTED: &'static str = "a port number was expected, for example 25";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
@@ -298,6 +310,35 @@ impl Value for BareNewline {
     const EXPECTED: &'static str = "\"reject\" or \"normalise\" was expected";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
         one_of(value, &[("reject", Self::Reject), ("normalise", Self::Normalise)])
+    }
+}
+
+/// What becomes of the mail of a stranger who does not fulfil something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckAction {
+    /// It is refused for good.
+    Reject,
+    /// It is refused for now: its sender tries again, and an operator has time to mend his names.
+    TempFail,
+    /// It is taken, and filed in Junk.
+    Junk,
+    /// It is taken, and the log says what was found.
+    Mark,
+    /// Nobody looks.
+    Off,
+}
+
+impl Value for CheckAction {
+    const EXPECTED: &'static str = "\"reject\" was expected, or \"tempfail\", \"junk\", \"mark\", \"off\"";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        let words = [
+            ("reject", Self::Reject),
+            ("tempfail", Self::TempFail),
+            ("junk", Self::Junk),
+            ("mark", Self::Mark),
+            ("off", Self::Off),
+        ];
+        one_of(value, &words)
     }
 }
 

@@ -39,7 +39,10 @@ use crate::directory::Authenticator;
 use crate::directory::Directory;
 use crate::dns::Dns;
 use crate::fsio;
+use crate::intake::checks::Gate;
+use crate::intake::checks::Greylist;
 use crate::mail::limits::CONTROL_JOBS;
+use crate::mail::limits::GREYLIST_SAVE;
 use crate::net;
 use crate::net::Limiter;
 use crate::queue::Queue;
@@ -140,6 +143,8 @@ impl Server {
         store.set_quotas(directory.load().quotas());
         let queue = Queue::open(&folder.join("queue"), &config, clock.clone()).map_err(machine("queue"))?;
         let dns = Dns::new(&config.dns).map_err(|text| StartError::Config(format!("dns.resolver: {text}")))?;
+        let gate = Gate::new(dns.clone());
+        let greylist = Arc::new(Greylist::load(&greylist_file(&config)));
         let limiter = Limiter::new(config.limits.clone(), clock.clone());
         let listeners = bind_all(&config)?;
         let control = control::listen(&folder).map_err(machine("control socket"))?;
@@ -161,6 +166,8 @@ impl Server {
                 authenticator: Arc::clone(&authenticator),
                 commit: Arc::clone(&commit),
                 store: Arc::clone(&store),
+                gate,
+                greylist,
                 clock: clock.clone(),
                 zone: jiff::tz::TimeZone::system(),
             }),
@@ -233,6 +240,7 @@ impl Server {
     async fn watch(&self, signals: &mut Signals) {
         let mut pulse = tokio::time::interval(PULSE);
         let mut hour = tokio::time::interval(HOUR);
+        let mut greylist = tokio::time::interval(GREYLIST_SAVE);
         loop {
             tokio::select! {
                 told = signals.next() => match told {
@@ -244,7 +252,21 @@ impl Server {
                     self.refresh_certificate();
                 }
                 _ = hour.tick() => self.warn_of_expiry(),
+                _ = greylist.tick() => self.save_greylist().await,
             }
+        }
+    }
+
+    /// Writes down who is known, where greylisting is done.
+    async fn save_greylist(&self) {
+        let (config, greylist) = (self.config.load_full(), Arc::clone(&self.services.smtp.greylist));
+        if !config.greylist.enabled {
+            return;
+        }
+        let now = self.services.smtp.clock.wall();
+        let save = move || greylist.save(&greylist_file(&config), &config.greylist, now);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
+            tracing::warn!(%error, "greylisting was not written down");
         }
     }
 
@@ -276,6 +298,7 @@ impl Server {
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!(connections = self.limiter.open(), "not everything ended in time");
         }
+        self.save_greylist().await;
         let store = Arc::clone(&self.store);
         if tokio::time::timeout(DRAIN, tokio::task::spawn_blocking(move || store.close())).await.is_err() {
             tracing::warn!("not every index was written in time: they are made anew");
@@ -326,6 +349,11 @@ fn forget(store: &Arc<Store>, config: &Config, maildir: &Path) -> Reply {
         }
         None => Reply { done: false, text: format!("{} is not the Maildir of an account", maildir.display()) },
     }
+}
+
+/// What greylisting knows.
+fn greylist_file(config: &Config) -> PathBuf {
+    config.storage.folder.join("state/greylist")
 }
 
 /// Tells systemd; where there is none, nobody.

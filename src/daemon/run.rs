@@ -79,6 +79,7 @@ async fn welcome(server: &Server, tried: &TryOut, storage: &crate::config::Stora
             content: crate::fsio::Content::from_bytes(tried.welcome_message(name, &date).into_bytes()),
             maildirs: vec![storage.maildir_of(&address)],
             received: clock.wall(),
+            special_use: None,
             again: false,
         };
         for done in server.store().deliver(message).await {

@@ -18,6 +18,7 @@ use crate::intake::permit::Admitted;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
+use crate::mail::envelope::Demands;
 use crate::mail::ids::QueueId;
 use crate::queue::NewEntry;
 use crate::queue::Queue;
@@ -35,6 +36,10 @@ pub struct Accepted {
     pub sender: ReversePath,
     /// `BODY` of `MAIL FROM`.
     pub body: BodyKind,
+    /// What the sender demands.
+    pub demands: Demands,
+    /// Why it belongs into the folder for junk of those who are here, where it does.
+    pub junk: Option<String>,
     /// Its recipients, each admitted.
     pub recipients: Vec<Admitted>,
     /// `Return-Path`, for inboxes.
@@ -167,6 +172,8 @@ impl StoreAndQueue {
             sender: message.sender,
             recipients: onward,
             body: message.body,
+            demands: message.demands,
+            junk: message.junk,
             prefix: message.trace,
             content: message.content,
             arrived: message.received,
@@ -190,6 +197,7 @@ impl StoreAndQueue {
             content: message.content.clone(),
             maildirs: accounts.iter().map(|account| account.maildir().to_owned()).collect(),
             received: message.received,
+            special_use: None,
             again: false,
         };
         message.room.deliver(&self.store, delivery).await
@@ -317,6 +325,8 @@ mod tests {
                 id: QueueId::parse(id).expect("valid"),
                 sender: ReversePath::Null,
                 body: BodyKind::SevenBit,
+                demands: Demands::default(),
+                junk: None,
                 recipients: recipients.iter().map(admit).collect(),
                 return_path: b"Return-Path: <>\n".to_vec(),
                 trace: b"Received: here\n".to_vec(),

@@ -1,6 +1,7 @@
 //! Carries mail out of the queue: to an inbox here, or over the hops of a route until one has it.
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 
 use arc_swap::ArcSwap;
 
@@ -28,6 +29,7 @@ use crate::intake::permit::RelayPermit;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
+use crate::mail::limits::HEADER_OCTETS;
 use crate::mail::status::Permanence;
 use crate::protocol::smtp::client;
 use crate::protocol::smtp::client::Fate;
@@ -51,6 +53,8 @@ pub struct Outbound {
     commit: Arc<dyn Commit>,
     clock: Clock,
     client_config: Arc<rustls::ClientConfig>,
+    /// The same for mail that requires TLS, made at the first.
+    verifying: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
 }
 
 impl std::fmt::Debug for Outbound {
@@ -72,7 +76,8 @@ impl Outbound {
         commit: Arc<dyn Commit>,
         clock: Clock,
     ) -> Result<Self, rustls::Error> {
-        Ok(Self { config, directory, dns, store, commit, clock, client_config: tls::any_certificate()? })
+        let (client_config, verifying) = (tls::any_certificate()?, OnceLock::new());
+        Ok(Self { config, directory, dns, store, commit, clock, client_config, verifying })
     }
 
     async fn carry(&self, job: Job) -> Vec<(Address, Outcome)> {
@@ -83,7 +88,7 @@ impl Outbound {
         let config = self.config.load_full();
         match route::hops(&domain, &config.outbound, &config.hostname, &self.dns).await {
             Ok(hops) => self.over(hops, job, &config).await,
-            Err(outcome) => job.recipients.into_iter().map(|r| (r, outcome.clone())).collect(),
+            Err(outcome) => same(job.recipients, &outcome),
         }
     }
 
@@ -92,11 +97,20 @@ impl Outbound {
         let mut outcomes = Vec::new();
         let mut left = job.recipients;
         let mut why = deferred("4.4.1", "no host was tried");
+        let international_header = match job.demands.international.then(|| has_utf8_header(&job.content)) {
+            Some(Err(error)) => return same(left, &deferred("4.3.0", &error.to_string())),
+            Some(Ok(has)) => has,
+            None => false,
+        };
+        // RFC 8689 §5: notices are not lost for it.
+        let require_tls = job.demands.require_tls && job.sender.address().is_some();
         for hop in hops {
             let message = client::Job {
                 sender: job.sender.clone(),
                 recipients: left.clone(),
                 body: job.body,
+                demands: job.demands.clone(),
+                international_header,
                 size: job.content.wire_len(),
                 content: job.content.clone(),
             };
@@ -105,9 +119,11 @@ impl Outbound {
                     let next_hop = outcome.session.is_some();
                     let mut again = Vec::new();
                     for (recipient, fate) in left.into_iter().zip(outcome.fates) {
+                        // Without TLS, or without the promise to keep to it: another host may do better.
+                        let unfit = matches!(&fate, Fate::Failed(failure) if !failure.remote);
                         let outcome = outcome_of(fate, &hop);
                         // The session broke, so a temporary answer is not this recipient's own: another host may do.
-                        if next_hop && matches!(outcome, Outcome::Deferred { .. }) {
+                        if next_hop && (unfit || matches!(outcome, Outcome::Deferred { .. })) {
                             why = outcome;
                             again.push(recipient);
                         } else {
@@ -116,6 +132,8 @@ impl Outbound {
                     }
                     left = again;
                 }
+                // RFC 8689 §4.2.1. A certificate that does not verify today will hardly do so tomorrow.
+                Ended::NoTls(text) if require_tls => why = failed("5.7.10", &text),
                 Ended::NoTls(text) | Ended::NoConnection(text) => why = deferred("4.4.1", &text),
             }
             if left.is_empty() {
@@ -128,7 +146,9 @@ impl Outbound {
 
     /// One hop; once more without TLS where the handshake failed: opportunistic TLS must not lose mail (RFC 7435 §3).
     async fn offer(&self, hop: &Hop, job: client::Job<Content>, config: &Config) -> Ended {
+        let require_tls = job.demands.require_tls && job.sender.address().is_some();
         let wish = match config.outbound.tls {
+            _ if require_tls => TlsWish::Required,
             OutboundTls::Opportunistic => TlsWish::WhenOffered,
             OutboundTls::Off => TlsWish::Never,
         };
@@ -138,6 +158,14 @@ impl Outbound {
             connect_timeout: config.outbound.connect_timeout,
             client_config: Arc::clone(&self.client_config),
         };
+        if require_tls {
+            // RFC 8689 §4.2.1: the certificate has to be the host's.
+            match self.verifying.get_or_init(tls::verified_certificate) {
+                Ok(verifying) => terms.client_config = Arc::clone(verifying),
+                Err(why) => return Ended::NoTls(format!("the host's certificate cannot be verified: {why}")),
+            }
+            return remote::send(hop, job, &terms, &self.clock).await;
+        }
         match remote::send(hop, job.clone(), &terms, &self.clock).await {
             Ended::NoTls(why) => {
                 tracing::warn!(host = hop.host, %why, "no TLS with this host; going on without");
@@ -170,6 +198,7 @@ impl Outbound {
             content: job.content,
             maildirs: ready.iter().map(|(_, account)| account.maildir().to_owned()).collect(),
             received: self.clock.wall(),
+            special_use: None,
             again: true,
         };
         for ((recipient, _), done) in ready.into_iter().zip(self.store.deliver(delivery).await) {
@@ -197,6 +226,8 @@ impl Outbound {
             id: notice.id,
             sender: ReversePath::Null,
             body: if notice.bytes.is_ascii() { BodyKind::SevenBit } else { BodyKind::EightBitMime },
+            demands: notice.demands,
+            junk: None,
             recipients: vec![recipient],
             return_path: b"Return-Path: <>\n".to_vec(),
             trace: Vec::new(),
@@ -206,6 +237,17 @@ impl Outbound {
         };
         self.commit.commit(message).await.map_err(|error| error.to_string())
     }
+}
+
+fn same(recipients: Vec<Address>, outcome: &Outcome) -> Vec<(Address, Outcome)> {
+    recipients.into_iter().map(|recipient| (recipient, outcome.clone())).collect()
+}
+
+/// Whether the header has more than ASCII, so that it needs SMTPUTF8 (RFC 6531 §3.3).
+fn has_utf8_header(content: &Content) -> std::io::Result<bool> {
+    let head = content.head(HEADER_OCTETS)?;
+    let end = memchr::memmem::find(&head, b"\n\n").unwrap_or(head.len());
+    Ok(!head[..end].is_ascii())
 }
 
 fn outcome_of(fate: Fate, hop: &Hop) -> Outcome {

@@ -35,6 +35,7 @@ pub async fn send(store: Arc<Store>, directory: Arc<ArcSwap<Directory>>, config:
             content: Content::from_bytes(text.into_bytes()),
             maildirs: vec![warning.maildir.clone()],
             received: clock.wall(),
+            special_use: None,
             again: false,
         };
         for outcome in store.deliver_exempt(message).await {

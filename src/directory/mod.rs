@@ -24,6 +24,7 @@ pub use password::hash_password;
 use crate::config::Config;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
+use crate::mail::address::local_key;
 use crate::mail::capability::ImapCapability;
 use crate::mail::limits::ALIAS_DEPTH;
 use crate::mail::limits::ALIAS_RESULTS;
@@ -128,7 +129,7 @@ impl Directory {
             });
             first_account.get_or_insert_with(|| Arc::clone(&account));
             bare_names
-                .entry(account.address.local().to_lowercase())
+                .entry(local_key(account.address.local()))
                 .and_modify(|name| *name = None)
                 .or_insert_with(|| Some(Arc::clone(&account)));
             for alias in &entry.aliases {
@@ -224,7 +225,7 @@ impl Directory {
                 Entry::Alias(_) => None,
             };
         }
-        self.bare_names.get(&name.to_lowercase()).cloned().flatten()
+        self.bare_names.get(&local_key(name)).cloned().flatten()
     }
 
     fn expand(&self, address: &Address, depth: usize, found: &mut Expansion) {
@@ -257,7 +258,7 @@ impl Directory {
     /// domain.
     fn entry(&self, address: &Address) -> Option<&Entry> {
         let of = |local: &str| {
-            let key = |domain: &Domain| format!("{}@{domain}", local.to_lowercase());
+            let key = |domain: &Domain| format!("{}@{domain}", local_key(local));
             let exact = self.names.get(&key(address.domain()));
             let fallback = self.first_domain.as_ref().filter(|_| *address.domain() == self.hostname);
             exact.or_else(|| self.names.get(&key(fallback?)))

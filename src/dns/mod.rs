@@ -8,6 +8,7 @@
 //! mean.
 
 pub mod client_name;
+mod listing;
 pub mod mail_domain;
 pub mod records;
 

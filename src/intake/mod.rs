@@ -8,6 +8,7 @@
 //! [`prepare`] runs them in this order; a new check is a new stage. [`permit`] is used earlier, at RCPT. Knows neither
 //! sockets nor folders.
 
+pub mod checks;
 pub mod clean;
 pub mod complete;
 pub mod permit;

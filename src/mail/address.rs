@@ -1,9 +1,17 @@
 //! Addresses of RFC 5321 §4.1.2: domain, mailbox, reverse path.
 //!
 //! Holds what an envelope may contain, parsed once. Knows nothing of the header syntax of RFC 5322 (display names,
-//! comments, groups), nor which domains are ours. Addresses are ASCII; SMTPUTF8 (RFC 6531) has its place here.
+//! comments, groups), nor which domains are ours, nor whether a command was allowed to go beyond ASCII: SMTPUTF8 is
+//! asked for by MAIL, so the machine that reads the command looks at [`Address::is_international`].
 
+use std::borrow::Cow;
 use std::fmt;
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+use idna::AsciiDenyList;
+use idna::uts46::DnsLength;
+use idna::uts46::Hyphens;
+use idna::uts46::Uts46;
 
 use crate::mail::limits::DOMAIN_OCTETS;
 use crate::mail::limits::LOCAL_PART_OCTETS;
@@ -32,12 +40,16 @@ impl fmt::Display for AddressError {
 impl std::error::Error for AddressError {}
 
 /// A domain name in lower case, or an address literal in brackets (`[192.0.2.1]`, `[IPv6:::1]`).
+///
+/// It is ASCII always: a name in another script is kept by its A-labels (RFC 5890 §2.3.2.1), as the DNS has it, so that
+/// both spellings are one domain and every server can be told of it. [`Domain::to_unicode`] is for people.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Domain(String);
 
 impl Domain {
     /// Parses a domain of RFC 5321 §4.1.2 (labels of letters, digits and hyphens; underscores are met in the wild and
-    /// accepted) or an address literal. One trailing dot is refused: an envelope never has it.
+    /// accepted) or an address literal. U-labels (RFC 6531 §3.3) are turned into A-labels as UTS 46 says; A-labels stay
+    /// as they are. One trailing dot is refused: an envelope never has it.
     ///
     /// # Errors
     /// [`AddressError::BadDomain`].
@@ -52,6 +64,8 @@ impl Domain {
         if text.is_empty() || text.len() > DOMAIN_OCTETS {
             return Err(AddressError::BadDomain);
         }
+        let ascii = if text.is_ascii() { Cow::Borrowed(text) } else { a_labels(text)? };
+        // What the mapping has made is judged as if it had been written so: a full-width `@` became an `@`, for instance.
         let label = |l: &str| {
             !l.is_empty()
                 && l.len() <= 63
@@ -59,7 +73,26 @@ impl Domain {
                 && !l.ends_with('-')
                 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         };
-        if text.split('.').all(label) { Ok(Self(text.to_ascii_lowercase())) } else { Err(AddressError::BadDomain) }
+        if ascii.len() <= DOMAIN_OCTETS && ascii.split('.').all(label) {
+            Ok(Self(ascii.to_ascii_lowercase()))
+        } else {
+            Err(AddressError::BadDomain)
+        }
+    }
+
+    /// The name with its U-labels (RFC 5890 §2.3.2.1), for people and for headers that may hold them (RFC 6532 §3.2).
+    /// A label that stands for nothing, or for what could deceive, stays as it is.
+    #[must_use]
+    pub fn to_unicode(&self) -> Cow<'_, str> {
+        if !self.0.contains("xn--") {
+            return Cow::Borrowed(&self.0);
+        }
+        let (unicode, valid) =
+            Uts46::new().to_unicode(self.0.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast);
+        let honest = valid.is_ok()
+            && unicode.chars().all(|c| c.is_ascii() || is_visible(c))
+            && Self::parse(&unicode).as_ref() == Ok(self);
+        if honest { unicode } else { Cow::Borrowed(&self.0) }
     }
 
     /// The name in lower case.
@@ -81,7 +114,8 @@ impl fmt::Display for Domain {
     }
 }
 
-/// `local@domain`, without angle brackets. The local part is kept unquoted, in the case it came in.
+/// `local@domain`, without angle brackets. The local part is kept unquoted, in the case and the normal form it came in:
+/// only its own host may change it (RFC 5321 §2.4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     local: String,
@@ -89,7 +123,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// Parses `local@domain`, the local part as dot-string or quoted string (RFC 5321 §4.1.2).
+    /// Parses `local@domain`, the local part as dot-string or quoted string (RFC 5321 §4.1.2), in ASCII or in UTF-8
+    /// (RFC 6531 §3.3). See [`is_visible`] for what a local part may have beyond ASCII.
     ///
     /// # Errors
     /// Says which half is wrong; see [`AddressError`].
@@ -102,9 +137,9 @@ impl Address {
     /// An address from its halves; the local part is taken as it is, unquoted.
     ///
     /// # Errors
-    /// [`AddressError::BadLocalPart`] where it is empty, too long or has control or non-ASCII characters.
+    /// [`AddressError::BadLocalPart`] where it is empty, too long or has control characters or others that are not seen.
     pub fn from_parts(local: &str, domain: Domain) -> Result<Self, AddressError> {
-        if local.is_empty() || local.len() > LOCAL_PART_OCTETS || local.bytes().any(|b| !(0x20..0x7f).contains(&b)) {
+        if local.is_empty() || local.len() > LOCAL_PART_OCTETS || !local.chars().all(is_quotable) {
             return Err(AddressError::BadLocalPart);
         }
         Ok(Self { local: local.to_owned(), domain })
@@ -122,27 +157,49 @@ impl Address {
         &self.domain
     }
 
-    /// The form used to compare addresses of our own domains: local part in lower case. RFC 5321 §2.4 leaves the
-    /// case of a local part to its host, and we are that host.
+    /// Whether only servers with SMTPUTF8 can be told of it (RFC 6531 §3.2). The local part decides: the domain has
+    /// its A-labels.
+    #[must_use]
+    pub fn is_international(&self) -> bool {
+        !self.local.is_ascii()
+    }
+
+    /// The form used to compare addresses of our own domains: the local part as [`local_key`] has it. RFC 5321 §2.4
+    /// leaves the case of a local part to its host, and we are that host.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{}@{}", self.local.to_lowercase(), self.domain)
+        format!("{}@{}", local_key(&self.local), self.domain)
+    }
+
+    /// As [`fmt::Display`], with the domain in its own script: for people and for headers that may hold it.
+    #[must_use]
+    pub fn to_unicode(&self) -> String {
+        format!("{}@{}", Quoted(&self.local), self.domain.to_unicode())
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if is_dot_string(&self.local) {
-            return write!(f, "{}@{}", self.local, self.domain);
+        write!(f, "{}@{}", Quoted(&self.local), self.domain)
+    }
+}
+
+/// A local part that prints as dot-string where it can, otherwise as quoted string.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_dot_string(self.0) {
+            return f.write_str(self.0);
         }
         f.write_str("\"")?;
-        for c in self.local.chars() {
+        for c in self.0.chars() {
             if c == '"' || c == '\\' {
                 f.write_str("\\")?;
             }
             write!(f, "{c}")?;
         }
-        write!(f, "\"@{}", self.domain)
+        f.write_str("\"")
     }
 }
 
@@ -211,20 +268,69 @@ fn take_quoted(text: &str) -> Result<(String, &str), AddressError> {
         match c {
             '"' => return Ok((local, &text[at + 1..])),
             '\\' => match chars.next() {
+                // RFC 6531 §3.3 extends qtextSMTP alone: what is quoted by a backslash is ASCII.
                 Some((_, e)) if (' '..='~').contains(&e) => local.push(e),
                 _ => return Err(AddressError::BadLocalPart),
             },
-            ' '..='~' => local.push(c),
+            _ if is_quotable(c) => local.push(c),
             _ => return Err(AddressError::BadLocalPart),
         }
     }
     Err(AddressError::BadLocalPart)
 }
 
-/// RFC 5321 §4.1.2 `Dot-string`, and nothing else.
+/// RFC 5321 §4.1.2 `Dot-string`, with what RFC 6531 §3.3 adds to atext, and nothing else.
 fn is_dot_string(text: &str) -> bool {
-    let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
-    !text.is_empty() && text.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext))
+    let ascii = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+    let atext = |c: char| if c.is_ascii() { ascii(c) } else { is_visible(c) };
+    !text.is_empty() && text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(atext))
+}
+
+/// What a quoted local part may have.
+fn is_quotable(c: char) -> bool {
+    if c.is_ascii() { (' '..='~').contains(&c) } else { is_visible(c) }
+}
+
+/// Whether a character beyond ASCII may stand in a local part.
+///
+/// RFC 6531 §3.3 takes every one, and we do not: an address is written into log lines, replies, notices and headers, and
+/// there it must be seen as what it is. So neither controls (C1 among them, with the second escape character of
+/// terminals), nor what turns the direction of the text around it, nor what is not seen at all or looks like the space
+/// between two fields, nor what no Unicode will ever assign. The joiners U+200C and U+200D and the variation selectors
+/// stay: Persian, many scripts of India, and emoji are not written without them.
+fn is_visible(c: char) -> bool {
+    let hidden = matches!(c,
+        // Soft hyphen; the fillers of Hangul; the vowel separator of Mongolian.
+        '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{ffa0}'
+        // Direction: the marks, the embeddings and overrides, the isolates.
+        | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        // Zero width, invisible operators, what is deprecated; the byte order mark; annotations.
+        | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
+        // Tags, which spell a second, unseen text.
+        | '\u{e0000}'..='\u{e007f}');
+    let never_assigned = (u32::from(c) & 0xfffe) == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c);
+    !c.is_ascii() && !c.is_control() && !c.is_whitespace() && !hidden && !never_assigned
+}
+
+/// A name in A-labels, as UTS 46 maps it (non-transitional, as IDNA 2008 has it). Underscores pass, as in names that
+/// are ASCII from the start; so does an A-label beside U-labels, whatever it stands for.
+fn a_labels(text: &str) -> Result<Cow<'_, str>, AddressError> {
+    let ascii =
+        Uts46::new().to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast, DnsLength::Ignore);
+    ascii.map_err(|_| AddressError::BadDomain)
+}
+
+/// The form by which local parts of our own domains, and names at login, are compared: lower case, composed (NFC). Two
+/// keyboards write one `é` in two ways, and RFC 6532 §3.1 asks for NFC; case beyond ASCII is ours to ignore as within.
+#[must_use]
+pub fn local_key(local: &str) -> String {
+    if local.is_ascii() {
+        return local.to_ascii_lowercase();
+    }
+    let nfc = ComposingNormalizerBorrowed::new_nfc();
+    // Character by character, so that a sigma is the same at the end of a word as within.
+    let lower: String = nfc.normalize(local).chars().flat_map(char::to_lowercase).collect();
+    nfc.normalize(&lower.replace('\u{3c2}', "\u{3c3}")).into_owned()
 }
 
 #[cfg(test)]
@@ -266,14 +372,80 @@ mod tests {
             "\"a@example.com",
             "a@exa mple.com",
             "a@example.com>",
-            "a\u{e9}@example.com",
-            "a@ex\u{e9}mple.com",
             "\"a\u{1}\"@example.com",
+            "\"\\\u{e9}\"@example.com",
+            // What is written in a log line must be seen there: C1, direction, no width, another space, no character.
+            "a\u{85}@example.com",
+            "\"a\u{9b}31m\"@example.com",
+            "a\u{202e}moc@example.com",
+            "\"a\u{2066}\"@example.com",
+            "a\u{200b}@example.com",
+            "a\u{feff}@example.com",
+            "a\u{a0}@example.com",
+            "a\u{3000}b@example.com",
+            "a\u{2028}b@example.com",
+            "a\u{ffff}@example.com",
+            "a\u{e0041}@example.com",
+            "\u{e9}..x@example.com",
+            // Mapped to `a@b@example.com`, `a@-b.example` and two dots in a row.
+            "a@b\u{ff20}example.com",
+            "a@\u{ff0d}b\u{e9}.example",
+            "a@b\u{e9}\u{3002}\u{3002}example",
+            "a@b\u{e9}\u{202e}.example",
+            "a@[192.0.2.\u{ff11}]",
         ] {
             assert!(Address::parse(input).is_err(), "{input}");
         }
         assert!(Address::parse(&format!("{}@example.com", "a".repeat(65))).is_err());
         assert!(Address::parse(&format!("a@{}", ["a"; 200].join("."))).is_err());
+        // Octets count, not characters (RFC 5321 §4.5.3.1.1).
+        assert!(Address::parse(&format!("{}@example.com", "\u{e9}".repeat(32))).is_ok());
+        assert!(Address::parse(&format!("{}a@example.com", "\u{e9}".repeat(32))).is_err());
+        assert!(Address::parse(&format!("a@{}.example", "\u{e9}".repeat(100))).is_err());
+    }
+
+    #[test]
+    fn addresses_beyond_ascii() {
+        for (input, ascii_domain, unicode) in [
+            ("a\u{e9}@example.com", "a\u{e9}@example.com", "a\u{e9}@example.com"),
+            ("\"a \u{e9}\"@example.com", "\"a \u{e9}\"@example.com", "\"a \u{e9}\"@example.com"),
+            ("\"a\u{e9}\"@example.com", "a\u{e9}@example.com", "a\u{e9}@example.com"),
+            ("a@b\u{fc}cher.example", "a@xn--bcher-kva.example", "a@b\u{fc}cher.example"),
+            ("a@B\u{dc}CHER.Example", "a@xn--bcher-kva.example", "a@b\u{fc}cher.example"),
+            ("a@bu\u{308}cher.example", "a@xn--bcher-kva.example", "a@b\u{fc}cher.example"),
+            ("a@xn--bcher-kva.example", "a@xn--bcher-kva.example", "a@b\u{fc}cher.example"),
+            ("a@XN--BCHER-KVA.example", "a@xn--bcher-kva.example", "a@b\u{fc}cher.example"),
+            ("a@my_pc.b\u{fc}cher.example", "a@my_pc.xn--bcher-kva.example", "a@my_pc.b\u{fc}cher.example"),
+            (
+                "a@xn--bcher-kva\u{3002}b\u{fc}.example",
+                "a@xn--bcher-kva.xn--b-eha.example",
+                "a@b\u{fc}cher.b\u{fc}.example",
+            ),
+            // No A-label, though it looks like one: kept, and never shown as anything else.
+            ("a@xn--a.example", "a@xn--a.example", "a@xn--a.example"),
+            (
+                "\u{4f8b}\u{3048}@\u{4f8b}\u{3048}.example",
+                "\u{4f8b}\u{3048}@xn--r8jz45g.example",
+                "\u{4f8b}\u{3048}@\u{4f8b}\u{3048}.example",
+            ),
+            (
+                "\u{645}\u{6cc}\u{200c}\u{62e}@example.com",
+                "\u{645}\u{6cc}\u{200c}\u{62e}@example.com",
+                "\u{645}\u{6cc}\u{200c}\u{62e}@example.com",
+            ),
+        ] {
+            let address = Address::parse(input).unwrap_or_else(|error| panic!("{input}: {error}"));
+            assert_eq!(
+                (address.to_string().as_str(), address.to_unicode().as_str()),
+                (ascii_domain, unicode),
+                "{input}"
+            );
+            assert_eq!(Address::parse(&address.to_unicode()).as_ref(), Ok(&address), "{input}");
+            assert_eq!(address.is_international(), !address.local().is_ascii(), "{input}");
+        }
+        assert!(!Address::parse("a@b\u{fc}cher.example").expect("valid").is_international(), "the local part decides");
+        assert!(Address::from_parts("\u{e9}", Domain::parse("x.example").expect("valid")).is_ok());
+        assert!(Address::from_parts("\u{202e}", Domain::parse("x.example").expect("valid")).is_err());
     }
 
     #[test]
@@ -287,5 +459,13 @@ mod tests {
     fn keys_compare_without_case() {
         let key = |t: &str| Address::parse(t).expect("valid").key();
         assert_eq!(key("Alice@Example.COM"), key("alice@example.com"));
+        assert_eq!(key("\u{c9}ric@example.com"), key("e\u{301}ric@example.com"), "case and normal form");
+        assert_eq!(
+            key("\u{3a3}\u{391}\u{3a3}@example.com"),
+            key("\u{3c3}\u{3b1}\u{3c2}@example.com"),
+            "two small sigmas"
+        );
+        assert_ne!(key("eric@example.com"), key("\u{e9}ric@example.com"));
+        assert_eq!(key("a@B\u{dc}CHER.example"), key("A@xn--bcher-kva.example"));
     }
 }

@@ -254,8 +254,14 @@ pub const RECIPIENTS_SUBMISSION: usize = 1000;
 /// pipelines them all and comes again with the rest.
 pub const RECIPIENT_OVERSHOOT: usize = 1000;
 
-/// Octets of the envelope of a spool file: a thousand recipients of the longest kind.
-pub const SPOOL_ENVELOPE_OCTETS: usize = 1 << 20;
+/// Octets of the envelope of a spool file: a thousand recipients of the longest kind, each with the longest ORCPT.
+pub const SPOOL_ENVELOPE_OCTETS: usize = 2 << 20;
+
+/// Octets of ENVID (RFC 3461 §5.4).
+pub const ENVELOPE_ID_OCTETS: usize = 100;
+
+/// Octets of ORCPT (RFC 3461 §4.2).
+pub const ORIGINAL_RECIPIENT_OCTETS: usize = 500;
 
 /// Octets of one outcome record of a spool file: a thousand outcomes with their reasons.
 pub const SPOOL_RECORD_OCTETS: usize = 4 << 20;
@@ -271,6 +277,13 @@ pub const BOUNCE_WHOLE_OCTETS: u64 = 65_536;
 
 /// Messages of the queue that are looked at at once; the others wait their turn.
 pub const QUEUE_IN_FLIGHT: usize = 10_000;
+
+/// Lists that are asked about one client: more would be a look-up storm, and nobody weighs so many.
+pub const DNSBLS: usize = 20;
+/// Clients, senders and recipients that greylisting remembers: 64 octets each in memory, so 13 MB at most.
+pub const GREYLIST_ENTRIES: usize = 200_000;
+/// How often what greylisting knows is written down. What a crash loses is one more try of somebody new.
+pub const GREYLIST_SAVE: Duration = Duration::from_secs(300);
 
 /// Answers of name servers that are kept until they expire.
 pub const DNS_CACHE_ENTRIES: u64 = 10_000;

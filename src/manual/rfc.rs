@@ -42,6 +42,7 @@
 //! | 6154 | special-use mailboxes, made for a use | `store/special_use.rs`, `server/imap/command/create.rs` |
 //! | 6376, 8301, 8463 | DKIM signatures of others; SHA-1, keys below 1024 or above 4096 bits and `l=` do not count | `sender_auth/dkim.rs`, `sender_auth/canon.rs`, `sender_auth/key.rs` |
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
+//! | 5890, 6531, 6532 | addresses beyond ASCII; a local part may not have what is not seen, against RFC 6531 §3.3 | `mail/address.rs` |
 //! | 6851 | MOVE | `server/imap/command/` |
 //! | 6855 | UTF8=ACCEPT; headers in 8 bits are taken from everybody by APPEND, against §4: old mail that is moved here has them, and would be lost | `protocol/imap/syntax/spelling.rs`, `protocol/imap/structure.rs` |
 //! | 7162 | CONDSTORE and QRESYNC | `store/mailbox.rs`, `store/expunged.rs`, `server/imap/selected.rs`, `server/imap/command/` |

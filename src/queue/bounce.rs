@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use super::entry::Waiting;
 use crate::fsio::Content;
 use crate::mail::address::Address;
+use crate::mail::envelope::Demands;
 use crate::mail::ids::QueueId;
 use crate::mail::limits::BOUNCE_WHOLE_OCTETS;
 use crate::mail::limits::HEADER_OCTETS;
@@ -24,6 +25,8 @@ pub struct Notice {
     pub to: Address,
     /// The whole message, lines ended by LF.
     pub bytes: Vec<u8>,
+    /// What it demands of those who carry it: as much secrecy as the message it tells of.
+    pub demands: Demands,
 }
 
 /// The notice about the recipients of `waiting` that failed. `None` for mail without a sender, about which nobody may
@@ -81,7 +84,9 @@ pub fn notice(
         bytes.push(b'\n');
     }
     bytes.extend_from_slice(format!("\n--{boundary}--\n").as_bytes());
-    Ok(Some(Notice { id, to: to.clone(), bytes }))
+    // RFC 8689 §5.
+    let demands = Demands { require_tls: waiting.demands.require_tls, ..Demands::default() };
+    Ok(Some(Notice { id, to: to.clone(), bytes, demands }))
 }
 
 /// The original as a whole where it is small, else its header (RFC 6522 §3).

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::schedule::Policy;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
+use crate::mail::envelope::Demands;
 use crate::mail::ids::QueueId;
 
 /// How an attempt ended for one recipient.
@@ -77,6 +78,10 @@ pub struct Waiting {
     pub next: SystemTime,
     /// Whether nobody is told when it fails: the sender may be forged.
     pub quiet: bool,
+    /// What the sender demands.
+    pub demands: Demands,
+    /// Why it belongs into the folder for junk of those who are here, where it does.
+    pub junk: Option<String>,
 }
 
 impl Waiting {
@@ -165,6 +170,8 @@ pub(super) mod tests {
             attempts: 0,
             next: SystemTime::UNIX_EPOCH,
             quiet: false,
+            demands: Demands::default(),
+            junk: None,
         }
     }
 

@@ -37,6 +37,7 @@ use crate::mail::address::Address;
 use crate::mail::address::Domain;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
+use crate::mail::envelope::Demands;
 use crate::mail::ids::QueueId;
 use crate::mail::limits::QUEUE_IN_FLIGHT;
 use crate::mail::limits::QUEUE_MESSAGES;
@@ -52,6 +53,10 @@ pub struct Job {
     pub recipients: Vec<Address>,
     /// `BODY` of `MAIL FROM`.
     pub body: BodyKind,
+    /// What the sender demands.
+    pub demands: Demands,
+    /// Why it belongs into the folder for junk, where it does.
+    pub junk: Option<String>,
     /// The message, lines ended by LF.
     pub content: Content,
 }
@@ -268,13 +273,14 @@ impl Queue {
         for (domain, recipients) in groups {
             let (queue, transport) = (self.clone(), Arc::clone(transport));
             let (id, sender, content) = (waiting.id.clone(), waiting.sender.clone(), content.clone());
+            let (demands, junk) = (waiting.demands.clone(), waiting.junk.clone());
             attempts.spawn(async move {
                 let destination = queue.destination(&domain);
                 // Closed is what these semaphores never are.
                 let (Ok(_here), Ok(_all)) = (destination.acquire().await, queue.0.at_once.acquire().await) else {
                     return Vec::new();
                 };
-                transport.attempt(Job { id, sender, recipients, body, content }).await
+                transport.attempt(Job { id, sender, recipients, body, demands, junk, content }).await
             });
         }
         let mut outcomes = Vec::new();
@@ -429,6 +435,8 @@ mod tests {
             sender: ReversePath::Address(address("alice@example.com")),
             recipients: to.iter().map(|t| address(t)).collect(),
             body: BodyKind::SevenBit,
+            demands: Demands::default(),
+            junk: None,
             prefix: b"Received: by test\n".to_vec(),
             content: Content::from_bytes(b"Subject: x\n\nhello\n".to_vec()),
             arrived: SystemTime::now(),

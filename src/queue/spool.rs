@@ -20,6 +20,7 @@ use crate::fsio::Content;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
+use crate::mail::envelope::Demands;
 use crate::mail::ids::QueueId;
 
 /// Where a file lies. The names are those that Postfix gave them.
@@ -59,6 +60,10 @@ pub struct NewEntry {
     pub recipients: Vec<Address>,
     /// `BODY` of `MAIL FROM`.
     pub body: BodyKind,
+    /// What the sender demands.
+    pub demands: Demands,
+    /// Why it belongs into the folder for junk of those who are here, where it does.
+    pub junk: Option<String>,
     /// What goes before the content: our trace header.
     pub prefix: Vec<u8>,
     /// The message, lines ended by LF.
@@ -206,6 +211,8 @@ impl Spool {
             arrived: v1::micros(entry.arrived),
             octets,
             quiet: entry.quiet,
+            demands: entry.demands.clone(),
+            junk: entry.junk.clone(),
         };
         let mut head = v1::head(&envelope)?;
         head.extend_from_slice(&entry.prefix);
@@ -232,6 +239,8 @@ impl Spool {
             attempts: 0,
             next: entry.arrived,
             quiet: entry.quiet,
+            demands: entry.demands.clone(),
+            junk: entry.junk.clone(),
         })
     }
 

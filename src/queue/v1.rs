@@ -23,6 +23,7 @@ use super::entry::Waiting;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
+use crate::mail::envelope::Demands;
 use crate::mail::ids::QueueId;
 use crate::mail::limits::SPOOL_ENVELOPE_OCTETS;
 use crate::mail::limits::SPOOL_RECORD_OCTETS;
@@ -43,6 +44,12 @@ pub(super) struct Envelope {
     /// Whether nobody is told when it fails. Files of before it was written have none.
     #[serde(default)]
     pub(super) quiet: bool,
+    /// Older files have none either.
+    #[serde(default)]
+    pub(super) demands: Demands,
+    /// Nor this.
+    #[serde(default)]
+    pub(super) junk: Option<String>,
 }
 
 /// What is appended after each attempt.
@@ -151,6 +158,8 @@ fn waiting(envelope: Envelope) -> Option<(Waiting, BodyKind)> {
         attempts: 0,
         next: time(envelope.arrived),
         quiet: envelope.quiet,
+        demands: envelope.demands,
+        junk: envelope.junk,
     };
     Some((waiting, if envelope.eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit }))
 }
@@ -194,7 +203,17 @@ fn time(micros: u64) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::envelope::Notify;
+    use crate::mail::envelope::RecipientReport;
     use std::io::Cursor;
+
+    fn demands() -> Demands {
+        let mut demands = Demands { international: true, require_tls: true, ..Demands::default() };
+        demands.report.envelope_id = Some("a b".to_owned());
+        let said = RecipientReport { notify: Notify::Never, original: None };
+        demands.report.set(&Address::parse("a@x.example").expect("valid"), said);
+        demands
+    }
 
     fn sample() -> (Vec<u8>, usize) {
         let envelope = Envelope {
@@ -205,6 +224,8 @@ mod tests {
             arrived: 1_800_000_000_000_000,
             octets: 6,
             quiet: true,
+            demands: demands(),
+            junk: Some("DMARC".to_owned()),
         };
         let mut bytes = head(&envelope).expect("small");
         bytes.extend_from_slice(b"hello\n");
@@ -224,6 +245,7 @@ mod tests {
         assert_eq!(entry.waiting.open().map(ToString::to_string).collect::<Vec<_>>(), ["b@x.example"]);
         assert_eq!((entry.waiting.attempts, entry.body), (1, BodyKind::EightBitMime));
         assert_eq!(entry.end, bytes.len() as u64);
+        assert_eq!((entry.waiting.demands, entry.waiting.junk.as_deref()), (demands(), Some("DMARC")));
         let from = usize::try_from(entry.content_at).expect("small");
         assert_eq!(&bytes[from..from + 6], b"hello\n");
     }
@@ -233,7 +255,8 @@ mod tests {
         let (bytes, _) = sample();
         assert!(read(&mut Cursor::new(&bytes)).expect("memory").expect("whole").waiting.quiet);
         let old = r#"{"id":"a-1","sender":"","recipients":[],"eight_bit":false,"arrived":0,"octets":1}"#;
-        assert!(!serde_json::from_str::<Envelope>(old).expect("an envelope of before").quiet);
+        let old = serde_json::from_str::<Envelope>(old).expect("an envelope of before");
+        assert_eq!((old.quiet, old.demands, old.junk), (false, Demands::default(), None));
     }
 
     #[test]

@@ -31,12 +31,20 @@ use crate::fsio::ContentWriter;
 use crate::intake;
 use crate::intake::Prepared;
 use crate::intake::Refused;
+use crate::intake::checks;
+use crate::intake::checks::Finding;
+use crate::intake::checks::Gate;
+use crate::intake::checks::Greylist;
+use crate::intake::checks::Origin;
+use crate::intake::checks::Outcome;
+use crate::intake::checks::Visit;
 use crate::intake::clean::Dispatch;
 use crate::intake::permit;
 use crate::intake::permit::Admitted;
 use crate::intake::permit::RelayPermit;
 use crate::intake::trace::Trace;
 use crate::mail::address::Address;
+use crate::mail::address::ReversePath;
 use crate::mail::ids::QueueId;
 use crate::mail::ids::SessionId;
 use crate::mail::limits::UNKNOWN_RECIPIENTS_END;
@@ -73,6 +81,10 @@ pub struct SmtpService {
     pub commit: Arc<dyn Commit>,
     /// Whether there is room for them.
     pub store: Arc<Store>,
+    /// What strangers have to fulfil.
+    pub gate: Gate,
+    /// Who is new.
+    pub greylist: Arc<Greylist>,
     /// The time.
     pub clock: Clock,
     /// The zone of the dates we write.
@@ -125,6 +137,9 @@ pub async fn serve(
         role,
         network,
         user: None,
+        visit: Visit::default(),
+        sender: ReversePath::Null,
+        greeting: String::new(),
         recipients: Vec::new(),
         declared: 0,
         room: Room::default(),
@@ -149,7 +164,11 @@ struct Conversation {
     role: Role,
     network: Option<RelayPermit>,
     user: Option<Authenticated>,
+    /// What is known of the client and of its sender.
+    visit: Visit,
     /// Of the transaction that is open.
+    sender: ReversePath,
+    greeting: String,
     recipients: Vec<Admitted>,
     /// The size that MAIL named; 0 for none.
     declared: u64,
@@ -163,7 +182,7 @@ struct Conversation {
 impl Answers<Server> for Conversation {
     async fn answer(&mut self, question: Question) -> Answer {
         let decided = match question {
-            Question::Mail { mail, authenticated } => self.mail(&mail, authenticated),
+            Question::Mail { mail, authenticated, greeting } => self.mail(&mail, authenticated, greeting),
             Question::Rcpt(address) => self.rcpt(address).await,
             Question::Login(credentials) => self.login(&credentials).await,
             Question::Begin => {
@@ -206,13 +225,15 @@ impl Conversation {
 
     fn forget_transaction(&mut self) {
         self.recipients.clear();
+        self.visit.next_transaction();
         self.room = Room::default();
         self.body = None;
     }
 
-    fn mail(&mut self, mail: &Mail, authenticated: bool) -> Result<(), Reply> {
+    fn mail(&mut self, mail: &Mail, authenticated: bool, greeting: String) -> Result<(), Reply> {
         self.forget_transaction();
         self.declared = mail.size.unwrap_or(0);
+        (self.sender, self.greeting) = (mail.sender.clone(), greeting);
         if !authenticated {
             self.user = None;
         }
@@ -253,6 +274,7 @@ impl Conversation {
         let to = address.to_string();
         match permit::admit(address, resolution, of_user.as_ref().or(self.network.as_ref())) {
             Ok(admitted) => {
+                self.check(&admitted).await?;
                 if let Err(reply) = self.room.take(&self.service.store, &admitted, self.declared).await {
                     tracing::info!(session = %self.session, peer = %self.peer, ?to, %reply, "recipient refused");
                     return Err(reply);
@@ -265,6 +287,47 @@ impl Conversation {
                 if unknown { self.slow_down(reply).await } else { Err(reply) }
             }
         }
+    }
+
+    /// What the checks say of a recipient that we would take.
+    async fn check(&mut self, to: &Admitted) -> Result<(), Reply> {
+        if self.network.is_some() {
+            return Ok(());
+        }
+        let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
+        if self.user.is_some() {
+            if !service.directory.load().is_local(to.address().domain()) {
+                self.decide(&service.gate.recipient_elsewhere(&config, to.address()).await, to.address())?;
+            }
+            return Ok(());
+        }
+        let (sender, greeting) = (self.sender.clone(), self.greeting.clone());
+        let (client, findings) = self.visit.findings(&service.gate, &config, self.peer, &greeting, &sender).await;
+        let (greylisting, findings) = (checks::is_greylisting(&config, client), findings.to_vec());
+        self.decide(&findings, to.address())?;
+        if greylisting {
+            let origin = Origin::Network(self.peer);
+            let now = service.clock.wall();
+            let greeting = service.greylist.meet(&origin, &sender, to.address(), &config.greylist, now);
+            self.decide(&[checks::greylisted(greeting, &origin)], to.address())?;
+        }
+        Ok(())
+    }
+
+    /// The first refusal decides; what is only marked is logged.
+    fn decide(&self, findings: &[Finding], to: &Address) -> Result<(), Reply> {
+        let (to, from) = (to.to_string(), self.sender.to_string());
+        for finding in findings {
+            let (rule, found) = (finding.rule.key(), &finding.found);
+            if let Some(reply) = finding.refusal() {
+                tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, ?to, rule, ?found, %reply, "recipient refused");
+                return Err(reply.clone());
+            }
+            if matches!(finding.outcome, Outcome::Marked | Outcome::Junk) {
+                tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, rule, ?found, "marked");
+            }
+        }
+        Ok(())
     }
 
     /// One unknown recipient more: a stranger who tries names gets slower answers, then none.
@@ -326,12 +389,15 @@ impl Conversation {
         let content = content.map_err(|error| self.failed(id, CommitError::from_io(error)))?;
         let now = self.service.clock.wall();
         let (sender, body) = (complete.envelope.sender.clone(), complete.envelope.body);
+        let demands = complete.envelope.demands.clone();
         let prepared = self.prepare(content, complete, id).await?;
         let size = prepared.content.len();
         let message = Accepted {
             id: id.clone(),
             sender,
             body,
+            demands,
+            junk: None,
             recipients,
             return_path: prepared.return_path,
             trace: prepared.trace,
@@ -415,6 +481,7 @@ mod tests {
     use crate::delivery::commit::Pending;
     use crate::directory::Destination;
     use crate::directory::hash_password;
+    use crate::dns::Dns;
     use crate::net::Class;
     use crate::net::Limiter;
 
@@ -459,6 +526,7 @@ mod tests {
         );
         let config = config::parse(Path::new("t.toml"), &text).expect("valid");
         let clock = Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let dns = config::Dns { resolver: config::Resolver::Off, ..config.dns.clone() };
         let directory = Arc::new(ArcSwap::from_pointee(Directory::new(&config)));
         let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).expect("randomness");
         let kept = Arc::new(Kept { full, ..Kept::default() });
@@ -470,6 +538,8 @@ mod tests {
             authenticator: Arc::new(authenticator),
             commit: Arc::clone(&kept) as Arc<dyn Commit>,
             store: Store::open(clock.clone()),
+            gate: Gate::new(Dns::new(&dns).expect("off")),
+            greylist: Arc::default(),
             clock,
             zone: TimeZone::UTC,
         };
@@ -532,7 +602,7 @@ mod tests {
 
     #[tokio::test]
     async fn open_relay_strangers_and_trusted_networks() {
-        let said = "HELO c\r\nMAIL FROM:<alice@example.com>\r\nRCPT TO:<v@elsewhere.example>\r\nQUIT\r\n";
+        let said = "HELO c.example\r\nMAIL FROM:<alice@example.com>\r\nRCPT TO:<v@elsewhere.example>\r\nQUIT\r\n";
         assert_eq!(codes(&world("", false).talk(Role::Reception, said).await)[3], "554");
         assert_eq!(codes(&world("\"127.0.0.0/8\"", false).talk(Role::Reception, said).await)[3], "250");
         assert_eq!(codes(&world("\"10.0.0.0/8\"", false).talk(Role::Reception, said).await)[3], "554");
@@ -545,7 +615,7 @@ mod tests {
     async fn users_send_as_themselves() {
         let world = world("", false);
         // \0alice@example.com\0secret
-        let said = "EHLO c\r\nAUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHNlY3JldA==\r\nMAIL FROM:<bob@example.com>\r\n\
+        let said = "EHLO c.example\r\nAUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHNlY3JldA==\r\nMAIL FROM:<bob@example.com>\r\n\
             MAIL FROM:<alice+x@example.com>\r\nRCPT TO:<v@elsewhere.example>\r\nDATA\r\nBcc: secret@x\r\n\r\nbody\n\r\n.\r\nQUIT\r\n";
         let replies = world.talk(Role::Submission, said).await;
         assert_eq!(codes(&replies), ["220", "250", "235", "553", "250", "250", "354", "250", "221"], "{replies}");
@@ -559,7 +629,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_is_temporary() {
         let world = world("", true);
-        let said = "EHLO c\r\nMAIL FROM:<> SIZE=40000000\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n.\r\nQUIT\r\n";
+        let said = "EHLO c.example\r\nMAIL FROM:<> SIZE=40000000\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n.\r\nQUIT\r\n";
         let replies = world.talk(Role::Reception, said).await;
         assert!(replies.contains("452 4.3.1"), "{replies}");
         assert!(world.messages().is_empty());
@@ -569,7 +639,7 @@ mod tests {
     async fn trying_names_ends_the_session() {
         let world = world("", false);
         let rcpt = "RCPT TO:<n@example.com>\r\n".repeat(25);
-        let replies = world.talk(Role::Reception, &format!("EHLO c\r\nMAIL FROM:<>\r\n{rcpt}")).await;
+        let replies = world.talk(Role::Reception, &format!("EHLO c.example\r\nMAIL FROM:<>\r\n{rcpt}")).await;
         assert_eq!(codes(&replies)[3..].iter().filter(|c| **c == "550").count(), 19);
         assert!(replies.ends_with("421 4.7.0 too many unknown recipients\r\n"), "{replies}");
     }
@@ -585,6 +655,9 @@ mod tests {
             role: Role::Reception,
             network: None,
             user: None,
+            visit: Visit::default(),
+            sender: ReversePath::Null,
+            greeting: String::new(),
             recipients: Vec::new(),
             declared: 0,
             room: Room::default(),
@@ -593,9 +666,10 @@ mod tests {
             unknown: 0,
         };
         let envelope = crate::mail::envelope::Envelope {
-            sender: crate::mail::address::ReversePath::Null,
+            sender: ReversePath::Null,
             recipients: vec![Address::parse("alice@example.com").expect("valid")],
             body: crate::mail::envelope::BodyKind::SevenBit,
+            demands: crate::mail::envelope::Demands::default(),
         };
         let greeting = crate::protocol::smtp::server::Greeting::default();
         let complete = Complete { envelope, greeting, authenticated: false, tls: None };

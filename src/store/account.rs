@@ -274,6 +274,40 @@ impl AccountStore {
         .await
     }
 
+    /// The folder of the mailbox for this use; made, and subscribed to, where there is none. Blocks.
+    pub(super) fn folder_for(&self, role: SpecialUse) -> Result<PathBuf> {
+        if let Some(name) = self.mailbox_for(role)? {
+            return self.folder(&name);
+        }
+        let name = MailboxName::parse(role.default_name()).map_err(|_| StoreError::Cannot("no such name"))?;
+        let made = {
+            let _tree = lock(&self.tree);
+            // Another delivery may have been first.
+            match self.mailbox_for(role)? {
+                Some(other) => return self.folder(&other),
+                None => self.create_locked(&name, Some(role)),
+            }
+        };
+        made?;
+        self.change_subscriptions(|s| s.names().len() < MAILBOXES && s.add(&name))?;
+        self.tell(AccountEvent::Created(name.clone()));
+        self.folder(&name)
+    }
+
+    fn mailbox_for(&self, role: SpecialUse) -> Result<Option<MailboxName>> {
+        let names = self.folders()?;
+        let roles = special_use::roles(names.iter(), |name| self.said_use(name));
+        Ok(roles.into_iter().find(|(_, said)| *said == role).map(|(name, _)| name))
+    }
+
+    /// Makes what another program left out of, or took from, the folder of a mailbox.
+    pub(super) fn make_whole(&self, folder: &Path) -> Result<()> {
+        if !folder.is_dir() {
+            return Err(StoreError::NoSuchMailbox);
+        }
+        make_subfolders(folder)
+    }
+
     /// Makes a mailbox, durably. Its parents need not exist.
     ///
     /// # Errors
@@ -290,22 +324,29 @@ impl AccountStore {
         let (this, name) = (Arc::clone(self), name.clone());
         blocking(move || {
             let _tree = lock(&this.tree);
-            if this.exists(&name) {
-                return Err(StoreError::AlreadyExists);
+            let said = this.create_locked(&name, special_use);
+            if !matches!(said, Err(StoreError::AlreadyExists)) && this.exists(&name) {
+                this.tell(AccountEvent::Created(name));
             }
-            if this.folders()?.len() >= MAILBOXES {
-                return Err(StoreError::Cannot("too many mailboxes"));
-            }
-            if let Some(role) = special_use {
-                this.check_use_free(role, &name)?;
-            }
-            this.make_folder(&name)?;
-            this.inherit_acl(&name)?;
-            let said = special_use.map_or(Ok(()), |role| this.say_use_locked(&name, role));
-            this.tell(AccountEvent::Created(name));
             said
         })
         .await
+    }
+
+    /// For who holds the lock of the tree. An error may come after the mailbox was made: it has no use then.
+    fn create_locked(&self, name: &MailboxName, special_use: Option<SpecialUse>) -> Result<()> {
+        if self.exists(name) {
+            return Err(StoreError::AlreadyExists);
+        }
+        if self.folders()?.len() >= MAILBOXES {
+            return Err(StoreError::Cannot("too many mailboxes"));
+        }
+        if let Some(role) = special_use {
+            self.check_use_free(role, name)?;
+        }
+        self.make_folder(name)?;
+        self.inherit_acl(name)?;
+        special_use.map_or(Ok(()), |role| self.say_use_locked(name, role))
     }
 
     /// Deletes a mailbox with its messages. Those below it stay (RFC 3501 §6.3.4).

@@ -414,6 +414,7 @@ mod tests {
                         content: Content::from_bytes(b"Subject: x\n\nx\n".to_vec()),
                         maildirs: vec![maildir.clone()],
                         received: std::time::SystemTime::UNIX_EPOCH,
+                        special_use: None,
                         again: false,
                     };
                     let account = store.account_blocking(&maildir).map(|_| ());

@@ -8,6 +8,7 @@ mod self_signed;
 mod server;
 
 pub use client::any_certificate;
+pub use client::verified_certificate;
 pub use server::Fault;
 pub use server::ServerTls;
 pub use server::Service;

@@ -30,6 +30,9 @@ use std::time::Instant;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
+use crate::mail::envelope::Demands;
+use crate::mail::envelope::Notify;
+use crate::mail::envelope::Returned;
 use crate::mail::limits::REMOTE_COMMAND;
 use crate::mail::limits::REMOTE_DATA;
 use crate::mail::limits::REMOTE_ENVELOPE;
@@ -43,6 +46,7 @@ use crate::protocol::session::Step;
 use crate::protocol::session::TlsActive;
 use crate::protocol::smtp::peer_reply::PeerReply;
 use crate::protocol::smtp::peer_reply::Replies;
+use crate::protocol::smtp::xtext;
 
 /// Whether TLS is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,10 @@ pub struct Job<H> {
     /// `BODY`, said where the server knows it. Where it does not, the message is sent all the same: whoever has 8-bit
     /// mail and no 8BITMIME takes it in practice, and a bounce would help nobody.
     pub body: BodyKind,
+    /// What the sender demands of the server and of those behind it.
+    pub demands: Demands,
+    /// Whether the header of the message has UTF-8 in it: it cannot go to a server without SMTPUTF8 (RFC 6531 §3.3).
+    pub international_header: bool,
     /// Octets on the wire.
     pub size: u64,
     /// What names the message.
@@ -80,6 +88,8 @@ pub struct Outcome {
     pub session: Option<Failure>,
     /// Whether the connection can take another job.
     pub reusable: bool,
+    /// Whether the server reports what becomes of those it took (RFC 3461 §5.2.1).
+    pub reports: bool,
 }
 
 /// What became of one recipient.
@@ -139,6 +149,9 @@ struct Offers {
     start_tls: bool,
     eight_bit: bool,
     size: bool,
+    international: bool,
+    dsn: bool,
+    require_tls: bool,
     /// The largest message, where it said one.
     max_size: Option<u64>,
 }
@@ -297,7 +310,8 @@ impl<H: Clone> Client<H> {
         let Some(work) = self.work.take() else { return };
         let fates = work.fates.into_iter().map(|fate| fate.unwrap_or_else(|| Fate::Failed(rest.clone()))).collect();
         let reusable = session.is_none() && !self.broken;
-        self.next = Some(Step::Ask(Outcome { fates, session, reusable }));
+        let reports = self.offers.dsn;
+        self.next = Some(Step::Ask(Outcome { fates, session, reusable, reports }));
         self.phase = Phase::Asked;
     }
 
@@ -354,11 +368,26 @@ impl<H: Clone> Client<H> {
     fn greeted(&mut self) {
         match (self.wish, self.tls.is_some(), self.offers.start_tls) {
             (TlsWish::WhenOffered | TlsWish::Required, false, true) => self.enter(Phase::StartTls, "STARTTLS"),
+            (TlsWish::Required, false, false) if self.must_keep_to_tls() => {
+                // RFC 8689 §4.2.1.
+                let text = "the message requires TLS, which the server does not offer";
+                self.fail_session(Failure::local(Permanence::Permanent, 7, 10, text));
+            }
             (TlsWish::Required, false, false) => {
                 self.fail_session(Failure::local(Permanence::Temporary, 7, 4, "TLS is required and not offered"));
             }
+            _ if self.must_keep_to_tls() && !self.offers.require_tls => {
+                let text = "the message requires TLS on its whole way, which the server does not promise (REQUIRETLS)";
+                self.fail_session(Failure::local(Permanence::Permanent, 7, 30, text));
+            }
             _ => self.start_envelope(),
         }
+    }
+
+    /// REQUIRETLS, but for notices: those are not lost for it (RFC 8689 §5).
+    fn must_keep_to_tls(&self) -> bool {
+        let job = self.work.as_ref().map(|work| &work.job);
+        job.is_some_and(|job| job.demands.require_tls && job.sender.address().is_some())
     }
 
     fn start_tls_answered(&mut self, reply: &PeerReply) {
@@ -383,6 +412,22 @@ impl<H: Clone> Client<H> {
             let text = format!("message of {} octets is larger than the server takes", work.job.size);
             return self.finish_job(Failure::local(Permanence::Permanent, 3, 4, &text), None);
         }
+        let job = &work.job;
+        let utf8_sender = job.sender.address().is_some_and(|sender| !is_ascii(sender));
+        let utf8_recipients = job.recipients.iter().any(|recipient| !is_ascii(recipient));
+        if !self.offers.international && (utf8_sender || (job.demands.international && job.international_header)) {
+            return self.finish_job(needs_smtputf8(), None);
+        }
+        if !self.offers.international && utf8_recipients {
+            for (recipient, fate) in work.job.recipients.iter().zip(&mut work.fates) {
+                if !is_ascii(recipient) {
+                    *fate = Some(Fate::Failed(needs_smtputf8()));
+                }
+            }
+            if work.fates.iter().all(Option::is_some) {
+                return self.finish_job(needs_smtputf8(), None);
+            }
+        }
         let mut mail = format!("MAIL FROM:<{}>", work.job.sender);
         if self.offers.size {
             mail.push_str(&format!(" SIZE={}", work.job.size));
@@ -390,6 +435,7 @@ impl<H: Clone> Client<H> {
         if self.offers.eight_bit && work.job.body == BodyKind::EightBitMime {
             mail.push_str(" BODY=8BITMIME");
         }
+        mail.push_str(&self.offers.parameters(&work.job, utf8_sender || utf8_recipients));
         work.since = self.now;
         work.due.push_back(Due::Mail);
         self.enter(Phase::Envelope, &mail);
@@ -402,7 +448,13 @@ impl<H: Clone> Client<H> {
         let window = if self.offers.pipelining { REMOTE_PIPELINE } else { 1 };
         while work.due.len() < window && work.mail_refused.is_none() {
             let Some(recipient) = work.job.recipients.get(work.next) else { return };
-            self.output.extend_from_slice(format!("RCPT TO:<{recipient}>\r\n").as_bytes());
+            // Beyond SMTPUTF8's reach.
+            if work.fates[work.next].is_some() {
+                work.next += 1;
+                continue;
+            }
+            let parameters = self.offers.recipient_parameters(&work.job, recipient);
+            self.output.extend_from_slice(format!("RCPT TO:<{recipient}>{parameters}\r\n").as_bytes());
             work.due.push_back(Due::Rcpt(work.next));
             work.next += 1;
         }
@@ -426,7 +478,11 @@ impl<H: Clone> Client<H> {
         }
         if let Some(failure) = work.mail_refused.take() {
             // What the server said to RCPT without MAIL says nothing about the recipients.
-            work.fates.fill(None);
+            for (recipient, fate) in work.job.recipients.iter().zip(&mut work.fates) {
+                if self.offers.international || is_ascii(recipient) {
+                    *fate = None;
+                }
+            }
             self.finish_job(failure, None);
         } else if work.fates.iter().all(Option::is_some) {
             self.finish_job(nothing_left(), None);
@@ -566,6 +622,9 @@ impl Offers {
                 "PIPELINING" => offers.pipelining = true,
                 "STARTTLS" => offers.start_tls = true,
                 "8BITMIME" => offers.eight_bit = true,
+                "SMTPUTF8" => offers.international = true,
+                "DSN" => offers.dsn = true,
+                "REQUIRETLS" => offers.require_tls = true,
                 "SIZE" => {
                     offers.size = true;
                     // RFC 1870 §4: 0 or nothing is no limit.
@@ -576,6 +635,64 @@ impl Offers {
         }
         offers
     }
+}
+
+impl Offers {
+    /// What MAIL says of the sender's demands, as far as the server knows them.
+    fn parameters<H>(self, job: &Job<H>, utf8_addresses: bool) -> String {
+        let mut text = String::new();
+        let demands = &job.demands;
+        if self.international && (demands.international || utf8_addresses) {
+            text.push_str(" SMTPUTF8");
+        }
+        if self.require_tls && demands.require_tls {
+            text.push_str(" REQUIRETLS");
+        }
+        if self.dsn {
+            // RFC 8689 §5: of mail that requires TLS only the header comes back.
+            match demands.report.returned {
+                Some(_) if demands.require_tls => text.push_str(" RET=HDRS"),
+                Some(Returned::Headers) => text.push_str(" RET=HDRS"),
+                Some(Returned::Full) => text.push_str(" RET=FULL"),
+                None => {}
+            }
+            if let Some(id) = &demands.report.envelope_id {
+                text.push_str(&format!(" ENVID={}", xtext::encode(id)));
+            }
+        }
+        text
+    }
+
+    /// What RCPT says of what is to be told (RFC 3461 §5.2.1).
+    fn recipient_parameters<H>(self, job: &Job<H>, recipient: &Address) -> String {
+        let mut text = String::new();
+        if !self.dsn {
+            return text;
+        }
+        let said = job.demands.report.of(recipient);
+        match said.notify {
+            Notify::Unsaid => {}
+            Notify::Never => text.push_str(" NOTIFY=NEVER"),
+            Notify::On { success, failure, delay } => {
+                let words = [(success, "SUCCESS"), (failure, "FAILURE"), (delay, "DELAY")];
+                let words: Vec<&str> = words.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
+                text.push_str(&format!(" NOTIFY={}", words.join(",")));
+            }
+        }
+        if let Some(original) = said.original.filter(|o| self.international || o.address.is_ascii()) {
+            text.push_str(&format!(" ORCPT={};{}", original.kind, xtext::encode(&original.address)));
+        }
+        text
+    }
+}
+
+fn is_ascii(address: &Address) -> bool {
+    address.local().is_ascii() && address.domain().as_str().is_ascii()
+}
+
+/// RFC 6531 §3.3, RFC 3463 and the registry of its codes: X.6.7.
+fn needs_smtputf8() -> Failure {
+    Failure::local(Permanence::Permanent, 6, 7, "the message needs SMTPUTF8, which the server does not offer")
 }
 
 /// RFC 5321 §4.5.3.1.10: some servers say 552 where they mean 452, too many recipients.
@@ -596,6 +713,8 @@ fn ascii(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::envelope::OriginalRecipient;
+    use crate::mail::envelope::RecipientReport;
 
     struct World {
         client: Client<&'static str>,
@@ -611,6 +730,8 @@ mod tests {
             sender: ReversePath::Address(Address::parse("s@here.example").expect("valid")),
             recipients: recipients.iter().map(|r| Address::parse(r).expect("valid")).collect(),
             body: BodyKind::EightBitMime,
+            demands: Demands::default(),
+            international_header: false,
             size: 100,
             content: "body",
         }
@@ -618,8 +739,12 @@ mod tests {
 
     impl World {
         fn new(wish: TlsWish, recipients: &[&str]) -> Self {
+            Self::with(wish, job(recipients))
+        }
+
+        fn with(wish: TlsWish, job: Job<&'static str>) -> Self {
             let now = Instant::now();
-            let client = Client::new("me.example", wish, job(recipients), now);
+            let client = Client::new("me.example", wish, job, now);
             let mut world = Self { client, now, said: String::new(), outcome: None, tls_wanted: false, closed: false };
             world.run();
             world
@@ -666,6 +791,74 @@ mod tests {
                 Fate::Failed(failure) => failure.status.to_string(),
             };
             outcome.fates.iter().map(short).collect::<Vec<_>>().join(" ")
+        }
+    }
+
+    #[test]
+    fn demands_go_on_where_they_are_understood() {
+        let mut wanted = job(&["a@x.example", "b@x.example"]);
+        wanted.demands.international = true;
+        wanted.demands.report.returned = Some(Returned::Full);
+        wanted.demands.report.envelope_id = Some("a+b".to_owned());
+        let original = Some(OriginalRecipient { kind: "rfc822".to_owned(), address: "c=d".to_owned() });
+        let notify = Notify::On { success: true, failure: false, delay: true };
+        wanted.demands.report.set(&wanted.recipients[1].clone(), RecipientReport { notify, original });
+        for (offers, said, reports) in [
+            (
+                "PIPELINING\r\n250-SMTPUTF8\r\n250 DSN\r\n",
+                "MAIL FROM:<s@here.example> SMTPUTF8 RET=FULL ENVID=a+2Bb\r\nRCPT TO:<a@x.example>\r\n\
+                 RCPT TO:<b@x.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c+3Dd\r\n",
+                true,
+            ),
+            (
+                "PIPELINING\r\n250 X\r\n",
+                "MAIL FROM:<s@here.example>\r\nRCPT TO:<a@x.example>\r\nRCPT TO:<b@x.example>\r\n",
+                false,
+            ),
+        ] {
+            let mut world = World::with(TlsWish::Never, wanted.clone());
+            world.hear("220 mx\r\n");
+            assert_eq!(world.hear(&format!("250-mx\r\n250-{offers}")), said);
+            world.hear("250 ok\r\n250 ok\r\n250 ok\r\n");
+            world.hear("354 go\r\n");
+            world.hear("250 ok\r\n");
+            assert_eq!((world.fates().as_str(), world.outcome.expect("one").reports), ("+ +", reports));
+        }
+    }
+
+    #[test]
+    fn a_header_in_utf8_needs_smtputf8_if_the_sender_said_so() {
+        let mut wanted = job(&["a@x.example"]);
+        wanted.international_header = true;
+        for (said, fate) in [(true, "5.6.7"), (false, "")] {
+            wanted.demands.international = said;
+            let mut world = World::with(TlsWish::Never, wanted.clone());
+            world.hear("220 mx\r\n");
+            world.hear("250 mx\r\n");
+            assert_eq!(world.outcome.as_ref().map_or(String::new(), |_| world.fates()), fate);
+        }
+    }
+
+    #[test]
+    fn mail_that_requires_tls_does_not_go_in_clear_nor_to_who_does_not_promise_it() {
+        let mut wanted = job(&["a@x.example"]);
+        wanted.demands.require_tls = true;
+        let mut world = World::with(TlsWish::Required, wanted.clone());
+        world.hear("220 mx\r\n");
+        assert_eq!(world.hear("250 mx\r\n"), "");
+        assert_eq!(world.fates(), "5.7.10");
+        for (offers, fate) in [("250 REQUIRETLS\r\n", ""), ("250 X\r\n", "5.7.30")] {
+            let mut world = World::with(TlsWish::Required, wanted.clone());
+            world.hear("220 mx\r\n");
+            world.hear("250-mx\r\n250 STARTTLS\r\n");
+            world.hear("220 go\r\n");
+            assert!(world.tls_wanted);
+            world.client.secured(world.now, TlsActive::after_handshake("TLSv1.3", "x"));
+            world.run();
+            world.said.clear();
+            let said = world.hear(&format!("250-mx\r\n{offers}"));
+            assert_eq!(world.outcome.as_ref().map_or(String::new(), |_| world.fates()), fate);
+            assert_eq!(said.starts_with("MAIL FROM:<s@here.example> REQUIRETLS\r\n"), fate.is_empty(), "{said}");
         }
     }
 

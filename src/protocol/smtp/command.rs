@@ -6,8 +6,16 @@
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
+use crate::mail::envelope::Demands;
+use crate::mail::envelope::Notify;
+use crate::mail::envelope::OriginalRecipient;
+use crate::mail::envelope::RecipientReport;
+use crate::mail::envelope::Returned;
 use crate::mail::limits::DOMAIN_OCTETS;
+use crate::mail::limits::ENVELOPE_ID_OCTETS;
+use crate::mail::limits::ORIGINAL_RECIPIENT_OCTETS;
 use crate::protocol::smtp::reply::Reply;
+use crate::protocol::smtp::xtext;
 
 /// The verb of a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,7 +32,7 @@ pub(super) enum Verb {
     Help,
     StartTls,
     Auth,
-    /// CHUNKING (RFC 3030) is not offered; whoever sends BDAT sends a chunk behind it.
+    /// A chunk follows the line (RFC 3030).
     Bdat,
     /// Exists, and is not for us: EXPN, TURN, ETRN, XCLIENT, and so on.
     NotImplemented,
@@ -129,19 +137,27 @@ pub struct Mail {
     pub size: Option<u64>,
     /// BODY (RFC 6152 §2).
     pub body: BodyKind,
+    /// What else goes on with the message; nothing of recipients yet.
+    pub demands: Demands,
 }
 
-/// Reads `FROM:<path> parameters` (RFC 5321 §4.1.1.2).
-pub(super) fn mail(arguments: &[u8], reading: Reading) -> Result<Mail, Reply> {
+/// Reads `FROM:<path> parameters` (RFC 5321 §4.1.1.2). REQUIRETLS is a parameter where it was offered.
+pub(super) fn mail(arguments: &[u8], reading: Reading, require_tls: bool) -> Result<Mail, Reply> {
     let text = envelope_text(arguments, Reply::bad_sender_syntax())?;
     let (path, parameters) = cut_path(text, "FROM:", reading).ok_or_else(Reply::bad_sender_syntax)?;
+    // RFC 6531 §3.5. No parameter of MAIL has a use for more than ASCII.
+    let international = parameters.split(' ').any(|p| p.eq_ignore_ascii_case("SMTPUTF8"));
+    if !text.is_ascii() && (!international || !parameters.is_ascii()) {
+        return Err(if international { Reply::bad_characters() } else { Reply::needs_smtputf8() });
+    }
     let sender = if path.is_empty() {
         ReversePath::Null
     } else {
         let address = Address::parse(without_route(path).ok_or_else(Reply::bad_sender_syntax)?);
         ReversePath::Address(address.map_err(|_| Reply::bad_sender_syntax())?)
     };
-    let mut mail = Mail { sender, size: None, body: BodyKind::SevenBit };
+    let mut mail = Mail { sender, size: None, body: BodyKind::SevenBit, demands: Demands::default() };
+    let report = &mut mail.demands.report;
     let mut seen = Vec::new();
     for parameter in parameters.split(' ').filter(|p| !p.is_empty()) {
         let (keyword, value) = parameter.split_once('=').map_or((parameter, None), |(k, v)| (k, Some(v)));
@@ -151,6 +167,14 @@ pub(super) fn mail(arguments: &[u8], reading: Reading) -> Result<Mail, Reply> {
             ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => mail.body = BodyKind::SevenBit,
             ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => mail.body = BodyKind::EightBitMime,
             ("BODY", _) => return Err(Reply::bad_arguments("BODY is 7BIT or 8BITMIME")),
+            ("SMTPUTF8", None) => mail.demands.international = true,
+            // RFC 6531 §3.4: there is none.
+            ("SMTPUTF8", Some(_)) => return Err(Reply::bad_arguments("SMTPUTF8 takes no value")),
+            ("REQUIRETLS", None) if require_tls => mail.demands.require_tls = true,
+            ("RET", Some(value)) if value.eq_ignore_ascii_case("FULL") => report.returned = Some(Returned::Full),
+            ("RET", Some(value)) if value.eq_ignore_ascii_case("HDRS") => report.returned = Some(Returned::Headers),
+            ("RET", _) => return Err(Reply::bad_arguments("RET is FULL or HDRS")),
+            ("ENVID", Some(value)) => report.envelope_id = Some(envelope_id(value)?),
             // RFC 4954 §5: we trust nobody's claim of who wrote it, which is as if the value were `<>`.
             ("AUTH", _) if reading == Reading::Tolerant => {}
             _ => return Err(Reply::unknown_parameter()),
@@ -172,17 +196,109 @@ pub(super) enum ForwardPath {
     Postmaster,
 }
 
-/// Reads `TO:<path>` (RFC 5321 §4.1.1.3). There are no parameters, since we offer no DSN.
-pub(super) fn rcpt(arguments: &[u8], reading: Reading) -> Result<ForwardPath, Reply> {
+/// The arguments of RCPT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rcpt {
+    pub(super) path: ForwardPath,
+    pub(super) report: RecipientReport,
+}
+
+/// Reads `TO:<path> parameters` (RFC 5321 §4.1.1.3, RFC 3461 §4). UTF-8 may be in them where MAIL said so.
+pub(super) fn rcpt(arguments: &[u8], reading: Reading, international: bool) -> Result<Rcpt, Reply> {
     let text = envelope_text(arguments, Reply::bad_recipient_syntax())?;
     let (path, parameters) = cut_path(text, "TO:", reading).ok_or_else(Reply::bad_recipient_syntax)?;
+    if !text.is_ascii() && !international {
+        return Err(Reply::needs_smtputf8());
+    }
     let recipient = if path.eq_ignore_ascii_case("postmaster") {
         ForwardPath::Postmaster
     } else {
         let address = Address::parse(without_route(path).ok_or_else(Reply::bad_recipient_syntax)?);
         ForwardPath::Address(address.map_err(|_| Reply::bad_recipient_syntax())?)
     };
-    if parameters.trim().is_empty() { Ok(recipient) } else { Err(Reply::unknown_parameter()) }
+    Ok(Rcpt { path: recipient, report: recipient_report(parameters, international)? })
+}
+
+fn recipient_report(parameters: &str, international: bool) -> Result<RecipientReport, Reply> {
+    let mut report = RecipientReport::default();
+    for parameter in parameters.split(' ').filter(|p| !p.is_empty()) {
+        let (keyword, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let twice = match keyword.to_ascii_uppercase().as_str() {
+            "NOTIFY" => {
+                let before = std::mem::replace(&mut report.notify, notify(value)?);
+                before != Notify::Unsaid
+            }
+            "ORCPT" => report.original.replace(original_recipient(value, international)?).is_some(),
+            _ => return Err(Reply::unknown_parameter()),
+        };
+        if twice {
+            return Err(Reply::bad_arguments("parameter given twice"));
+        }
+    }
+    Ok(report)
+}
+
+/// RFC 3461 §4.1: NEVER alone, or a list.
+fn notify(value: &str) -> Result<Notify, Reply> {
+    if value.eq_ignore_ascii_case("NEVER") {
+        return Ok(Notify::Never);
+    }
+    let (mut success, mut failure, mut delay) = (false, false, false);
+    for word in value.split(',') {
+        let which = match word.to_ascii_uppercase().as_str() {
+            "SUCCESS" => &mut success,
+            "FAILURE" => &mut failure,
+            "DELAY" => &mut delay,
+            _ => return Err(Reply::bad_arguments("NOTIFY is NEVER, or a list of SUCCESS, FAILURE and DELAY")),
+        };
+        // A word twice has no other meaning, and makes the list no longer than this.
+        *which = true;
+    }
+    Ok(Notify::On { success, failure, delay })
+}
+
+/// RFC 3461 §4.2: `addr-type;xtext`.
+fn original_recipient(value: &str, international: bool) -> Result<OriginalRecipient, Reply> {
+    let wrong = || Reply::bad_arguments("ORCPT is a type of address, a semicolon, and an address in xtext");
+    let (kind, address) = value.split_once(';').ok_or_else(wrong)?;
+    let atom = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*-/?^_`{|}~.".contains(&b);
+    if value.len() > ORIGINAL_RECIPIENT_OCTETS || kind.is_empty() || !kind.bytes().all(atom) {
+        return Err(wrong());
+    }
+    let address = xtext::decode(address, international).filter(|a| !a.is_empty()).ok_or_else(wrong)?;
+    Ok(OriginalRecipient { kind: kind.to_owned(), address })
+}
+
+/// RFC 3461 §4.4.
+fn envelope_id(value: &str) -> Result<String, Reply> {
+    let decoded = xtext::decode(value, false).filter(|id| !id.is_empty() && value.len() <= ENVELOPE_ID_OCTETS);
+    decoded.ok_or_else(|| Reply::bad_arguments("ENVID is printable text in xtext, of 100 octets at most"))
+}
+
+/// The arguments of BDAT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bdat {
+    /// Octets behind the line. A number that does not fit is as large as can be, and so too large.
+    pub(super) octets: u64,
+    /// Whether the message ends with them.
+    pub(super) last: bool,
+}
+
+/// Reads `chunk-size [LAST]` (RFC 3030 §2). Where this fails nobody knows how much follows.
+pub(super) fn bdat(arguments: &[u8]) -> Result<Bdat, Reply> {
+    let wrong = || Reply::bad_arguments("BDAT takes a size and perhaps LAST");
+    let text = std::str::from_utf8(arguments).map_err(|_| Reply::bad_characters())?;
+    let mut words = text.split(' ').filter(|w| !w.is_empty());
+    let size = words.next().ok_or_else(wrong)?;
+    if size.len() > 20 || !size.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let last = match (words.next(), words.next()) {
+        (None, _) => false,
+        (Some(word), None) if word.eq_ignore_ascii_case("LAST") => true,
+        _ => return Err(wrong()),
+    };
+    Ok(Bdat { octets: size.parse().unwrap_or(u64::MAX), last })
 }
 
 /// The arguments of AUTH.
@@ -202,14 +318,15 @@ pub(super) fn auth(arguments: &[u8]) -> Result<Auth<'_>, Reply> {
     }
 }
 
-/// The text of an envelope command: printable ASCII or nothing.
+/// The text of an envelope command: printable, or nothing.
 fn envelope_text(arguments: &[u8], control: Reply) -> Result<&str, Reply> {
     if arguments.iter().any(u8::is_ascii_control) {
         return Err(control);
     }
     match std::str::from_utf8(arguments) {
-        Ok(text) if text.is_ascii() => Ok(text),
-        Ok(_) => Err(Reply::needs_smtputf8()),
+        // The control characters of Latin-1 are octets above 127.
+        Ok(text) if text.chars().any(char::is_control) => Err(control),
+        Ok(text) => Ok(text),
         Err(_) => Err(Reply::bad_characters()),
     }
 }
@@ -296,7 +413,7 @@ mod tests {
             ("FROM:<a@[192.0.2.1]> body=8bitmime size=0", "a@[192.0.2.1]", Some(0), BodyKind::EightBitMime),
             ("FROM:<a@x.example>  SIZE=99999999999999999999", "a@x.example", Some(u64::MAX), BodyKind::SevenBit),
         ] {
-            let mail = mail(input.as_bytes(), Reading::Strict).expect(input);
+            let mail = mail(input.as_bytes(), Reading::Strict, false).expect(input);
             assert_eq!((mail.sender.to_string().as_str(), mail.size, mail.body), (sender, size, body), "{input}");
         }
     }
@@ -320,6 +437,17 @@ mod tests {
             ("FROM:<\u{e9}@x.example>".as_bytes(), 550, "5.6.7"),
             (b"FROM:<a@x.example> FOO=bar", 555, "5.5.4"),
             (b"FROM:<a@x.example> AUTH=<>", 555, "5.5.4"),
+            (b"FROM:<a@x.example> SMTPUTF8=1", 501, "5.5.4"),
+            (b"FROM:<a@x.example> SMTPUTF8 SMTPUTF8", 501, "5.5.4"),
+            ("FROM:<a@x.example> SMTPUTF8 ENVID=\u{e9}".as_bytes(), 501, "5.5.4"),
+            ("FROM:<\u{85}@x.example> SMTPUTF8".as_bytes(), 501, "5.1.7"),
+            (b"FROM:<\xc0\x80@x.example> SMTPUTF8", 501, "5.5.2"),
+            (b"FROM:<a@x.example> REQUIRETLS", 555, "5.5.4"),
+            (b"FROM:<a@x.example> RET=HALF", 501, "5.5.4"),
+            (b"FROM:<a@x.example> RET=HDRS RET=HDRS", 501, "5.5.4"),
+            (b"FROM:<a@x.example> ENVID=", 501, "5.5.4"),
+            (b"FROM:<a@x.example> ENVID=a+00b", 501, "5.5.4"),
+            (b"FROM:<a@x.example> ENVID=a+0D+0Ab", 501, "5.5.4"),
             (b"FROM:<a@x.example> SIZE", 555, "5.5.4"),
             (b"FROM:<a@x.example> SIZE=", 501, "5.5.4"),
             (b"FROM:<a@x.example> SIZE=-1", 501, "5.5.4"),
@@ -327,7 +455,7 @@ mod tests {
             (b"FROM:<a@x.example> BODY=BINARYMIME", 501, "5.5.4"),
             (b"FROM:<a@x.example> <b@x.example>", 555, "5.5.4"),
         ] {
-            let reply = mail(input, Reading::Strict).expect_err("refused");
+            let reply = mail(input, Reading::Strict, false).expect_err("refused");
             let status = (code, Some(status.to_owned()));
             assert_eq!((reply.code(), reply.status().map(|s| s.to_string())), status, "{}", input.escape_ascii());
         }
@@ -336,9 +464,9 @@ mod tests {
     #[test]
     fn clients_of_ours_may_be_sloppy() {
         for input in ["FROM: <a@x.example>", "FROM:<a@x.example> AUTH=<>", "FROM:<a@x.example> AUTH="] {
-            assert!(mail(input.as_bytes(), Reading::Tolerant).is_ok(), "{input}");
+            assert!(mail(input.as_bytes(), Reading::Tolerant, false).is_ok(), "{input}");
         }
-        assert!(rcpt(b"TO: <a@x.example>", Reading::Tolerant).is_ok());
+        assert!(rcpt(b"TO: <a@x.example>", Reading::Tolerant, false).is_ok());
     }
 
     #[test]
@@ -355,14 +483,86 @@ mod tests {
             ("TO:<a@b.example@x.example>", None),
             ("TO:<a@x.example.>", None),
             ("TO:<a@b.example:x.example>", None),
-            ("TO:<a@x.example> NOTIFY=NEVER", None),
+            ("TO:<a@x.example> NOTIFY=NEVER", Some("a@x.example")),
+            ("TO:<a@x.example> FOO=1", None),
             ("TO:a@x.example", None),
         ] {
-            let text = rcpt(input.as_bytes(), Reading::Strict).ok().map(|path| match path {
+            let text = rcpt(input.as_bytes(), Reading::Strict, false).ok().map(|rcpt| match rcpt.path {
                 ForwardPath::Address(address) => address.to_string(),
                 ForwardPath::Postmaster => "postmaster".to_owned(),
             });
             assert_eq!(text.as_deref(), wanted, "{input}");
+        }
+    }
+
+    #[test]
+    fn what_senders_demand() {
+        let said =
+            mail(b"FROM:<a@x.example> smtputf8 requiretls ret=hdrs ENVID=a+2Bb", Reading::Strict, true).expect("valid");
+        assert!(said.demands.international && said.demands.require_tls);
+        let report = said.demands.report;
+        assert_eq!((report.returned, report.envelope_id.as_deref()), (Some(Returned::Headers), Some("a+b")));
+        assert!(mail(format!("FROM:<> ENVID={}", "x".repeat(101)).as_bytes(), Reading::Strict, true).is_err());
+    }
+
+    #[test]
+    fn what_is_told_of_recipients() {
+        let on = |success, failure, delay| Some(Notify::On { success, failure, delay });
+        for (input, wanted) in [
+            ("", Some(Notify::Unsaid)),
+            ("NOTIFY=never", Some(Notify::Never)),
+            ("NOTIFY=SUCCESS", on(true, false, false)),
+            ("notify=delay,FAILURE", on(false, true, true)),
+            ("NOTIFY=FAILURE,FAILURE", on(false, true, false)),
+            ("NOTIFY=NEVER,FAILURE", None),
+            ("NOTIFY=", None),
+            ("NOTIFY", None),
+            ("NOTIFY=SUCCESS,", None),
+            ("NOTIFY=NEVER NOTIFY=NEVER", None),
+            ("RET=HDRS", None),
+        ] {
+            let read = rcpt(format!("TO:<a@x.example> {input}").as_bytes(), Reading::Strict, false);
+            assert_eq!(read.ok().map(|r| r.report.notify), wanted, "{input}");
+        }
+        for (input, wanted) in [
+            ("rfc822;b@x.example", Some("rfc822 b@x.example")),
+            ("x-odd;b+20c", Some("x-odd b c")),
+            ("rfc822;", None),
+            (";b@x.example", None),
+            ("rfc 822;b", None),
+            ("b@x.example", None),
+            ("rfc822;b+00", None),
+            ("rfc822;b+0Ac", None),
+            ("rfc822;a=b", None),
+            ("utf-8;\u{e9}@x.example", None),
+        ] {
+            let read = rcpt(format!("TO:<a@x.example> ORCPT={input}").as_bytes(), Reading::Strict, false);
+            let original = read.ok().and_then(|r| r.report.original).map(|o| format!("{} {}", o.kind, o.address));
+            assert_eq!(original.as_deref(), wanted, "{input}");
+        }
+        assert!(rcpt("TO:<a@x.example> ORCPT=utf-8;\u{e9}@x.example".as_bytes(), Reading::Strict, true).is_ok());
+        let long = format!("TO:<a@x.example> ORCPT=rfc822;{}", "x".repeat(500));
+        assert!(rcpt(long.as_bytes(), Reading::Strict, false).is_err());
+    }
+
+    #[test]
+    fn chunks() {
+        for (input, wanted) in [
+            ("0", Some((0, false))),
+            ("10 LAST", Some((10, true))),
+            ("010  last ", Some((10, true))),
+            ("18446744073709551615", Some((u64::MAX, false))),
+            ("18446744073709551616 LAST", Some((u64::MAX, true))),
+            ("", None),
+            ("LAST", None),
+            ("-1", None),
+            ("+1", None),
+            ("10 END", None),
+            ("10 LAST LAST", None),
+            ("100000000000000000000", None),
+        ] {
+            let read = bdat(input.as_bytes()).ok().map(|b| (b.octets, b.last));
+            assert_eq!(read, wanted, "{input}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! The text of a message on the wire: dots and line ends (RFC 5321 §4.5.2), in both directions.
 //!
-//! [`Incoming`] takes what a client sends after 354 and gives lines ended by LF; [`Outgoing`] does the reverse. In every
+//! [`Incoming`] takes what a client sends after 354, or in chunks, and gives lines ended by LF; [`Outgoing`] does the
+//! reverse of the former. In every
 //! mode only CRLF.CRLF ends the data: whatever else looks like an end is text (or, by default, a reason to refuse the
 //! message), so that no two servers can disagree on where a message stops (SMTP smuggling, CVE-2023-51764). Knows
 //! nothing of headers, and keeps nothing.
@@ -126,6 +127,38 @@ impl Incoming {
         }
         self.octets = self.octets.saturating_add(at as u64);
         Fed { used: at, ended }
+    }
+
+    /// Takes a piece of a chunk (RFC 3030 §2): its end is told by counting, so that no dot has a meaning. A CRLF may
+    /// be split between two chunks.
+    pub fn feed_chunk(&mut self, input: &[u8], out: &mut Vec<u8>) {
+        let mut at = 0;
+        while at < input.len() {
+            let (place, used) = match self.place {
+                Place::Cr if input[at] == b'\n' => {
+                    self.end_line(out);
+                    (Place::Start, 1)
+                }
+                Place::Cr => {
+                    self.bare(out);
+                    (Place::Text, 0)
+                }
+                Place::Start | Place::Dot | Place::DotCr | Place::Text => self.text(&input[at..], out),
+            };
+            self.place = place;
+            at += used;
+        }
+        self.octets = self.octets.saturating_add(input.len() as u64);
+    }
+
+    /// The last chunk is there. A last line without an end gets one.
+    pub fn finish_chunks(&mut self, out: &mut Vec<u8>) {
+        if self.place == Place::Cr {
+            self.bare(out);
+        } else if self.line > 0 {
+            self.end_line(out);
+        }
+        self.place = Place::Start;
     }
 
     /// Text up to and with the next CR or LF.
@@ -340,6 +373,38 @@ mod tests {
         let fed = incoming.feed(b"more\r\n.\r\nQUIT", &mut out);
         assert!(fed.ended && fed.used == 9 && out.len() == before);
         assert_eq!(incoming.longest_line(), 8);
+    }
+
+    #[test]
+    fn chunks_have_no_dots_and_lines_may_be_split_between_them() {
+        for (input, wanted, refused) in [
+            (&b""[..], &b""[..], false),
+            (b"a\r\n.\r\n..b\r\n", b"a\n.\n..b\n", false),
+            (b"no end", b"no end\n", false),
+            (b"a\r\n\r\n", b"a\n\n", false),
+            (b"a\nb\r\n", b"a\nb\n", true),
+            (b"a\rb\r\n", b"a\nb\n", true),
+            (b"a\r\nb\r", b"a\nb\n", true),
+            (b"\r\n\0.\r\n", b"\n\0.\n", false),
+        ] {
+            for cut in 0..=input.len() {
+                let mut incoming = Incoming::new(BareNewline::Normalise, 1 << 20);
+                let mut out = Vec::new();
+                incoming.feed_chunk(&input[..cut], &mut out);
+                incoming.feed_chunk(&input[cut..], &mut out);
+                incoming.finish_chunks(&mut out);
+                assert_eq!(
+                    (out.as_slice(), incoming.octets()),
+                    (wanted, input.len() as u64),
+                    "{}",
+                    input.escape_ascii()
+                );
+                let mut strict = Incoming::new(BareNewline::Reject, 1 << 20);
+                strict.feed_chunk(input, &mut Vec::new());
+                strict.finish_chunks(&mut Vec::new());
+                assert_eq!(strict.has_refused_newline(), refused, "{}", input.escape_ascii());
+            }
+        }
     }
 
     #[test]

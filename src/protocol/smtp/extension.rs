@@ -13,6 +13,10 @@ pub(super) struct Offer {
     pub(super) start_tls: bool,
     /// A login is possible now (RFC 4954 §4).
     pub(super) login: bool,
+    /// Recipients that one message may have (RFC 9422 §4).
+    pub(super) recipients: usize,
+    /// TLS is active (RFC 8689 §2: not offered without).
+    pub(super) require_tls: bool,
     /// The line with `=` as well, which clients from before RFC 2554 look for.
     pub(super) legacy_auth_line: bool,
 }
@@ -31,7 +35,15 @@ pub(super) fn lines(offer: Offer) -> Vec<String> {
         }
     }
     lines.push("ENHANCEDSTATUSCODES".to_owned());
-    lines.push("8BITMIME".to_owned());
+    // No BINARYMIME: messages are kept as lines (RFC 3030 §3).
+    for name in ["8BITMIME", "SMTPUTF8", "CHUNKING", "DSN"] {
+        lines.push(name.to_owned());
+    }
+    // RFC 9422 §4.
+    lines.push(format!("LIMITS RCPTMAX={}", offer.recipients));
+    if offer.require_tls {
+        lines.push("REQUIRETLS".to_owned());
+    }
     lines
 }
 
@@ -41,8 +53,17 @@ mod tests {
 
     #[test]
     fn announced_is_what_works_now() {
-        let bare = Offer { max_size: 1000, start_tls: false, login: false, legacy_auth_line: true };
-        assert_eq!(lines(bare), ["PIPELINING", "SIZE 1000", "ENHANCEDSTATUSCODES", "8BITMIME"]);
+        let bare = Offer {
+            max_size: 1000,
+            start_tls: false,
+            login: false,
+            recipients: 100,
+            require_tls: false,
+            legacy_auth_line: true,
+        };
+        let always = "PIPELINING,SIZE 1000,ENHANCEDSTATUSCODES,8BITMIME,SMTPUTF8,CHUNKING,DSN,LIMITS RCPTMAX=100";
+        assert_eq!(lines(bare).join(","), always);
+        assert_eq!(lines(Offer { require_tls: true, ..bare }).join(","), format!("{always},REQUIRETLS"));
         let tls = Offer { start_tls: true, ..bare };
         assert!(lines(tls).contains(&"STARTTLS".to_owned()));
         let login = Offer { login: true, ..bare };

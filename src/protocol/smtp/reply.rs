@@ -136,6 +136,12 @@ impl Reply {
         plain(354, "end data with <CRLF>.<CRLF>")
     }
 
+    /// A chunk that is not the last came whole (RFC 3030 §2).
+    #[must_use]
+    pub fn chunk_received(octets: u64) -> Self {
+        Self { code: 250, status: Some(StatusCode::success(0, 0)), text: format!("{octets} octets received").into() }
+    }
+
     /// The message is ours now.
     #[must_use]
     pub fn message_accepted(id: &QueueId) -> Self {
@@ -290,7 +296,7 @@ impl Reply {
     /// UTF-8 in an address, without SMTPUTF8 (RFC 6531 §3.5).
     #[must_use]
     pub fn needs_smtputf8() -> Self {
-        no(550, 6, 7, "non-ASCII addresses are not supported")
+        no(550, 6, 7, "non-ASCII addresses need SMTPUTF8")
     }
 
     /// Arguments that the verb does not have, or has otherwise.
@@ -327,6 +333,12 @@ impl Reply {
     #[must_use]
     pub fn nested_mail() -> Self {
         no(503, 5, 1, "a transaction is open")
+    }
+
+    /// After a chunk only chunks belong to the message (RFC 3030 §2).
+    #[must_use]
+    pub fn chunks_have_begun() -> Self {
+        no(503, 5, 1, "the message has begun with BDAT")
     }
 
     /// MAIL comes before RCPT and DATA.
@@ -451,6 +463,86 @@ impl Reply {
     #[must_use]
     pub fn sender_not_owned() -> Self {
         no(553, 7, 1, "sender address not owned by user")
+    }
+}
+
+/// What a stranger does not fulfil (the `checks` of the configuration): for good, or for now so that its operator has
+/// time to mend it.
+impl Reply {
+    /// The client's address has no name that leads back to it.
+    #[must_use]
+    pub fn unknown_client(temporary: bool) -> Self {
+        if temporary {
+            later(450, 7, 25, "Client host rejected: cannot find your hostname")
+        } else {
+            no(550, 7, 25, "Client host rejected: cannot find your hostname")
+        }
+    }
+
+    /// HELO named nothing that could be a host.
+    #[must_use]
+    pub fn invalid_helo(temporary: bool) -> Self {
+        let text = "Helo command rejected: Invalid name";
+        if temporary { later(450, 5, 2, text) } else { no(501, 5, 2, text) }
+    }
+
+    /// HELO named a host without its domain.
+    #[must_use]
+    pub fn helo_not_qualified(temporary: bool) -> Self {
+        let text = "Helo command rejected: need fully-qualified hostname";
+        if temporary { later(450, 5, 2, text) } else { no(504, 5, 2, text) }
+    }
+
+    /// The sender's domain is not a whole one.
+    #[must_use]
+    pub fn sender_not_qualified(temporary: bool) -> Self {
+        let text = "Sender address rejected: need fully-qualified address";
+        if temporary { later(450, 5, 2, text) } else { no(504, 5, 2, text) }
+    }
+
+    /// Nobody could be answered: the sender's domain is not there, or nothing in it.
+    #[must_use]
+    pub fn unknown_sender_domain(temporary: bool) -> Self {
+        let text = "Sender address rejected: Domain not found";
+        if temporary { later(450, 1, 8, text) } else { no(550, 1, 8, text) }
+    }
+
+    /// The sender's domain says that it sends no mail (RFC 7505 §4.2).
+    #[must_use]
+    pub fn sender_has_null_mx() -> Self {
+        no(550, 7, 27, "Sender address rejected: Domain has null MX")
+    }
+
+    /// The recipient's domain is not a whole one.
+    #[must_use]
+    pub fn recipient_not_qualified(temporary: bool) -> Self {
+        let text = "Recipient address rejected: need fully-qualified address";
+        if temporary { later(450, 5, 2, text) } else { no(504, 5, 2, text) }
+    }
+
+    /// The recipient's domain is not there, or nothing in it.
+    #[must_use]
+    pub fn unknown_recipient_domain(temporary: bool) -> Self {
+        let text = "Recipient address rejected: Domain not found";
+        if temporary { later(450, 1, 2, text) } else { no(550, 1, 2, text) }
+    }
+
+    /// The recipient's domain says that it takes no mail (RFC 7505 §4.1).
+    #[must_use]
+    pub fn recipient_has_null_mx() -> Self {
+        no(556, 1, 10, "Recipient address rejected: Domain has null MX")
+    }
+
+    /// The client's address is on lists that count as much as it takes.
+    #[must_use]
+    pub fn listed_client() -> Self {
+        no(554, 7, 1, "Client host rejected: its address is on a block list")
+    }
+
+    /// Somebody new is asked to come again.
+    #[must_use]
+    pub fn greylisted() -> Self {
+        later(451, 7, 1, "Greylisted, please try again later")
     }
 }
 

@@ -56,6 +56,7 @@ impl World {
             content: Content::from_bytes(vec![b'x'; size]),
             maildirs: vec![self.dir.path().to_owned()],
             received: SystemTime::UNIX_EPOCH,
+            special_use: None,
             again: false,
         }
     }

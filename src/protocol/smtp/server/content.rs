@@ -1,4 +1,4 @@
-//! DATA (RFC 5321 §4.1.1.4): from the verb to the answer after the last dot.
+//! DATA (RFC 5321 §4.1.1.4) from the verb to the answer after the last dot, and the end of messages in chunks.
 
 use crate::mail::envelope::Envelope;
 use crate::mail::limits::TEXT_LINE_OCTETS;
@@ -28,7 +28,8 @@ impl Server {
         let refused = match answer {
             Answer::Accepted => {
                 let incoming = Incoming::new(self.settings.bare_newline, self.settings.max_size);
-                self.state = State::Data(Data { envelope, incoming, since: self.now, heard: self.now });
+                let (since, heard) = (self.now, self.now);
+                self.state = State::Data(Data { envelope, incoming, since, heard, before: 0 });
                 return self.say(&Reply::start_data());
             }
             Answer::Refused(reply) => reply,
@@ -53,23 +54,30 @@ impl Server {
         self.lines.consume(fed.used);
         self.chunk = chunk;
         if fed.ended {
-            self.data_ended();
+            self.message_ended();
         } else if far_too_big {
             self.say_and_close(&Reply::message_too_big());
         }
         true
     }
 
-    /// Only CRLF.CRLF leads here. Whatever the answer, the transaction is over.
-    fn data_ended(&mut self) {
-        let State::Data(data) = std::mem::replace(&mut self.state, State::Ready) else { return };
+    /// Only CRLF.CRLF leads here.
+    fn message_ended(&mut self) {
+        if let State::Data(data) = std::mem::replace(&mut self.state, State::Ready) {
+            self.message_complete(data, true);
+        }
+    }
+
+    /// The message is there. Whatever the answer, the transaction is over. Where the end was `guessed`, by what it
+    /// looks like, a client and we may differ about it.
+    pub(super) fn message_complete(&mut self, data: Data, guessed: bool) {
         self.reset_transaction();
         let most = TEXT_LINE_OCTETS as u64;
         let refusal = if data.incoming.is_too_big() {
             Some((Reply::message_too_big(), true))
         } else if data.incoming.has_refused_newline() {
             // A client that ends lines in its own way may believe that it ended the message earlier.
-            Some((Reply::bare_newline(), true))
+            Some((Reply::bare_newline(), guessed))
         } else if data.incoming.longest_line() > most {
             Some((Reply::text_line_too_long(), false))
         } else {

@@ -25,6 +25,8 @@ impl Server {
             max_size: self.settings.max_size,
             start_tls: standing.tls == Tls::Possible,
             login: standing.may_log_in(),
+            recipients: self.settings.role.recipients(),
+            require_tls: self.tls.is_some(),
             legacy_auth_line: self.settings.legacy_auth_line,
         };
         let reply = Reply::ehlo(self.settings.hostname.as_str(), &extension::lines(offer));

@@ -4,6 +4,7 @@
 //! rights or disks: the driver answers for those, with a reply made ready by [`Reply`]'s constructors where it says no.
 //! One file per group of verbs; the order of verbs is the table in `state.rs`.
 
+mod chunks;
 mod content;
 mod greeting;
 mod information;
@@ -19,6 +20,7 @@ use std::time::Instant;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
 use crate::mail::envelope::Envelope;
+use crate::mail::envelope::RecipientReport;
 use crate::mail::ids::QueueId;
 use crate::mail::limits::DATA_GRACE;
 use crate::mail::limits::DATA_OCTETS_PER_SECOND;
@@ -37,10 +39,13 @@ use crate::protocol::session::Session;
 use crate::protocol::session::Step;
 use crate::protocol::session::TlsActive;
 use crate::protocol::smtp::command;
+use crate::protocol::smtp::command::Bdat;
 use crate::protocol::smtp::command::Mail;
 use crate::protocol::smtp::command::Verb;
 use crate::protocol::smtp::data::BareNewline;
 use crate::protocol::smtp::reply::Reply;
+use state::Chunk;
+use state::Column;
 use state::Standing;
 use state::State;
 use state::Tls;
@@ -95,12 +100,14 @@ pub enum Question {
         mail: Mail,
         /// Whether a login of this session holds. Where it does not, the driver forgets whom it knew.
         authenticated: bool,
+        /// What the client called itself.
+        greeting: String,
     },
     /// RCPT: may this recipient have it?
     Rcpt(Address),
     /// AUTH: are these right?
     Login(Credentials),
-    /// DATA: pieces of the body follow, if the answer is yes.
+    /// DATA, or the first BDAT: pieces of the body follow, if the answer is yes.
     Begin,
     /// The message is complete: take responsibility for it.
     End(Box<Complete>),
@@ -147,9 +154,10 @@ pub enum Answer {
 #[derive(Debug)]
 enum Asked {
     Mail(Mail),
-    Rcpt(Address),
+    Rcpt(Address, RecipientReport),
     Login,
     Begin(Envelope),
+    BeginChunks(Envelope, Bdat),
     End,
     /// The reply that follows.
     Reset(Reply),
@@ -278,7 +286,7 @@ impl Server {
 
     /// Ends the transaction, and says this when the driver has given up what belongs to it.
     fn reset_and_say(&mut self, reply: Reply) {
-        let open = matches!(self.state, State::Transaction(_));
+        let open = matches!(self.state, State::Transaction(_) | State::Chunked(_));
         self.reset_transaction();
         if open {
             self.ask(Question::Reset, Asked::Reset(reply));
@@ -292,8 +300,11 @@ impl Server {
         if self.asked.is_some() || self.closing || !self.chunk.is_empty() {
             return false;
         }
-        if matches!(self.state, State::Data(_)) {
-            return self.proceed_with_data();
+        match self.state {
+            State::Data(_) => return self.proceed_with_data(),
+            State::Chunk(_) => return self.proceed_with_chunk(),
+            State::Dropping(_) => return self.proceed_with_dropping(),
+            _ => {}
         }
         if self.stopping {
             self.say_and_close(&Reply::shutting_down());
@@ -328,12 +339,18 @@ impl Server {
     fn line(&mut self, line: &[u8]) {
         let Some(column) = self.state.column() else { return self.continue_login(line) };
         let (verb, arguments) = command::cut(line);
+        if verb == Verb::Bdat {
+            return self.bdat(arguments, column);
+        }
         match state::check(verb, column, self.standing()).and_then(|()| self.command(verb, arguments)) {
             Ok(()) => {}
             // A browser was made to speak to us: it gets nothing that it could take for an answer (ALPACA).
             Err(_) if verb == Verb::Http => self.closing = true,
-            // The chunk behind the line would be read as commands.
-            Err(reply) if verb == Verb::Bdat => self.say_and_close(&reply),
+            // RFC 3030 §2: what is left of a message that mixes DATA with BDAT is nobody's guess.
+            Err(reply) if verb == Verb::Data && column == Column::Chunked => {
+                let close = !self.lines.rest().is_empty();
+                self.end_transaction(reply, close);
+            }
             Err(reply) => {
                 self.refuse(&reply);
                 // So would a body that was sent without waiting for 354.
@@ -357,6 +374,7 @@ impl Server {
             Verb::Help => self.help(),
             Verb::StartTls => self.start_tls(arguments),
             Verb::Auth => self.auth(arguments),
+            // BDAT goes its own way, for what follows it.
             Verb::Bdat | Verb::NotImplemented => Err(Reply::not_implemented()),
             Verb::Http | Verb::Unknown => Err(Reply::unknown_command()),
         }
@@ -365,10 +383,17 @@ impl Server {
     /// When the peer has to have said something, and what it is told if it has not.
     fn deadline(&self) -> (Instant, Reply) {
         let mut deadline = (self.idle_since + self.settings.command_wait, Reply::timeout());
-        if let State::Data(data) = &self.state {
-            deadline.0 = data.heard + self.settings.command_wait;
-            let paid = Duration::from_secs(data.incoming.octets() / DATA_OCTETS_PER_SECOND);
-            let rate = data.since + DATA_GRACE.max(paid);
+        let content = match &self.state {
+            State::Data(data) | State::Chunk(Chunk { data, .. }) => {
+                Some((data.since, data.heard, data.incoming.octets() - data.before))
+            }
+            State::Dropping(dropping) => Some((dropping.since, dropping.heard, dropping.dropped)),
+            _ => None,
+        };
+        if let Some((since, heard, octets)) = content {
+            deadline.0 = heard + self.settings.command_wait;
+            let paid = Duration::from_secs(octets / DATA_OCTETS_PER_SECOND);
+            let rate = since + DATA_GRACE.max(paid);
             if rate < deadline.0 {
                 deadline = (rate, Reply::too_slow());
             }
@@ -392,8 +417,10 @@ impl Session for Server {
         if !self.closing {
             self.lines.push(bytes);
         }
-        if let State::Data(data) = &mut self.state {
-            data.heard = now;
+        match &mut self.state {
+            State::Data(data) | State::Chunk(Chunk { data, .. }) => data.heard = now,
+            State::Dropping(dropping) => dropping.heard = now,
+            _ => {}
         }
     }
 
@@ -402,9 +429,10 @@ impl Session for Server {
         self.idle_since = now;
         match self.asked.take() {
             Some(Asked::Mail(mail)) => self.mail_answered(mail, answer),
-            Some(Asked::Rcpt(address)) => self.rcpt_answered(address, answer),
+            Some(Asked::Rcpt(address, report)) => self.rcpt_answered(address, report, answer),
             Some(Asked::Login) => self.login_answered(answer),
             Some(Asked::Begin(envelope)) => self.begin_answered(envelope, answer),
+            Some(Asked::BeginChunks(envelope, command)) => self.chunks_begin_answered(envelope, command, answer),
             Some(Asked::End) => self.end_answered(answer),
             Some(Asked::Reset(reply)) => self.say(&reply),
             Some(Asked::Abandon { reply, close }) => {

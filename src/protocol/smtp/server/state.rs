@@ -6,11 +6,16 @@
 //!     ^                    ^ | ^         (no recipient)      (recipients)                |
 //!     |                    | | |               |                  |                      |
 //!     |   RSET HELO EHLO   | | +---------------+------------------+                      |
-//!     |   (from anywhere)  | |                                                           |
-//!     |                    | +--AUTH--> Login --235, 5xx--> Ready                        |
-//!     |                    +-------------------------- end of data, whatever its answer -+
+//!     |   (from anywhere)  | |                                      | BDAT                 |
+//!     |                    | |                     Chunked <----> Chunk                  |
+//!     |                    | |                       chunk read |   | LAST                |
+//!     |                    | +--AUTH--> Login --235, 5xx--> Ready |   |                    |
+//!     |                    +------------- end of data, whatever its answer --------------+
 //!     +--- STARTTLS, after the handshake
 //! ```
+//!
+//! A BDAT that is refused goes from any state through `Dropping`, where its chunk is read and thrown away, and ends the
+//! transaction.
 //!
 //! Knows order only. Syntax is judged after it, policy after that.
 
@@ -18,6 +23,7 @@ use std::time::Instant;
 
 use crate::mail::envelope::Envelope;
 use crate::protocol::sasl::Exchange;
+use crate::protocol::smtp::command::Bdat;
 use crate::protocol::smtp::command::Verb;
 use crate::protocol::smtp::data::Incoming;
 use crate::protocol::smtp::reply::Reply;
@@ -34,8 +40,37 @@ pub(super) enum State {
     Transaction(Envelope),
     /// 354 was sent.
     Data(Data),
+    /// The octets of a chunk come in (RFC 3030).
+    Chunk(Chunk),
+    /// Between two chunks of a message.
+    Chunked(Data),
+    /// The octets of a chunk that is refused come in.
+    Dropping(Dropping),
     /// Lines belong to an exchange of AUTH.
     Login(Exchange),
+}
+
+/// A message of which a chunk is coming in.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) data: Data,
+    pub(super) command: Bdat,
+    /// What is not there yet of it.
+    pub(super) left: u64,
+}
+
+/// A chunk that is thrown away.
+#[derive(Debug)]
+pub(super) struct Dropping {
+    /// What is not there yet of it.
+    pub(super) left: u64,
+    pub(super) dropped: u64,
+    /// What is said when it is gone.
+    pub(super) reply: Reply,
+    /// The transaction that ends by it.
+    pub(super) envelope: Option<Envelope>,
+    pub(super) since: Instant,
+    pub(super) heard: Instant,
 }
 
 /// A message that is coming in.
@@ -43,9 +78,12 @@ pub(super) enum State {
 pub(super) struct Data {
     pub(super) envelope: Envelope,
     pub(super) incoming: Incoming,
+    /// When it began, or this chunk of it.
     pub(super) since: Instant,
     /// When octets came last.
     pub(super) heard: Instant,
+    /// Octets that came before `since`.
+    pub(super) before: u64,
 }
 
 /// A column of the table.
@@ -55,6 +93,7 @@ pub(super) enum Column {
     Ready,
     NoRecipient,
     Recipients,
+    Chunked,
 }
 
 impl State {
@@ -65,7 +104,8 @@ impl State {
             Self::Ready => Some(Column::Ready),
             Self::Transaction(envelope) if envelope.recipients.is_empty() => Some(Column::NoRecipient),
             Self::Transaction(_) => Some(Column::Recipients),
-            Self::Data(_) | Self::Login(_) => None,
+            Self::Chunked(_) => Some(Column::Chunked),
+            Self::Data(_) | Self::Chunk(_) | Self::Dropping(_) | Self::Login(_) => None,
         }
     }
 }
@@ -97,6 +137,7 @@ impl Standing {
 
 /// The table.
 pub(super) fn check(verb: Verb, column: Column, standing: Standing) -> Result<(), Reply> {
+    use Column::Chunked;
     use Column::NoRecipient;
     use Column::Ready;
     use Column::Recipients;
@@ -105,14 +146,15 @@ pub(super) fn check(verb: Verb, column: Column, standing: Standing) -> Result<()
         (Verb::Helo | Verb::Ehlo | Verb::Noop | Verb::Rset | Verb::Quit | Verb::Vrfy | Verb::Help, _) => Ok(()),
         (Verb::Mail, Start) => Err(Reply::greet_first()),
         (Verb::Mail, Ready) => may_send(standing),
-        (Verb::Mail, NoRecipient | Recipients) => Err(Reply::nested_mail()),
+        (Verb::Mail, NoRecipient | Recipients | Chunked) => Err(Reply::nested_mail()),
         (Verb::Rcpt, NoRecipient | Recipients) => Ok(()),
-        (Verb::Rcpt | Verb::Data, Start | Ready) => Err(Reply::mail_first()),
-        (Verb::Data, NoRecipient) => Err(Reply::no_valid_recipients()),
-        (Verb::Data, Recipients) => Ok(()),
+        (Verb::Rcpt | Verb::Data | Verb::Bdat, Start | Ready) => Err(Reply::mail_first()),
+        (Verb::Rcpt | Verb::Data, Chunked) => Err(Reply::chunks_have_begun()),
+        (Verb::Data | Verb::Bdat, NoRecipient) => Err(Reply::no_valid_recipients()),
+        (Verb::Data, Recipients) | (Verb::Bdat, Recipients | Chunked) => Ok(()),
         (Verb::StartTls, _) => may_start_tls(column, standing),
         (Verb::Auth, _) => may_log_in(column, standing),
-        (Verb::Bdat | Verb::NotImplemented, _) => Err(Reply::not_implemented()),
+        (Verb::NotImplemented, _) => Err(Reply::not_implemented()),
         (Verb::Http | Verb::Unknown, _) => Err(Reply::unknown_command()),
     }
 }
@@ -131,7 +173,7 @@ fn may_start_tls(column: Column, standing: Standing) -> Result<(), Reply> {
     match (standing.tls, column) {
         (Tls::Active, _) => Err(Reply::tls_is_active()),
         (Tls::Impossible, _) => Err(Reply::not_implemented()),
-        (Tls::Possible, Column::NoRecipient | Column::Recipients) => Err(Reply::nested_mail()),
+        (Tls::Possible, Column::NoRecipient | Column::Recipients | Column::Chunked) => Err(Reply::nested_mail()),
         (Tls::Possible, Column::Start | Column::Ready) => Ok(()),
     }
 }
@@ -142,7 +184,7 @@ fn may_log_in(column: Column, standing: Standing) -> Result<(), Reply> {
         _ if standing.authenticated => Err(Reply::already_authenticated()),
         Column::Start => Err(Reply::greet_first()),
         // RFC 4954 §4: not during a transaction.
-        Column::NoRecipient | Column::Recipients => Err(Reply::nested_mail()),
+        Column::NoRecipient | Column::Recipients | Column::Chunked => Err(Reply::nested_mail()),
         Column::Ready if standing.may_log_in() => Ok(()),
         Column::Ready => Err(Reply::start_tls_first()),
     }
@@ -153,9 +195,10 @@ mod tests {
     use super::*;
     use crate::protocol::smtp::command::VERBS;
 
-    const COLUMNS: [Column; 4] = [Column::Start, Column::Ready, Column::NoRecipient, Column::Recipients];
+    const COLUMNS: [Column; 5] =
+        [Column::Start, Column::Ready, Column::NoRecipient, Column::Recipients, Column::Chunked];
 
-    fn row(verb: Verb, standing: Standing) -> [u16; 4] {
+    fn row(verb: Verb, standing: Standing) -> [u16; 5] {
         COLUMNS.map(|column| check(verb, column, standing).map_or_else(|reply| reply.code(), |()| 0))
     }
 
@@ -165,13 +208,14 @@ mod tests {
             Standing { role: Role::Reception, tls: Tls::Possible, plaintext_login: false, authenticated: false };
         for verb in VERBS {
             let wanted = match verb {
-                Verb::Helo | Verb::Ehlo | Verb::Noop | Verb::Rset | Verb::Quit | Verb::Vrfy | Verb::Help => [0; 4],
-                Verb::Mail => [503, 0, 503, 503],
-                Verb::Rcpt => [503, 503, 0, 0],
-                Verb::Data => [503, 503, 554, 0],
-                Verb::StartTls => [0, 0, 503, 503],
-                Verb::Auth | Verb::Bdat | Verb::NotImplemented => [502; 4],
-                Verb::Http | Verb::Unknown => [500; 4],
+                Verb::Helo | Verb::Ehlo | Verb::Noop | Verb::Rset | Verb::Quit | Verb::Vrfy | Verb::Help => [0; 5],
+                Verb::Mail => [503, 0, 503, 503, 503],
+                Verb::Rcpt => [503, 503, 0, 0, 503],
+                Verb::Data => [503, 503, 554, 0, 503],
+                Verb::Bdat => [503, 503, 554, 0, 0],
+                Verb::StartTls => [0, 0, 503, 503, 503],
+                Verb::Auth | Verb::NotImplemented => [502; 5],
+                Verb::Http | Verb::Unknown => [500; 5],
             };
             assert_eq!(row(verb, stranger), wanted, "{verb:?}");
         }
@@ -181,13 +225,19 @@ mod tests {
     fn the_table_for_users() {
         let plain =
             Standing { role: Role::Submission, tls: Tls::Possible, plaintext_login: false, authenticated: false };
-        assert_eq!((row(Verb::Mail, plain), row(Verb::Auth, plain)), ([503, 530, 503, 503], [503, 530, 503, 503]));
+        assert_eq!(
+            (row(Verb::Mail, plain), row(Verb::Auth, plain)),
+            ([503, 530, 503, 503, 503], [503, 530, 503, 503, 503])
+        );
         let secure = Standing { tls: Tls::Active, ..plain };
-        assert_eq!((row(Verb::Mail, secure), row(Verb::Auth, secure)), ([503, 530, 503, 503], [503, 0, 503, 503]));
-        assert_eq!(row(Verb::StartTls, secure), [503; 4]);
+        assert_eq!(
+            (row(Verb::Mail, secure), row(Verb::Auth, secure)),
+            ([503, 530, 503, 503, 503], [503, 0, 503, 503, 503])
+        );
+        assert_eq!(row(Verb::StartTls, secure), [503; 5]);
         let user = Standing { authenticated: true, ..secure };
-        assert_eq!((row(Verb::Mail, user), row(Verb::Auth, user)), ([503, 0, 503, 503], [503; 4]));
+        assert_eq!((row(Verb::Mail, user), row(Verb::Auth, user)), ([503, 0, 503, 503, 503], [503; 5]));
         let loopback = Standing { plaintext_login: true, tls: Tls::Impossible, ..plain };
-        assert_eq!((row(Verb::Auth, loopback), row(Verb::StartTls, loopback)), ([503, 0, 503, 503], [502; 4]));
+        assert_eq!((row(Verb::Auth, loopback), row(Verb::StartTls, loopback)), ([503, 0, 503, 503, 503], [502; 5]));
     }
 }

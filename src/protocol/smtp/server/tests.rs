@@ -19,6 +19,7 @@ struct World {
     closed: bool,
     waiting_until: Option<Instant>,
     tls_wanted: bool,
+    refuse_begin: bool,
 }
 
 fn settings(role: Role) -> Settings {
@@ -52,6 +53,7 @@ impl World {
             closed: false,
             waiting_until: None,
             tls_wanted: false,
+            refuse_begin: false,
         };
         world.run();
         world
@@ -96,6 +98,7 @@ impl World {
         match question {
             Question::Mail { mail, .. } if mail.size == Some(452) => Answer::Refused(Reply::disk_full()),
             Question::Mail { .. } => Answer::Accepted,
+            Question::Begin if self.refuse_begin => Answer::Refused(Reply::local_trouble()),
             Question::Begin => {
                 self.body.clear();
                 Answer::Accepted
@@ -165,7 +168,8 @@ fn a_message_comes_in() {
     assert_eq!(world.take(), "220 mx.here.example ESMTP\r\n");
     world.say("EHLO c.example\r\n");
     let wanted = "250-mx.here.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-STARTTLS\r\n\
-        250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n";
+        250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n\
+        250 LIMITS RCPTMAX=100\r\n";
     assert_eq!(world.take(), wanted);
     assert_eq!(
         world.codes(&[M, R, "RCPT TO:<x@here.example>", "rcpt to:<Postmaster>", "DATA"]),
@@ -179,6 +183,109 @@ fn a_message_comes_in() {
     assert_eq!(complete.greeting, Greeting { name: "c.example".to_owned(), extended: true });
     assert_eq!(body, b"Subject: x\n\n.dot\n");
     assert!(world.closed);
+}
+
+#[test]
+fn a_message_comes_in_chunks() {
+    let mut world = World::reception();
+    world.codes(&[E, M, R, "RCPT TO:<postmaster>"]);
+    world.say("BDAT 12\r\nSubject: x\r\nbdat 2\r\n\r\nBDAT 5 LAST\r\n.\r\n..QUIT\r\n");
+    assert_eq!(
+        world.take(),
+        "250 2.0.0 12 octets received\r\n250 2.0.0 2 octets received\r\n250 2.0.0 id-1 accepted\r\n221 2.0.0 closing\r\n"
+    );
+    let (complete, body) = &world.messages[0];
+    assert_eq!((complete.envelope.recipients.len(), body.as_slice()), (2, &b"Subject: x\n\n.\n..\n"[..]));
+}
+
+/// Everything that chunks can do, and what goes wrong with them.
+const CHUNKS: &[u8] =
+    b"EHLO c\r\nBDAT 6\r\nQUIT\r\nMAIL FROM:<>\r\nBDAT 6 LAST\r\nQUIT\r\nRCPT TO:<a@here.example>\r\n\
+    MAIL FROM:<>\r\nRCPT TO:<a@here.example>\r\nBDAT 3\r\na\r\rBDAT 0\r\nBDAT 4\r\n\nb\r\nBDAT 0 LAST\r\n\
+    MAIL FROM:<>\r\nRCPT TO:<a@here.example>\r\nBDAT 3\r\na\r\nRCPT TO:<a@here.example>\r\nMAIL FROM:<>\r\nNOOP\r\n\
+    RSET\r\nBDAT 3 LAST\r\nb\r\nMAIL FROM:<>\r\nRCPT TO:<a@here.example>\r\nBDAT 2\r\nxyBDAT 1999\r\n";
+
+#[test]
+fn chunks_cut_at_every_byte_are_the_same() {
+    let rest = [
+        &[b'x'; 1999][..],
+        b"BDAT 0 LAST\r\nMAIL FROM:<>\r\nRCPT TO:<a@here.example>\r\nBDAT 4 LAST\r\ngood\
+        MAIL FROM:<>\r\nRCPT TO:<a@here.example>\r\nBDAT 4\r\ngoodDATA\r\n",
+    ]
+    .concat();
+    let session = [CHUNKS, &rest].concat();
+    let mut whole = World::reception();
+    whole.bytes(&session);
+    let codes: Vec<&str> = whole.sent.lines().filter(|l| l.as_bytes()[3] == b' ').map(|l| &l[..3]).collect();
+    let wanted = [
+        "220", "250", "503", "250", "554", "503", "250", "250", "250", "250", "250", "550", "250", "250", "250", "503",
+        "503", "250", "250", "503", "250", "250", "250", "552", "503", "250", "250", "250", "250", "250", "250", "503",
+    ];
+    assert_eq!(codes, wanted, "{}", whole.sent);
+    assert_eq!((whole.messages.len(), whole.abandoned, whole.resets, whole.closed), (1, 4, 1, false));
+    assert_eq!(whole.messages[0].1, b"good\n");
+    for cut in 0..session.len() {
+        let mut world = World::reception();
+        world.bytes(&session[..cut]);
+        world.bytes(&session[cut..]);
+        assert_eq!((&world.sent, &world.messages), (&whole.sent, &whole.messages), "cut at {cut}");
+    }
+    let mut world = World::reception();
+    for byte in &session {
+        world.bytes(&[*byte]);
+    }
+    assert_eq!((&world.sent, &world.messages), (&whole.sent, &whole.messages));
+}
+
+#[test]
+fn a_chunk_that_is_refused_is_read_first() {
+    let mut world = World::reception();
+    world.codes(&[E, M, R]);
+    world.refuse_begin = true;
+    world.say("BDAT 6\r\nQUI");
+    assert_eq!(world.sent, "", "nothing before its end");
+    world.say("T\r\n");
+    assert_eq!(world.take(), "451 4.3.0 local error, try again later\r\n");
+    assert_eq!((world.codes(&["BDAT 0 LAST", R]), world.abandoned), (vec![503, 503], 1));
+
+    let mut world = World::reception();
+    world.codes(&[E, M, R]);
+    world.say("BDAT 18446744073709551615 LAST\r\nQUIT\r\n");
+    assert_eq!((world.take().as_str(), world.closed), ("552 5.3.4 message too big\r\n", true));
+    assert_eq!((world.abandoned, world.messages.len()), (1, 0));
+    for line in ["BDAT", "BDAT x", "BDAT -1", "BDAT 5 FIRST"] {
+        let mut world = World::reception();
+        world.codes(&[E, M, R]);
+        world.say(&format!("{line}\r\nQUIT\r\n"));
+        let said = world.take();
+        assert!(world.closed && said.starts_with("501 5.5.4") && said.lines().count() == 1, "{line}: {said}");
+    }
+}
+
+#[test]
+fn chunks_without_octets_are_junk_and_chunks_that_drip_end() {
+    let mut world = World::reception();
+    world.codes(&[E, M, R]);
+    for _ in 0..10_000 {
+        world.say(&"BDAT 0\r\n".repeat(100));
+    }
+    assert!(world.closed && world.take().lines().count() == 21);
+
+    let mut world = World::reception();
+    world.codes(&[E, M, R]);
+    world.say("BDAT 900\r\n");
+    for _ in 0..59 {
+        world.pass(Duration::from_secs(1));
+        world.say("x");
+    }
+    world.pass(Duration::from_secs(1));
+    assert_eq!((world.take().as_str(), world.closed), ("421 4.4.2 data too slow\r\n", true));
+
+    let mut world = World::reception();
+    world.codes(&[E]);
+    world.say("BDAT 900\r\n");
+    world.pass(Duration::from_secs(60));
+    assert!(world.closed, "nor can what is thrown away drip");
 }
 
 /// A whole session with everything in it.
@@ -483,7 +590,7 @@ fn pipelined_groups_are_answered_in_order() {
 
 #[test]
 fn a_body_behind_a_refused_data_is_not_read_as_commands() {
-    for lines in ["DATA\r\nRSET\r\n", "MAIL FROM:<s@x.example>\r\nDATA\r\nSubject: x\r\n", "BDAT 10 LAST\r\nQUIT\r\n"] {
+    for lines in ["DATA\r\nRSET\r\n", "MAIL FROM:<s@x.example>\r\nDATA\r\nSubject: x\r\n", "BDAT x LAST\r\nQUIT\r\n"] {
         let mut world = World::reception();
         world.codes(&[E]);
         world.say(lines);

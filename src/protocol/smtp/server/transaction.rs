@@ -2,6 +2,7 @@
 
 use crate::mail::address::Address;
 use crate::mail::envelope::Envelope;
+use crate::mail::envelope::RecipientReport;
 use crate::mail::limits::RECIPIENT_OVERSHOOT;
 use crate::protocol::smtp::command;
 use crate::protocol::smtp::command::ForwardPath;
@@ -24,12 +25,16 @@ impl Server {
     }
 
     pub(super) fn mail(&mut self, arguments: &[u8]) -> Result<(), Reply> {
-        let mail = command::mail(arguments, self.reading())?;
+        let mail = command::mail(arguments, self.reading(), self.tls.is_some())?;
         // RFC 1870 §6.1: refused before a single octet of it came.
         if mail.size.is_some_and(|size| size > self.settings.max_size) {
             return Err(Reply::message_too_big());
         }
-        let question = Question::Mail { mail: mail.clone(), authenticated: self.authenticated };
+        let question = Question::Mail {
+            mail: mail.clone(),
+            authenticated: self.authenticated,
+            greeting: self.greeting.as_ref().map(|greeting| greeting.name.clone()).unwrap_or_default(),
+        };
         self.ask(question, Asked::Mail(mail));
         Ok(())
     }
@@ -39,7 +44,8 @@ impl Server {
             Answer::Accepted => {
                 self.mail_accepted = true;
                 self.overshoot = 0;
-                let envelope = Envelope { sender: mail.sender, recipients: Vec::new(), body: mail.body };
+                let Mail { sender, body, demands, .. } = mail;
+                let envelope = Envelope { sender, recipients: Vec::new(), body, demands };
                 self.state = State::Transaction(envelope);
                 self.say(&Reply::sender_accepted());
             }
@@ -49,19 +55,20 @@ impl Server {
     }
 
     pub(super) fn rcpt(&mut self, arguments: &[u8]) -> Result<(), Reply> {
-        let path = command::rcpt(arguments, self.reading())?;
+        let international = matches!(&self.state, State::Transaction(e) if e.demands.international);
+        let rcpt = command::rcpt(arguments, self.reading(), international)?;
         let most = self.settings.role.recipients();
         if let State::Transaction(envelope) = &self.state
             && envelope.recipients.len() >= most
         {
             return self.one_recipient_more();
         }
-        let address = match path {
+        let address = match rcpt.path {
             ForwardPath::Address(address) => address,
             ForwardPath::Postmaster => Address::from_parts("postmaster", self.settings.hostname.clone())
                 .map_err(|_| Reply::bad_recipient_syntax())?,
         };
-        self.ask(Question::Rcpt(address.clone()), Asked::Rcpt(address));
+        self.ask(Question::Rcpt(address.clone()), Asked::Rcpt(address, rcpt.report));
         Ok(())
     }
 
@@ -76,9 +83,10 @@ impl Server {
         Ok(())
     }
 
-    pub(super) fn rcpt_answered(&mut self, address: Address, answer: Answer) {
+    pub(super) fn rcpt_answered(&mut self, address: Address, report: RecipientReport, answer: Answer) {
         match (answer, &mut self.state) {
             (Answer::Accepted, State::Transaction(envelope)) => {
+                envelope.demands.report.set(&address, report);
                 envelope.recipients.push(address);
                 self.say(&Reply::recipient_accepted());
             }
