@@ -222,6 +222,32 @@ mod tests {
     }
 
     #[test]
+    fn rules_about_senders_that_cannot_work_are_found() {
+        let found = |more: &str| complaints(&format!("{SMALL}{more}"));
+        let own = "[[sender_policy]]\ndomain = \"a.example\"\n";
+        assert_eq!(found(&format!("{own}dmarc = \"reject\"\n")), [""; 0]);
+        for (more, place, what) in [
+            (
+                "[sender_auth]\nspf = \"off\"\ndkim = false\n".to_owned(),
+                "sender_auth.dmarc",
+                "every message would fail",
+            ),
+            (own.to_owned(), "sender_policy.domain", "says nothing"),
+            (format!("{own}spf = \"mark\"\n").repeat(2), "sender_policy.domain", "is there twice"),
+            (
+                format!("{own}dmarc = \"mark\"\n[sender_auth]\ndmarc = \"off\"\n"),
+                "sender_policy.dmarc",
+                "nothing is checked",
+            ),
+            (format!("{own}spf = \"mark\"\n[sender_auth]\nspf = \"off\"\n"), "sender_policy.spf", "nothing is checked"),
+            ("[sender_auth]\ndmarc = \"quarantene\"\n".to_owned(), "sender_auth.dmarc", "probably \"quarantine\""),
+        ] {
+            let found = found(&more);
+            assert!(found.len() == 1 && found[0].contains(place) && found[0].contains(what), "{more} {found:?}");
+        }
+    }
+
+    #[test]
     fn broken_syntax_is_reported_with_its_place() {
         let found = complaints("hostname = \"mail.example.com\n[[domain]]\nname = \"example.com\"\n");
         assert!(found[0].starts_with("mail.toml:1:"), "{found:?}");

@@ -419,7 +419,7 @@ mod tests {
         assert!(field.len() < 3000, "{field}");
         assert!(field.lines().skip(1).all(|line| line.starts_with('\t')), "{field}");
         let methods: Vec<String> =
-            claims(field["Authentication-Results:".len()..].as_bytes()).into_iter().map(|c| c.method).collect();
+            claims(&field.as_bytes()["Authentication-Results:".len()..]).into_iter().map(|c| c.method).collect();
         assert_eq!(methods[0], "spf");
         assert!(methods[1..].iter().all(|m| m == "dkim") && methods.len() == 1 + DKIM_RESULTS, "{methods:?}");
         assert!(field.contains("dkim=fail reason=\"why\" header.d=a.example header.s=s header.b=\"a+/=\""), "{field}");

@@ -149,7 +149,8 @@ impl Macro {
     fn parse(inner: &str, explaining: bool) -> Option<Self> {
         let (first, rest) = inner.as_bytes().split_first()?;
         let letter = first.to_ascii_lowercase();
-        if !b"slodiphv".contains(&letter) && !(explaining && b"crt".contains(&letter)) {
+        let known = b"slodiphv".contains(&letter) || (explaining && b"crt".contains(&letter));
+        if !known {
             return None;
         }
         let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
