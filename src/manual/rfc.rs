@@ -40,7 +40,7 @@
 //! | 6152 | 8BITMIME | `protocol/smtp/` |
 //! | 5464, 9590 | METADATA, LIST-METADATA | `store/annotations.rs`, `server/imap/command/metadata.rs` |
 //! | 6154 | special-use mailboxes, made for a use | `store/special_use.rs`, `server/imap/command/create.rs` |
-//! | 6376, 8301, 8463 | DKIM signatures of others; SHA-1, keys below 1024 or above 4096 bits and `l=` do not count | `sender_auth/dkim.rs`, `sender_auth/canon.rs`, `sender_auth/key.rs` |
+//! | 6376, 8301, 8463 | DKIM signatures of others; SHA-1, keys below 1024 or above 4096 bits and signatures over a part of the body do not count | `sender_auth/dkim.rs`, `sender_auth/canon.rs`, `sender_auth/key.rs` |
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
 //! | 5890, 6531, 6532 | addresses beyond ASCII; a local part may not have what is not seen, against RFC 6531 §3.3 | `mail/address.rs` |
 //! | 6851 | MOVE | `server/imap/command/` |
@@ -66,4 +66,4 @@
 //! | 8970 | PREVIEW | `message/preview.rs` |
 //! | 9394 | PARTIAL results of SEARCH and FETCH | `protocol/imap/syntax/esearch.rs`, `protocol/imap/syntax/fetch.rs` |
 //! | 9585 | INPROGRESS | `server/imap/command/progress.rs` |
-//! | 9989 | DMARC by walking up the tree; a `From` without exactly one address fails | `sender_auth/dmarc.rs` |
+//! | 9989 | DMARC by walking up the tree; a message without exactly one author fails | `sender_auth/dmarc.rs` |

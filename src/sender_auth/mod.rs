@@ -23,6 +23,7 @@ pub mod tags;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
@@ -122,7 +123,7 @@ impl SenderAuth {
     /// # Errors
     /// What the kernel says of the spill file.
     pub async fn judge(&self, config: &Config, facts: &Facts<'_>, content: &Content) -> io::Result<Verdict> {
-        let start = tokio::time::Instant::now();
+        let (proofs_by, all_by) = (deadline(AUTH_PROOF_TIME), deadline(AUTH_TIME));
         let rules = &config.sender_auth;
         let sender = sender_text(facts.mail_from);
         let client = self.client(config, facts);
@@ -136,12 +137,11 @@ impl SenderAuth {
             // A client without a domain name has nothing to tell.
             (Some(own), helo.filter(|helo| helo.result != SpfResult::None))
         };
-        let ((spf, spf_helo), proofs) =
-            tokio::join!(Box::pin(spf), Box::pin(self.proofs(config, content, start + AUTH_PROOF_TIME)));
+        let ((spf, spf_helo), proofs) = tokio::join!(Box::pin(spf), Box::pin(self.proofs(config, content, proofs_by)));
         let proofs = proofs?;
         let found = Found { spf, spf_helo, proofs };
         let conclude = Box::pin(self.conclude(config, &found));
-        let (dmarc, vouched_by) = match tokio::time::timeout_at(start + AUTH_TIME, conclude).await {
+        let (dmarc, vouched_by) = match tokio::time::timeout_at(all_by, conclude).await {
             Ok(concluded) => concluded,
             Err(_) => (late(rules.dmarc), None),
         };
@@ -244,6 +244,11 @@ impl SenderAuth {
             Err(_) => false,
         }
     }
+}
+
+/// So much from now on, in the time of the runtime, which is that of its timers.
+fn deadline(after: Duration) -> tokio::time::Instant {
+    tokio::time::sleep(after).deadline()
 }
 
 /// What is known before DMARC.
