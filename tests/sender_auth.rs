@@ -544,6 +544,11 @@ async fn operators_decide_what_follows() {
         ("[sender_auth]\ndmarc = \"reject\"\nspf = \"reject\"", "b.example", "accept"),
         ("[[sender_policy]]\ndomain = \"a.example\"\ndmarc = \"reject\"", "a.example", "5.7.1"),
         ("[[sender_policy]]\ndomain = \"example\"\ndmarc = \"reject\"", "a.example", "5.7.1"),
+        (
+            "[sender_auth]\ndmarc = \"off\"\n[[sender_policy]]\ndomain = \"a.example\"\nspf = \"reject\"",
+            "a.example",
+            "5.7.23",
+        ),
         ("[[sender_policy]]\ndomain = \"x.a.example\"\ndmarc = \"reject\"", "a.example", "junk"),
         ("[[sender_policy]]\ndomain = \"a.example\"\ndmarc = \"off\"\nspf = \"reject\"", "a.example", "5.7.23"),
     ] {

@@ -539,9 +539,14 @@ pub const AUTH_TAGS: usize = 100;
 /// Octets of a body that are read at a time while it is hashed.
 pub const AUTH_BODY_PIECE: usize = 65_536;
 
-/// Messages whose signatures are checked at one time: each holds its header, twice while it is hashed, and three pieces
-/// of its body, so 2 MiB at most, however large it is. Those that come later wait, and get a temporary error after [`AUTH_PROOF_TIME`].
-pub const AUTH_AT_ONCE: usize = 64;
+/// Octets of headers, each counted twice for what is hashed of it, that checks of signatures hold at one time: some
+/// ten thousand usual headers, and 256 of the largest. A message that finds no room within [`AUTH_PROOF_TIME`] gets a
+/// temporary error.
+pub const AUTH_HEADERS_OCTETS: usize = 128 << 20;
+
+/// Bodies that are hashed at one time, each with three pieces of [`AUTH_BODY_PIECE`]: no more than that keep disks and
+/// processors busy. Nobody waits for DNS with one of these places.
+pub const AUTH_BODIES: usize = 16;
 
 /// SPF, DKIM and ARC must be known within this time; keys that are not there by then are a temporary error.
 pub const AUTH_PROOF_TIME: Duration = Duration::from_secs(20);

@@ -3,8 +3,9 @@
 //! [`SenderAuth::judge`] does all of it at the end of data; [`SenderAuth::spf`] is for those who want to know earlier.
 //! DNS is asked by `dns`, and by it alone; the arithmetic of keys is the library's, behind `key.rs`.
 //!
-//! What a stranger can make it cost: [`AUTH_TIME`] of time; the header of a message in memory ([`HEADER_OCTETS`]) and
-//! pieces of its body, which is read once whatever its size; [`AUTH_AT_ONCE`] messages at one time; and questions to DNS:
+//! What a stranger can make it cost: [`AUTH_TIME`] of time; the header of a message in memory, twice
+//! ([`HEADER_OCTETS`], and [`AUTH_HEADERS_OCTETS`] for all messages); pieces of its body, which is read once whatever
+//! its size ([`AUTH_BODIES`] at one time); and questions to DNS:
 //! SPF at most 10 terms for each of two names, each of which asks for 11 at most; DKIM 5; DMARC 8 for the author and 8
 //! for each proved name below its organisation; ARC 2 for each of 50 sets.
 //!
@@ -37,7 +38,8 @@ use crate::dns::client_name::ClientName;
 use crate::fsio::Content;
 use crate::mail::address::Domain;
 use crate::mail::address::ReversePath;
-use crate::mail::limits::AUTH_AT_ONCE;
+use crate::mail::limits::AUTH_BODIES;
+use crate::mail::limits::AUTH_HEADERS_OCTETS;
 use crate::mail::limits::AUTH_PROOF_TIME;
 use crate::mail::limits::AUTH_TIME;
 use crate::mail::limits::HEADER_OCTETS;
@@ -102,14 +104,17 @@ pub struct Verdict {
 pub struct SenderAuth {
     dns: Dns,
     clock: Clock,
-    at_once: Arc<Semaphore>,
+    /// A permit is a KiB.
+    headers: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
 }
 
 impl SenderAuth {
     /// With these questions and this time.
     #[must_use]
     pub fn new(dns: Dns, clock: Clock) -> Self {
-        Self { dns, clock, at_once: Arc::new(Semaphore::new(AUTH_AT_ONCE)) }
+        let headers = Arc::new(Semaphore::new(AUTH_HEADERS_OCTETS / 1024));
+        Self { dns, clock, headers, bodies: Arc::new(Semaphore::new(AUTH_BODIES)) }
     }
 
     /// SPF of the envelope's sender, or of the client's name for the null path. Needs no message.
@@ -159,20 +164,27 @@ impl SenderAuth {
     /// DKIM and ARC, and who the author is.
     async fn proofs(&self, config: &Config, content: &Content, deadline: tokio::time::Instant) -> io::Result<Proofs> {
         let rules = &config.sender_auth;
-        let permit = tokio::time::timeout_at(deadline, self.at_once.acquire()).await;
-        let head = read_head(content.clone()).await?;
+        let most = usize::try_from(content.len()).unwrap_or(usize::MAX).min(HEADER_OCTETS + 1);
+        let room = tokio::time::timeout_at(deadline, self.headers.acquire_many(room_of(most))).await;
+        let Ok(Ok(mut permit)) = room else { return Ok(Proofs { too_busy: true, ..Proofs::default() }) };
+        let mut head = read_head(content.clone()).await?;
+        let Ok(header) = header::read(&head) else { return Ok(Proofs::default()) };
+        // What was read of the body is not needed, and its room is somebody else's.
+        let body = header.body;
+        head.truncate(body);
+        head.shrink_to_fit();
+        drop(permit.split((room_of(most) - room_of(body)) as usize));
         let Ok(header) = header::read(&head) else { return Ok(Proofs::default()) };
         let author = Author::of(&header);
         let now = self.now();
         let signatures = rules.dkim.then(|| Signatures::of(&header, author.one(), now));
         let chain = rules.arc.then(|| Chain::of(&header, now));
-        if !matches!(permit, Ok(Ok(_))) {
-            let (dkim, arc) = (signatures.map(Signatures::too_late), chain.map(Chain::too_late));
-            return Ok(Proofs { author: Some(author), dkim, arc });
-        }
         let mut forms = signatures.as_ref().map_or_else(Vec::new, Signatures::forms);
         forms.extend(chain.as_ref().and_then(Chain::form));
-        let bodies = hashes(content.clone(), header.body, forms).await?;
+        let Some(bodies) = self.hashes(content, body, forms, deadline).await? else {
+            let (dkim, arc) = (signatures.map(Signatures::too_late), chain.map(Chain::too_late));
+            return Ok(Proofs { author: Some(author), dkim, arc, too_busy: true });
+        };
         let signed = Signed::new(&head, &header);
         let dkim = async {
             match signatures {
@@ -187,8 +199,29 @@ impl SenderAuth {
             }
         };
         let (dkim, arc) = tokio::join!(Box::pin(dkim), Box::pin(arc));
-        drop(permit);
-        Ok(Proofs { author: Some(author), dkim, arc })
+        Ok(Proofs { author: Some(author), dkim, arc, too_busy: false })
+    }
+
+    /// The hashes of the body; `None` where there was no place for it in time.
+    async fn hashes(
+        &self,
+        content: &Content,
+        body: usize,
+        forms: Vec<canon::Canon>,
+        deadline: tokio::time::Instant,
+    ) -> io::Result<Option<BodyHashes>> {
+        if forms.is_empty() {
+            return Ok(Some(BodyHashes::none()));
+        }
+        let place = tokio::time::timeout_at(deadline, Arc::clone(&self.bodies).acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return Ok(None) };
+        let content = content.clone();
+        let read = move || {
+            // Kept to the end even if nobody waits for it any more.
+            let _place = place;
+            BodyHashes::of(&content, body, &forms)
+        };
+        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?.map(Some)
     }
 
     /// DMARC, and whether somebody vouches for what fails it.
@@ -198,9 +231,12 @@ impl SenderAuth {
             return (None, None);
         }
         let Some(author) = &found.proofs.author else {
-            let reason = Some("the header is too large".to_owned());
-            let verdict = DmarcVerdict { result: DmarcResult::PermError, policy: Policy::None, domain: None, reason };
-            return (Some(verdict), None);
+            let (result, why) = if found.proofs.too_busy {
+                (DmarcResult::TempError, "too busy")
+            } else {
+                (DmarcResult::PermError, "the header is too large")
+            };
+            return (Some(unknown(result, why)), None);
         };
         let verdict = dmarc::judge(&self.dns, author, &proved(found)).await;
         let mut vouched_by = None;
@@ -223,7 +259,9 @@ impl SenderAuth {
             }
             for claim in results::claims(&set.results).iter().filter(|claim| claim.result == "pass") {
                 let proved = match claim.method.as_str() {
-                    "dmarc" => return Some(set.domain.clone()),
+                    // Where it is not told whose pass it was, it was the author's.
+                    "dmarc" if !claim.has("header.from") => Some(author.clone()),
+                    "dmarc" => claim.domain(&["header.from"]),
                     "dkim" => claim.domain(&["header.d", "header.i"]),
                     "spf" => claim.domain(&["smtp.mailfrom", "smtp.mfrom"]),
                     _ => None,
@@ -239,6 +277,9 @@ impl SenderAuth {
     }
 
     async fn belongs(&self, proved: &Domain, author: &Domain) -> bool {
+        if proved == author {
+            return true;
+        }
         match dmarc::organisational_domain(&self.dns, author).await {
             Ok(organisation) => dmarc::aligned(&self.dns, proved, author, &organisation, false).await.unwrap_or(false),
             Err(_) => false,
@@ -264,6 +305,7 @@ struct Proofs {
     author: Option<Author>,
     dkim: Option<Vec<DkimVerdict>>,
     arc: Option<ArcVerdict>,
+    too_busy: bool,
 }
 
 /// As SPF wants it: without brackets, empty for the null path.
@@ -293,9 +335,11 @@ fn proved(found: &Found) -> Vec<Proved> {
 }
 
 fn late(rule: DmarcPolicy) -> Option<DmarcVerdict> {
-    let reason = Some("no answer in time".to_owned());
-    let verdict = DmarcVerdict { result: DmarcResult::TempError, policy: Policy::None, domain: None, reason };
-    (rule != DmarcPolicy::Off).then_some(verdict)
+    (rule != DmarcPolicy::Off).then(|| unknown(DmarcResult::TempError, "no answer in time"))
+}
+
+fn unknown(result: DmarcResult, why: &str) -> DmarcVerdict {
+    DmarcVerdict { result, policy: Policy::None, domain: None, reason: Some(why.to_owned()) }
 }
 
 fn verdict(
@@ -320,12 +364,13 @@ fn verdict(
         field.dmarc(dmarc);
     }
     if let Some(arc) = &proofs.arc {
-        field.arc(arc);
+        field.arc(arc, vouched_by.as_ref());
     }
     let ip = facts.ip.to_canonical();
     let received_spf =
         spf.as_ref().map_or_else(Vec::new, |spf| results::received_spf(hostname, spf, ip, facts.helo, sender));
-    let rules = Rules::of(config, dmarc.as_ref().and_then(|dmarc| dmarc.domain.as_ref()));
+    let author = proofs.author.as_ref().and_then(Author::one);
+    let rules = Rules::of(config, author.or_else(|| dmarc.as_ref()?.domain.as_ref()));
     let action = rules.decide(spf.as_ref(), dmarc.as_ref(), vouched_by.is_some());
     Verdict {
         results_field: field.finish(),
@@ -347,10 +392,56 @@ async fn read_head(content: Content) -> io::Result<Vec<u8>> {
     tokio::task::spawn_blocking(move || content.head(HEADER_OCTETS + 1)).await.map_err(io::Error::other)?
 }
 
-async fn hashes(content: Content, body: usize, forms: Vec<canon::Canon>) -> io::Result<BodyHashes> {
-    if forms.is_empty() {
-        return Ok(BodyHashes::none());
+/// Permits for a header of so many octets: it is held once as it came and once as it is hashed.
+fn room_of(octets: usize) -> u32 {
+    u32::try_from(octets * 2 / 1024 + 1).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use arc::Sealed;
+
+    #[tokio::test]
+    async fn sealers_are_believed_as_far_as_all_after_them_are() {
+        let config = config::Dns { resolver: config::Resolver::Off, timeout: Duration::from_secs(1) };
+        let auth = SenderAuth::new(Dns::new(&config).expect("nothing to set up"), Clock::system());
+        let domain = |text: &str| Domain::parse(text).expect("valid");
+        let trusted = [domain("a.example"), domain("b.example")];
+        let author = domain("author.example");
+        let pass = "x; dmarc=pass";
+        for (sets, wanted) in [
+            (&[("a.example", pass)][..], Some("a.example")),
+            (&[("lists.a.example", pass)], Some("lists.a.example")),
+            (&[("c.example", pass)], None),
+            (&[("a.example", pass), ("b.example", "x; dmarc=fail; arc=pass")], Some("a.example")),
+            (&[("a.example", pass), ("c.example", "x; arc=pass")], None),
+            (&[("c.example", pass), ("a.example", "x; dmarc=fail; arc=pass")], None),
+            (&[("a.example", "x; dmarc=pass header.from=author.example")], Some("a.example")),
+            (&[("a.example", "x; dmarc=pass header.from=else.example")], None),
+            (&[("a.example", "x; dmarc=pass header.from=;")], Some("a.example")),
+            (&[("a.example", "x; dmarc=pass header.from=\"?\"")], None),
+            (&[("a.example", "x; (dmarc=pass) dmarc=fail")], None),
+            (&[("a.example", "x; dkim=pass header.d=author.example")], Some("a.example")),
+            (&[("a.example", "x; dkim=pass header.d=else.example")], None),
+            (&[("a.example", "x; dkim=fail header.d=author.example")], None),
+            (&[("a.example", "x; spf=pass smtp.mailfrom=u@author.example")], Some("a.example")),
+            (&[], None),
+        ] {
+            let sealed =
+                |(name, results): &(&str, &str)| Sealed { domain: domain(name), results: results.as_bytes().to_vec() };
+            for (result, wanted) in [(ArcResult::Pass, wanted), (ArcResult::Fail, None), (ArcResult::TempError, None)] {
+                let arc = ArcVerdict { result, sets: sets.iter().map(sealed).collect(), reason: None };
+                let found = auth.vouched(&trusted, &author, &arc).await;
+                assert_eq!(found.as_ref().map(Domain::as_str), wanted, "{sets:?} {result:?}");
+            }
+        }
     }
-    let read = move || BodyHashes::of(&content, body, &forms);
-    tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+
+    #[test]
+    fn room_is_counted_up() {
+        assert_eq!((room_of(0), room_of(512), room_of(HEADER_OCTETS)), (1, 2, 513));
+        assert!(room_of(HEADER_OCTETS + 1) as usize <= AUTH_HEADERS_OCTETS / 1024);
+    }
 }

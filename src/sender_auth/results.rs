@@ -79,10 +79,13 @@ impl Results {
         self.add(&text);
     }
 
-    /// ARC (RFC 8617 §10.1), if there is a chain.
-    pub fn arc(&mut self, arc: &ArcVerdict) {
+    /// ARC (RFC 8617 §10.1), if there is a chain, and who of it was believed.
+    pub fn arc(&mut self, arc: &ArcVerdict, vouched_by: Option<&Domain>) {
         if arc.result != ArcResult::None {
             let mut text = format!("arc={}", arc.result.as_str());
+            if let Some(domain) = vouched_by {
+                text.push_str(&format!(" (passed DMARC at {domain})"));
+            }
             reason(&mut text, arc.reason.as_deref());
             self.add(&text);
         }
@@ -208,6 +211,12 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// Whether this property is there.
+    #[must_use]
+    pub fn has(&self, property: &str) -> bool {
+        self.properties.iter().any(|(name, _)| name == property)
+    }
+
     /// The domain in the first of these properties that is there.
     #[must_use]
     pub fn domain(&self, properties: &[&str]) -> Option<Domain> {
