@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use facteur::admin::alias;
 use facteur::admin::cli::Cli;
 use facteur::admin::cli::Command;
 use facteur::admin::cli::ConfigCommand;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Password => commands::password(),
         Command::Queue(QueueCommand::List { config, json }) => commands::queue_list(&config.config, json),
         Command::Queue(QueueCommand::Flush(file)) => commands::request(&file.config, &Request::QueueFlush),
+        Command::Alias(command) => alias::run(&command),
         Command::Config(ConfigCommand::Defaults) => commands::config_defaults(),
         Command::Mailbox(command) => mailbox::run(&command),
     }

@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Layer 2b: services.
     ("net", &["mail", "protocol::session", "config", "tls", "clock"]),
     ("directory", &["mail", "config", "protocol::sasl", "fsio", "clock"]),
+    ("milter", &["mail", "message", "config", "fsio"]),
     ("store", &["mail", "message", "config", "fsio", "clock"]),
     ("queue", &["mail", "message", "config", "fsio", "clock"]),
     ("sender_auth", &["mail", "message", "config", "dns", "fsio", "clock"]),
@@ -46,6 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "dns",
             "directory",
             "sender_auth",
+            "milter",
             "fsio",
             "clock",
         ],
@@ -87,6 +89,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sender_auth",
             "intake",
             "delivery",
+            "milter",
             "fsio",
             "clock",
         ],

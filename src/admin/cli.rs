@@ -49,6 +49,9 @@ pub enum Command {
     /// Look at the mail that waits for another server, or send it now.
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Look at aliases.
+    #[command(subcommand)]
+    Alias(AliasCommand),
     /// Show configurations.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -73,6 +76,35 @@ pub enum QueueCommand {
     /// Try all waiting mail again now.
     #[command(after_help = "Example: facteur queue flush")]
     Flush(ConfigFile),
+}
+
+/// The commands below `alias`.
+#[derive(Debug, Subcommand)]
+pub enum AliasCommand {
+    /// List all aliases: of the configuration, of the aliases file, patterns, whole domains.
+    #[command(after_help = "Example: facteur alias list")]
+    List {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// One JSON object per alias, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show where mail for an address goes, step by step.
+    ///
+    /// The exit code is 0 where it gets somewhere, 67 where it does not.
+    #[command(after_help = "Example: facteur alias show team@example.com")]
+    Show {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The address; a name without a domain is one of the first domain.
+        address: String,
+        /// A JSON object with all steps, for programs.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// The commands below `config`.

@@ -4,6 +4,7 @@
 //! READY. Stop: no new connections, running transactions end, the queue's attempts end, exit.
 
 mod accept;
+mod aliases;
 mod reload;
 mod run;
 mod signals;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accept::Door;
+use aliases::Aliases;
 use arc_swap::ArcSwap;
 use sd_notify::NotifyState;
 use signals::Told;
@@ -93,6 +95,7 @@ impl std::error::Error for StartError {}
 pub struct Server {
     config: Arc<ArcSwap<Config>>,
     directory: Arc<ArcSwap<Directory>>,
+    aliases: Arc<Aliases>,
     tls: Arc<ServerTls>,
     limiter: Limiter,
     queue: Queue,
@@ -131,11 +134,14 @@ impl Server {
         let names = certificate_names(&config);
         let tls = ServerTls::load(&config.tls, &folder.join("keys"), &names, clock.clone())
             .map_err(|fault| StartError::Config(fault.to_string()))?;
-        let directory = Arc::new(ArcSwap::from_pointee(Directory::new(&config)));
         let machine = |what: &str| {
             let what = what.to_owned();
             move |error: std::io::Error| StartError::Machine(format!("{what}: {error}"))
         };
+        let srs_key = folder.join("keys").join("srs.key");
+        let aliases = Aliases::new(srs_key.clone(), clock.clone());
+        let directory = aliases.directory(&config).map_err(machine(&srs_key.display().to_string()))?;
+        let directory = Arc::new(ArcSwap::from_pointee(directory));
         let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).map_err(machine("logins"))?;
         let authenticator = Arc::new(authenticator);
         let state = config.storage.folder.join("state");
@@ -149,7 +155,8 @@ impl Server {
         let listeners = bind_all(&config)?;
         let control = control::listen(&folder).map_err(machine("control socket"))?;
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let commit: Arc<dyn Commit> = Arc::new(StoreAndQueue::new(Arc::clone(&store), Arc::new(queue.clone())));
+        let commit = StoreAndQueue::new(Arc::clone(&store), Arc::new(queue.clone()));
+        let commit: Arc<dyn Commit> = Arc::new(commit.forwarding(Arc::clone(&directory)));
         let outbound = Outbound::new(
             Arc::clone(&config),
             Arc::clone(&directory),
@@ -181,6 +188,7 @@ impl Server {
         Ok(Self {
             config,
             directory,
+            aliases: Arc::new(aliases),
             tls: Arc::new(tls),
             limiter,
             queue,
@@ -221,6 +229,8 @@ impl Server {
         tokio::spawn(Arc::clone(&self.store).tend());
         let (config, directory) = (Arc::clone(&self.config), Arc::clone(&self.directory));
         tokio::spawn(quota_warning::send(Arc::clone(&self.store), directory, config, self.services.smtp.clock.clone()));
+        let aliases = Arc::clone(&self.aliases);
+        tokio::spawn(aliases::tend(aliases, Arc::clone(&self.config), Arc::clone(&self.directory)));
         let delivering = tokio::spawn({
             let (queue, transport) = (self.queue.clone(), Arc::clone(&self.outbound));
             async move { queue.run(transport, stop).await }

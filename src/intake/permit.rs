@@ -86,6 +86,8 @@ pub fn admit(address: Address, resolution: Resolution, permit: Option<&RelayPerm
     let destinations = match resolution {
         Resolution::Local(destinations) => destinations,
         Resolution::Unknown => return Err(Reply::unknown_recipient()),
+        Resolution::Expired => return Err(Reply::expired_recipient()),
+        Resolution::Trouble => return Err(Reply::local_trouble()),
         Resolution::Elsewhere if permit.is_some() => vec![Destination::Remote(address.clone())],
         Resolution::Elsewhere => return Err(Reply::relay_denied()),
     };

@@ -128,6 +128,12 @@ impl QueueId {
         fits.then(|| Self(text.to_owned()))
     }
 
+    /// The id of a part of this message that travels by itself; `None` where the text would be too long.
+    #[must_use]
+    pub fn part(&self, suffix: &str) -> Option<Self> {
+        Self::parse(&format!("{self}-{suffix}"))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

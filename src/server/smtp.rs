@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::BareNewline as BareNewlineKey;
 use crate::config::Config;
+use crate::config::HookOn;
 use crate::delivery::commit::Accepted;
 use crate::delivery::commit::Commit;
 use crate::delivery::commit::CommitError;
@@ -39,9 +40,11 @@ use crate::intake::checks::Origin;
 use crate::intake::checks::Outcome;
 use crate::intake::checks::Visit;
 use crate::intake::clean::Dispatch;
+use crate::intake::hooks;
 use crate::intake::permit;
 use crate::intake::permit::Admitted;
 use crate::intake::permit::RelayPermit;
+use crate::intake::trace;
 use crate::intake::trace::Trace;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
@@ -49,6 +52,7 @@ use crate::mail::ids::QueueId;
 use crate::mail::ids::SessionId;
 use crate::mail::limits::UNKNOWN_RECIPIENTS_END;
 use crate::mail::limits::UNKNOWN_RECIPIENTS_SLOW;
+use crate::milter::Subject;
 use crate::net::Answers;
 use crate::net::Connection;
 use crate::net::Sent;
@@ -153,6 +157,17 @@ pub async fn serve(
         Err(error) => tracing::info!(%session, messages = conversation.messages, %error, "connection lost"),
     }
     ended
+}
+
+/// A message that may be taken.
+struct Judged {
+    content: Content,
+    /// Fields for its front.
+    found: Vec<u8>,
+    /// Why it goes to Junk.
+    junk: Option<String>,
+    /// Nobody gets it.
+    discarded: bool,
 }
 
 /// One session's side of the conversation.
@@ -390,14 +405,18 @@ impl Conversation {
         let now = self.service.clock.wall();
         let (sender, body) = (complete.envelope.sender.clone(), complete.envelope.body);
         let demands = complete.envelope.demands.clone();
-        let prepared = self.prepare(content, complete, id).await?;
+        let judged = self.judge(content, &complete, id).await?;
+        let prepared = self.prepare(judged.content, judged.found, complete, id).await?;
         let size = prepared.content.len();
+        if judged.discarded {
+            return Ok(size);
+        }
         let message = Accepted {
             id: id.clone(),
             sender,
             body,
             demands,
-            junk: None,
+            junk: judged.junk,
             recipients,
             return_path: prepared.return_path,
             trace: prepared.trace,
@@ -410,7 +429,13 @@ impl Conversation {
     }
 
     /// Runs the stages of intake; for a message in a file, on a thread that may wait for the disk.
-    async fn prepare(&self, content: Content, complete: Complete, id: &QueueId) -> Result<Prepared, Reply> {
+    async fn prepare(
+        &self,
+        content: Content,
+        found: Vec<u8>,
+        complete: Complete,
+        id: &QueueId,
+    ) -> Result<Prepared, Reply> {
         let in_memory = content.in_memory().is_some();
         let stages = {
             let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
@@ -432,7 +457,7 @@ impl Conversation {
                     Role::Submission => Dispatch::Submission,
                 };
                 let now = service.clock.wall();
-                intake::prepare(&content, &facts, dispatch, &service.zone, now, &config.storage.folder)
+                intake::prepare(&content, &facts, &found, dispatch, &service.zone, now, &config.storage.folder)
             }
         };
         let prepared = if in_memory {
@@ -441,10 +466,43 @@ impl Conversation {
             let done = tokio::task::spawn_blocking(stages).await;
             done.unwrap_or_else(|error| Err(Refused::Trouble(io::Error::other(error))))
         };
-        prepared.map_err(|refused| match refused {
+        prepared.map_err(|refused| self.refused(id, refused))
+    }
+
+    fn refused(&self, id: &QueueId, refused: Refused) -> Reply {
+        match refused {
             Refused::Policy(reply) => reply,
             Refused::Trouble(error) => self.failed(id, CommitError::from_io(error)),
-        })
+        }
+    }
+
+    /// What is thought of a message: its header, who sent it, what the hooks say, and what follows.
+    async fn judge(&self, content: Content, complete: &Complete, id: &QueueId) -> Result<Judged, Reply> {
+        intake::look(&content).map_err(|refused| self.refused(id, refused))?;
+        let on = match self.role {
+            Role::Reception => HookOn::Smtp,
+            Role::Submission => HookOn::Submission,
+        };
+        let mut junk = if self.role == Role::Reception { self.visit.junk() } else { Vec::new() };
+        let subject = Subject {
+            hostname: self.config.hostname.to_string(),
+            daemon: if on == HookOn::Submission { "ORIGINATING" } else { "MTA" },
+            ip: self.peer,
+            client_name: self.visit.client_name().map(str::to_owned),
+            helo: complete.greeting.name.clone(),
+            tls: complete.tls.as_ref().map(|tls| (tls.version().to_owned(), tls.cipher().to_owned())),
+            user: self.user.as_ref().map(|user| user.account().address().to_string()),
+            id: id.to_string(),
+            sender: complete.envelope.sender.clone(),
+            recipients: complete.envelope.recipients.clone(),
+            max_size: self.config.smtp.max_message_size.octets(),
+        };
+        let hooked = hooks::ask(&self.config, on, &subject, content, self.spool()).await;
+        let hooked = hooked.map_err(|refused| self.refused(id, refused))?;
+        junk.extend(hooked.junk);
+        let found = trace::junk_reason(&junk);
+        let junk = (!junk.is_empty()).then(|| junk.join("; "));
+        Ok(Judged { content: hooked.content, found, junk, discarded: hooked.discarded })
     }
 
     /// Tells the operator what went wrong and gives the reply for the peer, who keeps the mail.

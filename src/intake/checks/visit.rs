@@ -35,7 +35,7 @@ impl Visit {
         if self.client.is_none() {
             self.client = Some(gate.client(config, ip).await);
         }
-        let client = self.client.get_or_insert_with(|| Client { ip, name: None, listings: None });
+        let client = self.client.get_or_insert(Client { ip, name: None, listings: None });
         if self.findings.is_none() {
             self.findings = Some(gate.stranger(config, client, helo, sender).await);
         }
