@@ -480,6 +480,46 @@ impl Value for OutboundTls {
     }
 }
 
+/// What SPF does to mail of strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpfPolicy {
+    /// It is not checked.
+    Off,
+    /// The header says what was found.
+    Mark,
+    /// What the domain of the sender disowns is refused, unless DMARC passes.
+    Reject,
+}
+
+impl Value for SpfPolicy {
+    const EXPECTED: &'static str = "\"mark\" was expected, or \"off\", \"reject\"";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        one_of(value, &[("off", Self::Off), ("mark", Self::Mark), ("reject", Self::Reject)])
+    }
+}
+
+/// What a failure of DMARC does to mail of strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DmarcPolicy {
+    /// It is not checked.
+    Off,
+    /// The header says what was found.
+    Mark,
+    /// What the domain of the author wants refused or suspected goes to Junk.
+    Quarantine,
+    /// What it wants refused is refused, what it wants suspected goes to Junk.
+    Reject,
+}
+
+impl Value for DmarcPolicy {
+    const EXPECTED: &'static str = "\"quarantine\" was expected, or \"off\", \"mark\", \"reject\"";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        let words =
+            [("off", Self::Off), ("mark", Self::Mark), ("quarantine", Self::Quarantine), ("reject", Self::Reject)];
+        one_of(value, &words)
+    }
+}
+
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {

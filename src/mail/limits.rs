@@ -580,3 +580,67 @@ pub const CLIENT_NAME_TIME: Duration = Duration::from_secs(5);
 
 /// Time for a set of look-ups that belong together (RFC 7208 §4.6.4: at least 20 seconds).
 pub const DNS_SET_TIME: Duration = Duration::from_secs(20);
+
+/// Terms of an SPF record: a record of 64 KiB has no more that make sense.
+pub const SPF_TERMS: usize = 512;
+
+/// Octets that the macros of SPF may become: a name has 253, and an explanation is cut further.
+pub const SPF_EXPANDED_OCTETS: usize = 4096;
+
+/// Terms of an SPF check that ask DNS (RFC 7208 §4.6.4).
+pub const SPF_LOOKUPS: usize = 10;
+
+/// Questions of an SPF check that bring nothing (RFC 7208 §4.6.4).
+pub const SPF_VOID_LOOKUPS: usize = 2;
+
+/// Exchangers that an `mx` of SPF may have (RFC 7208 §4.6.4).
+pub const SPF_MX_HOSTS: usize = 10;
+
+/// Longest explanation of a failure of SPF that is passed on: a line of a reply.
+pub const SPF_EXPLANATION_CHARS: usize = 250;
+
+/// Tags of a list of DKIM and its relatives, where a dozen are known.
+pub const AUTH_TAGS: usize = 100;
+
+/// Octets of a body that are read at a time while it is hashed.
+pub const AUTH_BODY_PIECE: usize = 65_536;
+
+/// Octets of headers, each counted twice for what is hashed of it, that checks of signatures hold at one time: some
+/// ten thousand usual headers, and 256 of the largest. A message that finds no room within [`AUTH_PROOF_TIME`] gets a
+/// temporary error.
+pub const AUTH_HEADERS_OCTETS: usize = 128 << 20;
+
+/// Bodies that are hashed at one time, each with three pieces of [`AUTH_BODY_PIECE`]: no more than that keep disks and
+/// processors busy. Nobody waits for DNS with one of these places.
+pub const AUTH_BODIES: usize = 16;
+
+/// SPF, DKIM and ARC must be known within this time; keys that are not there by then are a temporary error.
+pub const AUTH_PROOF_TIME: Duration = Duration::from_secs(20);
+
+/// Everything about the sender must be known within this time: the client waits for the answer to its data, for 10
+/// minutes at least (RFC 5321 §4.5.3.2.6), and we need them for the disk as well.
+pub const AUTH_TIME: Duration = Duration::from_secs(30);
+
+/// DKIM signatures of one message that are verified; an honest one has two or three.
+pub const DKIM_SIGNATURES: usize = 5;
+
+/// DKIM signatures that `Authentication-Results` tells of.
+pub const DKIM_RESULTS: usize = 10;
+
+/// Key records of one name that are tried.
+pub const DKIM_KEY_RECORDS: usize = 3;
+
+/// Bits of an RSA key for DKIM (RFC 8301 §3.2): larger ones cost time and help nobody.
+pub const DKIM_RSA_BITS: std::ops::RangeInclusive<usize> = 1024..=4096;
+
+/// Sets of an ARC chain (RFC 8617 §4.2.1).
+pub const ARC_SETS: usize = 50;
+
+/// Domains in `From` whose policies are asked for where there should be one.
+pub const DMARC_AUTHORS: usize = 5;
+
+/// Questions of one walk up the tree of DNS (RFC 9989 §4.10).
+pub const DMARC_WALK: usize = 8;
+
+/// Longest piece of a stranger's text in a field that we write.
+pub const RESULT_TEXT_CHARS: usize = 255;
