@@ -25,6 +25,7 @@ pub use problem::Problem;
 pub use problem::Problems;
 pub use sections::AccountEntry;
 pub use sections::Auth;
+pub use sections::BanKeys;
 pub use sections::Checks;
 pub use sections::DirectoryKeys;
 pub use sections::Dns;
@@ -59,6 +60,7 @@ pub use value::OutboundTls;
 pub use value::RelayHost;
 pub use value::Resolver;
 pub use value::Span;
+pub use value::parse_time;
 
 use crate::mail::address::Domain;
 
@@ -77,6 +79,8 @@ pub struct Config {
     pub aliases: Vec<AliasEntry>,
     /// `[[alias_pattern]]`.
     pub alias_patterns: Vec<AliasPattern>,
+    /// `[bans]`.
+    pub bans: BanKeys,
     /// `[directory]`.
     pub directory: DirectoryKeys,
     /// `[listen]`.

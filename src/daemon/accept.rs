@@ -17,7 +17,6 @@ use crate::net::Class;
 use crate::net::Connection;
 use crate::net::Limiter;
 use crate::net::Listener;
-use crate::net::Refusal;
 use crate::protocol::smtp::server::Role;
 use crate::server::imap;
 use crate::server::pop3;
@@ -27,6 +26,9 @@ use crate::tls::Service;
 
 /// A peer that is refused has so long to take our words.
 const REFUSAL_WAIT: Duration = Duration::from_secs(1);
+
+/// What a network is told that may not log in.
+const BANNED: &str = "logins from this network are refused for now";
 
 /// What a listener does with its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +82,12 @@ impl Door {
     fn enter(&self, kind: Kind, stream: TcpStream, peer: SocketAddr) {
         let ip = peer.ip().to_canonical();
         let trusted = self.config.load().relay.trusted_networks.iter().any(|network| network.contains(&ip));
+        // Mail from there is still taken: its senders have not tried to log in.
+        if kind.class != Class::Reception && self.services.smtp.authenticator.closes_the_door(ip) {
+            tracing::info!(%peer, "connection refused: banned");
+            tokio::spawn(refuse(stream, kind, BANNED.to_owned()));
+            return;
+        }
         match self.limiter.enter(kind.class, ip, trusted) {
             Ok(slot) => {
                 let offer = Some((Arc::clone(&self.tls), kind.service));
@@ -97,7 +105,7 @@ impl Door {
             }
             Err(refusal) => {
                 tracing::warn!(%peer, %refusal, "connection refused");
-                tokio::spawn(refuse(stream, kind, refusal));
+                tokio::spawn(refuse(stream, kind, refusal.to_string()));
             }
         }
     }
@@ -147,7 +155,7 @@ impl Door {
 }
 
 /// Says why, in the words of the protocol. Where TLS comes first, nothing can be said.
-async fn refuse(mut stream: TcpStream, kind: Kind, refusal: Refusal) {
+async fn refuse(mut stream: TcpStream, kind: Kind, refusal: String) {
     let line = match kind.service {
         _ if kind.implicit_tls => return,
         Service::Smtp => format!("421 4.7.0 {refusal}\r\n"),

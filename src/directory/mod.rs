@@ -5,6 +5,7 @@
 //! The order in which an address is looked up stands in `table.rs`.
 
 mod aliases_file;
+mod bans;
 mod expand;
 mod files;
 mod guard;
@@ -23,9 +24,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
+pub use bans::Ban;
 pub use expand::Step;
 pub use files::AliasFiles;
 pub use files::Complaint;
+pub use guard::Guard;
 pub use login::Authenticated;
 pub use login::Authenticator;
 pub use login::LoginError;
@@ -33,6 +36,7 @@ pub use password::hash_password;
 pub use srs::Srs;
 
 use self::expand::Expansion;
+use self::guard::Rules;
 use self::srs::Return;
 use self::table::Table;
 use crate::config::Config;
@@ -131,7 +135,7 @@ pub struct Directory {
     bare_names: HashMap<String, Option<Arc<Account>>>,
     srs: Option<Arc<Srs>>,
     complaints: Vec<String>,
-    failed_logins: u32,
+    rules: Rules,
     number: u64,
 }
 
@@ -175,7 +179,10 @@ impl Directory {
             bare_names,
             srs: srs.filter(|_| config.directory.srs),
             complaints,
-            failed_logins: config.limits.failed_logins,
+            rules: Rules {
+                limit: config.limits.failed_logins,
+                allow: config.bans.allow.iter().chain(&config.relay.trusted_networks).copied().collect(),
+            },
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
     }
