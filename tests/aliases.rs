@@ -5,11 +5,14 @@ mod common;
 
 use std::path::Path;
 
+use common::server::PASSWORD;
 use common::server::Server;
 use common::server::facteur;
+use common::server::password_hash;
 use common::server::write_private;
 use common::sink::Script;
 use common::sink::Sink;
+use common::smtp::wire;
 use common::wait_for;
 
 const STRANGER: &str = "joe@far.example";
@@ -105,6 +108,37 @@ fn files_are_followed_and_broken_ones_change_nothing() {
     write(&file, &format!("root: alice\nteam: :include:{}\n", list.display()));
     wait_for("the old name to go", || rcpt(&server, "new@example.test").starts_with("550").then_some(()));
     assert!(rcpt(&server, "team@example.test").starts_with("250"), "a list that is gone stays as it was");
+}
+
+#[test]
+fn accounts_may_have_names_in_any_script() {
+    let hash = password_hash();
+    let server = Server::serve(&format!(
+        "{MANY}[[domain]]\nname = \"b\u{fc}cher.example\"\n[[account]]\naddress = \"J\u{f6}rg@b\u{fc}cher.example\"\npassword = \"{hash}\"\n\
+         [aliases]\n\"\u{4f8b}@example.test\" = \"J\u{f6}rg@b\u{fc}cher.example\"\n"
+    ));
+    let mut smtp = server.smtp();
+    smtp.ehlo();
+    for (sender, to) in [
+        ("FROM:<x@load.example> SMTPUTF8", "JO\u{308}RG@xn--bcher-kva.example"),
+        ("FROM:<x@load.example> SMTPUTF8", "\u{4f8b}@example.test"),
+        ("FROM:<\u{4f8b}@load.example> SMTPUTF8", "j\u{f6}rg@B\u{dc}CHER.example"),
+    ] {
+        assert_eq!(smtp.command(&format!("MAIL {sender}")).code, 250);
+        let reply = smtp.command(&format!("RCPT TO:<{to}>"));
+        assert_eq!(reply.code, 250, "{to}: {reply:?}");
+        assert_eq!(smtp.command("DATA").code, 354);
+        smtp.0.send(&wire("Subject: x\n\nx\n"));
+        assert_eq!(smtp.reply().code, 250);
+    }
+    assert_eq!(smtp.command("MAIL FROM:<x@load.example>").code, 250);
+    assert!(smtp.command("RCPT TO:<j\u{f6}rg@xn--bcher-kva.example>").code >= 500, "without SMTPUTF8 it is ASCII");
+    let maildir = server.home().join("data/mail/xn--bcher-kva.example/j\u{f6}rg/new");
+    assert_eq!(std::fs::read_dir(maildir).expect("his Maildir").count(), 3);
+    let mut smtp = server.submissions();
+    smtp.ehlo();
+    let response = data_encoding::BASE64.encode(format!("\0jo\u{308}rg\0{PASSWORD}").as_bytes());
+    assert_eq!(smtp.command(&format!("AUTH PLAIN {response}")).code, 235);
 }
 
 #[test]

@@ -216,6 +216,14 @@ mod tests {
         );
         let config = parse(Path::new("mail.toml"), &good).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((config.aliases.len(), config.alias_patterns.len()), (3, 1));
+        let chain = |length: usize| {
+            let link = |n| format!("\"n{n}@example.com\" = \"n{}\"\n", n + 1);
+            let links: String = (1..length).map(link).collect();
+            format!("{base}[aliases]\n{links}\"n{length}@example.com\" = \"alice\"\n")
+        };
+        assert_eq!(complaints(&chain(10)), [""; 0]);
+        let deep = complaints(&chain(11));
+        assert!(deep.len() == 1 && deep[0].contains("n1@example.com leads through more than 10 aliases"), "{deep:?}");
         for (wrong, words) in [
             (
                 "[aliases]\n\"a@example.com\" = \"|/bin/sh\"\n",

@@ -169,6 +169,9 @@ impl Bans {
     /// There are as many by hand as there may be.
     pub(super) fn add(&mut self, network: IpNet, lasts: Duration, reason: String, now: u64) -> Result<(), String> {
         let network = network.trunc();
+        if network.prefix_len() == 0 {
+            return Err(format!("{network} is the whole world"));
+        }
         if !self.0.contains_key(&network) && self.0.values().filter(|b| b.by_hand && b.holds(now)).count() >= BANS {
             return Err(format!("there are {BANS} bans by hand already; remove one first"));
         }
