@@ -243,9 +243,13 @@ mod tests {
     use super::*;
 
     fn authenticator() -> Authenticator {
+        with_limit(3)
+    }
+
+    fn with_limit(limit: u32) -> Authenticator {
         let hash = password::hash_password(&Secret::new("secret".to_owned())).expect("hashed");
         let text = format!(
-            "hostname = \"mail.example.com\"\n[[domain]]\nname = \"example.com\"\n[limits]\nfailed_logins = 3\n\
+            "hostname = \"mail.example.com\"\n[[domain]]\nname = \"example.com\"\n[limits]\nfailed_logins = {limit}\n\
              [[account]]\naddress = \"alice@example.com\"\npassword = \"{hash}\"\n[[account]]\naddress = \"off@example.com\"\n"
         );
         let config = crate::config::parse(std::path::Path::new("t.toml"), &text).expect("valid");
@@ -286,6 +290,30 @@ mod tests {
             assert_eq!(login(&auth, "198.51.100.1", "alice", "x").await, Err(LoginError::Refused));
         }
         assert!(auth.closes_the_door(at("198.51.100.1")));
+    }
+
+    /// `cargo test --release --lib -- --ignored --nocapture the_time_of_an_answer` on a machine that does nothing else.
+    #[tokio::test(start_paused = true)]
+    #[ignore = "a measurement: other work on the machine disturbs it"]
+    async fn the_time_of_an_answer_does_not_tell_who_exists() {
+        let auth = with_limit(0);
+        let mut times: [Vec<std::time::Duration>; 2] = Default::default();
+        for n in 0..1000_u16 {
+            let [high, low] = n.to_be_bytes();
+            for (times, name) in times.iter_mut().zip(["alice", "nobody"]) {
+                let start = std::time::Instant::now();
+                let peer = format!("198.{}.{high}.{low}", name.len());
+                assert_eq!(login(&auth, &peer, name, "wrong").await, Err(LoginError::Refused));
+                times.push(start.elapsed());
+            }
+        }
+        let [known, unknown] = times.map(|mut times| {
+            times.sort();
+            times[times.len() / 2].as_secs_f64()
+        });
+        let difference = (known / unknown - 1.0).abs();
+        assert!(difference < 0.05, "known {known} s, unknown {unknown} s");
+        eprintln!("known {:.3} ms, unknown {:.3} ms, {:.2} %", known * 1e3, unknown * 1e3, difference * 100.0);
     }
 
     #[tokio::test(start_paused = true)]
