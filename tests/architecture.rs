@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol::pop3", &["mail", "protocol::session", "protocol::line", "protocol::sasl"]),
     ("protocol::imap", &["mail", "message", "protocol::line", "protocol::sasl"]),
     // Layer 2b: services.
-    ("net", &["mail", "protocol::session", "config", "tls", "clock"]),
+    ("net", &["mail", "protocol::session", "config", "tls", "fsio", "clock"]),
     ("directory", &["mail", "config", "protocol::sasl", "fsio", "clock"]),
     ("milter", &["mail", "message", "config", "fsio"]),
     ("store", &["mail", "message", "config", "fsio", "clock"]),
@@ -37,7 +37,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Layer 3: flows.
     (
         "intake",
-        &["mail", "message", "config", "protocol::session", "protocol::smtp", "dns", "directory", "fsio", "clock"],
+        &[
+            "mail",
+            "message",
+            "config",
+            "protocol::session",
+            "protocol::smtp",
+            "dns",
+            "directory",
+            "milter",
+            "fsio",
+            "clock",
+        ],
     ),
     (
         "delivery",
@@ -74,11 +85,15 @@ const LAYERS: &[(&str, &[&str])] = &[
             "directory",
             "intake",
             "delivery",
+            "milter",
             "fsio",
             "clock",
         ],
     ),
-    ("admin", &["mail", "message", "config", "dns", "tls", "net", "store", "queue", "directory", "fsio", "clock"]),
+    (
+        "admin",
+        &["mail", "message", "config", "dns", "tls", "net", "store", "queue", "directory", "intake", "fsio", "clock"],
+    ),
     // Layer 5: root.
     (
         "daemon",

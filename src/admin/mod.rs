@@ -7,5 +7,6 @@ pub mod ban;
 pub mod cli;
 pub mod commands;
 pub mod control;
+pub mod explain;
 pub mod mailbox;
 pub mod try_out;

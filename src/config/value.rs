@@ -357,6 +357,15 @@ pub enum MilterAddress {
     Inet(String),
 }
 
+impl std::fmt::Display for MilterAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inet(address) => write!(f, "inet:{address}"),
+        }
+    }
+}
+
 impl Value for MilterAddress {
     const EXPECTED: &'static str = "a milter's address was expected, for example \"unix:/run/rspamd/milter.sock\"";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {

@@ -8,7 +8,8 @@
 //!
 //! The first limit is `limits.failed_logins`; the others are multiples of it, and 0 lifts them all. Where a user has
 //! logged in within the last month he is let in whatever others do there: nobody can lock an owner out. Only a ban by hand
-//! is for everybody. Networks of `bans.allow` and `relay.trusted_networks` are never banned, and do not count.
+//! is for everybody. Networks of `bans.allow`, `relay.trusted_networks` and
+//! `proxy.networks` are never banned, and do not count.
 
 use std::collections::HashMap;
 use std::collections::HashSet;

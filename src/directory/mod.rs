@@ -185,7 +185,12 @@ impl Directory {
             complaints,
             rules: Rules {
                 limit: config.limits.failed_logins,
-                allow: config.bans.allow.iter().chain(&config.relay.trusted_networks).copied().collect(),
+                // Those whom a proxy does not name share its address.
+                allow: [&config.bans.allow, &config.relay.trusted_networks, &config.proxy.networks]
+                    .into_iter()
+                    .flatten()
+                    .copied()
+                    .collect(),
             },
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }

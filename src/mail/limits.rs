@@ -53,6 +53,15 @@ pub const TLS_HANDSHAKES: usize = 256;
 /// A peer that takes nothing of what we send for so long is gone.
 pub const WRITE_STALL: Duration = Duration::from_secs(60);
 
+/// Octets of a header of the PROXY protocol, version 1: its own text says so.
+pub const PROXY_V1_OCTETS: usize = 107;
+
+/// Octets of a header of version 2 behind its first 16: addresses take 216 at most, the rest is for what is read over.
+pub const PROXY_V2_OCTETS: usize = 2048;
+
+/// A proxy has this long for its header: it knows it when it connects.
+pub const PROXY_HEADER_WAIT: Duration = Duration::from_secs(5);
+
 /// IMAP and POP3 sessions must log in within this time.
 pub const LOGIN_WAIT: Duration = Duration::from_secs(60);
 
@@ -352,6 +361,12 @@ pub const REMOTE_TEXT_OCTETS: usize = 512;
 /// Waiting messages at once; more are refused for now.
 pub const QUEUE_MESSAGES: usize = 1_000_000;
 
+/// Lines of [`REMOTE_TEXT_OCTETS`] of one remote reply that a notice quotes.
+pub const NOTICE_TEXT_LINES: usize = 20;
+
+/// After so long the sender is told once that his mail is late; most servers that are down are back by then.
+pub const DELAY_NOTICE: Duration = Duration::from_secs(4 * 3600);
+
 /// A message up to this size comes back whole with a notice; of a larger one only the header.
 pub const BOUNCE_WHOLE_OCTETS: u64 = 65_536;
 
@@ -373,6 +388,11 @@ pub const MILTER_BODY_CHUNK: usize = 65_535;
 pub const MILTER_CHANGES: usize = 1_000;
 /// A field that a milter adds: signatures and reports are long, a header is not that long.
 pub const MILTER_FIELD_OCTETS: usize = 65_536;
+
+/// Reasons that one header field gives for filing a message in Junk.
+pub const JUNK_REASONS: usize = 10;
+/// The length of one of them: a line of a header may have 998 characters, a reader wants fewer.
+pub const JUNK_REASON_CHARS: usize = 400;
 
 /// Answers of name servers that are kept until they expire.
 pub const DNS_CACHE_ENTRIES: u64 = 10_000;

@@ -91,8 +91,9 @@ const fn no(code: u16, subject: u16, detail: u16, text: &'static str) -> Reply {
 impl Reply {
     /// The greeting. It names neither product nor version.
     #[must_use]
-    pub fn banner(hostname: &str) -> Self {
-        Self { code: 220, status: None, text: format!("{hostname} ESMTP").into() }
+    pub fn banner(hostname: &str, lmtp: bool) -> Self {
+        let protocol = if lmtp { "LMTP" } else { "ESMTP" };
+        Self { code: 220, status: None, text: format!("{hostname} {protocol}").into() }
     }
 
     /// To HELO.
@@ -329,6 +330,24 @@ impl Reply {
         no(503, 5, 1, "send HELO or EHLO first")
     }
 
+    /// LHLO comes first.
+    #[must_use]
+    pub fn greet_by_lhlo() -> Self {
+        no(503, 5, 1, "send LHLO first")
+    }
+
+    /// No RCPT was accepted (RFC 2033 §4.2).
+    #[must_use]
+    pub fn no_recipient_yet() -> Self {
+        no(503, 5, 1, "no recipient was accepted")
+    }
+
+    /// Somebody who does not wait for the greeting.
+    #[must_use]
+    pub fn too_early() -> Self {
+        no(554, 5, 1, "wait for the greeting")
+    }
+
     /// One transaction at a time.
     #[must_use]
     pub fn nested_mail() -> Self {
@@ -545,6 +564,40 @@ impl Reply {
         no(554, 7, 1, "Client host rejected: its address is on a block list")
     }
 
+    /// A hook refuses the message: with its own reply where it gave one that is fit for the wire, else with ours.
+    #[must_use]
+    pub fn of_filter(code: u16, text: Option<&str>) -> Self {
+        let permanent = code >= 500;
+        let fallback = if permanent { Self::refused_by_filter() } else { Self::filter_out_of_reach() };
+        let Some(text) = text.filter(|_| (400..600).contains(&code) && code != 421) else { return fallback };
+        let (status, rest) = match text.split_once(' ') {
+            Some((status, rest)) => (StatusCode::parse(status), rest),
+            None => (None, text),
+        };
+        // The class of the enhanced code is the first digit (RFC 2034 §4), or it is none.
+        let status = status.filter(|status| u16::from(status.class()) == code / 100);
+        let words = if status.is_some() { rest } else { text };
+        Self { code, status: status.or(fallback.status), text: words.to_owned().into() }
+    }
+
+    /// A hook refuses the message and does not say why.
+    #[must_use]
+    pub fn refused_by_filter() -> Self {
+        no(550, 7, 1, "Message rejected")
+    }
+
+    /// A hook gave no judgement.
+    #[must_use]
+    pub fn filter_out_of_reach() -> Self {
+        later(451, 7, 1, "Service unavailable, try again later")
+    }
+
+    /// Who is named as the author did not send it, and says that such mail is to be refused (RFC 9989).
+    #[must_use]
+    pub fn not_from_its_author() -> Self {
+        no(550, 7, 1, "Message rejected by the policy of its author's domain")
+    }
+
     /// Somebody new is asked to come again.
     #[must_use]
     pub fn greylisted() -> Self {
@@ -565,7 +618,7 @@ mod tests {
     #[test]
     fn replies_as_they_go_over_the_wire() {
         for (reply, wanted) in [
-            (Reply::banner("mx.example"), "220 mx.example ESMTP\r\n"),
+            (Reply::banner("mx.example", false), "220 mx.example ESMTP\r\n"),
             (Reply::ok(), "250 2.0.0 OK\r\n"),
             (
                 Reply::ehlo("mx.example", &["PIPELINING".to_owned(), "SIZE 10".to_owned()]),
