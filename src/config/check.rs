@@ -15,6 +15,7 @@ use super::value::SpfPolicy;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
 use crate::mail::address::local_key;
+use crate::mail::limits::ALIAS_DEPTH;
 use crate::mail::limits::ALIAS_PATTERNS;
 use crate::mail::limits::DNSBLS;
 use crate::mail::limits::DOMAIN_OCTETS;
@@ -163,6 +164,9 @@ fn aliases(config: &Config, owners: &HashSet<String>, problems: &mut Problems) {
         let name = &alias.name.value;
         if leads_back(&node(name).0, &leads) {
             problems.add(alias.name.at.start, &format!("aliases.{name}"), format!("{name} leads back to itself"));
+        } else if is_deep(&node(name).0, &leads) {
+            let what = format!("{name} leads through more than {ALIAS_DEPTH} aliases, one behind the other");
+            problems.add(alias.name.at.start, &format!("aliases.{name}"), what);
         }
     }
 }
@@ -229,6 +233,19 @@ fn leads_back(start: &str, targets: &HashMap<String, Vec<String>>) -> bool {
         }
     }
     false
+}
+
+/// Whether there is something behind [`ALIAS_DEPTH`] steps.
+fn is_deep(start: &str, targets: &HashMap<String, Vec<String>>) -> bool {
+    let mut here: HashSet<&str> = HashSet::from([start]);
+    for _ in 0..=ALIAS_DEPTH {
+        here = here
+            .into_iter()
+            .flat_map(|address| targets.get(address).into_iter().flatten())
+            .map(String::as_str)
+            .collect();
+    }
+    !here.is_empty()
 }
 
 fn patterns(config: &Config, problems: &mut Problems) {

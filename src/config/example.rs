@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::sections::Auth;
+use super::sections::BanKeys;
 use super::sections::Checks;
 use super::sections::DirectoryKeys;
 use super::sections::Dns;
@@ -128,6 +129,7 @@ pub fn example() -> String {
     text.push_str(SENDER_POLICY);
     section(&mut text, "auth", Auth::ABOUT, Auth::KEYS);
     section(&mut text, "directory", DirectoryKeys::ABOUT, DirectoryKeys::KEYS);
+    section(&mut text, "bans", BanKeys::ABOUT, BanKeys::KEYS);
     section(&mut text, "limits", Limits::ABOUT, Limits::KEYS);
     section(&mut text, "log", Log::ABOUT, Log::KEYS);
     text

@@ -25,6 +25,7 @@ pub use problem::Problem;
 pub use problem::Problems;
 pub use sections::AccountEntry;
 pub use sections::Auth;
+pub use sections::BanKeys;
 pub use sections::Checks;
 pub use sections::DirectoryKeys;
 pub use sections::Dns;
@@ -65,6 +66,7 @@ pub use value::RelayHost;
 pub use value::Resolver;
 pub use value::Span;
 pub use value::SpfPolicy;
+pub use value::parse_time;
 
 use crate::mail::address::Domain;
 
@@ -83,6 +85,8 @@ pub struct Config {
     pub aliases: Vec<AliasEntry>,
     /// `[[alias_pattern]]`.
     pub alias_patterns: Vec<AliasPattern>,
+    /// `[bans]`.
+    pub bans: BanKeys,
     /// `[directory]`.
     pub directory: DirectoryKeys,
     /// `[listen]`.
@@ -226,6 +230,14 @@ mod tests {
         );
         let config = parse(Path::new("mail.toml"), &good).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((config.aliases.len(), config.alias_patterns.len()), (3, 1));
+        let chain = |length: usize| {
+            let link = |n| format!("\"n{n}@example.com\" = \"n{}\"\n", n + 1);
+            let links: String = (1..length).map(link).collect();
+            format!("{base}[aliases]\n{links}\"n{length}@example.com\" = \"alice\"\n")
+        };
+        assert_eq!(complaints(&chain(10)), [""; 0]);
+        let deep = complaints(&chain(11));
+        assert!(deep.len() == 1 && deep[0].contains("n1@example.com leads through more than 10 aliases"), "{deep:?}");
         for (wrong, words) in [
             (
                 "[aliases]\n\"a@example.com\" = \"|/bin/sh\"\n",

@@ -316,6 +316,14 @@ section! {
 }
 
 section! {
+    /// Networks that may not log in. Too many failed logins ban an address for ten minutes, then an hour, then a day.
+    BanKeys {
+        /// Networks that are never banned, beside relay.trusted_networks and proxy.networks: your office, a webmail server.
+        allow: list IpNet = "[]",
+    }
+}
+
+section! {
     /// Where addresses lead, beside what [aliases] says.
     DirectoryKeys {
         /// A file as Postfix and sendmail have it, usually /etc/aliases, for the names of this host and of the first domain; empty for none.
@@ -344,7 +352,7 @@ section! {
         mailbox_connections_per_address: one u32 = "1000",
         /// Connections at once in all.
         connections: one u32 = "20000",
-        /// Failed logins from one address within ten minutes before logins from it are refused.
+        /// Failed logins from one IPv4 address or IPv6 /64 within ten minutes before it is banned; three times as many accounts tried from a /24 or /48 ban that, ten times as many failures of one account close it where its owner is not known.
         failed_logins: one u32 = "10",
     }
 }
@@ -463,6 +471,7 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         aliases: top.section("aliases", read_aliases),
         alias_patterns: top.sections("alias_pattern", read_pattern),
         directory: top.section("directory", DirectoryKeys::read),
+        bans: top.section("bans", BanKeys::read),
         listen: top.section("listen", Listen::read),
         storage: top.section("storage", Storage::read),
         tls: top.section("tls", Tls::read),

@@ -116,11 +116,54 @@ pub const POP3_BAD_COMMANDS: u32 = 20;
 /// Longest password. More only costs Argon2 time.
 pub const PASSWORD_OCTETS: usize = 1024;
 
-/// Every failed login waits so long before its answer.
+/// A failed login waits so long before its answer, at least.
 pub const FAILED_LOGIN_DELAY: Duration = Duration::from_secs(1);
 
 /// How long a failed login counts.
 pub const FAILED_LOGIN_WINDOW: Duration = Duration::from_secs(600);
+
+/// A failed login waits so long at the most: each holds a connection.
+pub const FAILED_LOGIN_DELAY_MOST: Duration = Duration::from_secs(5);
+
+/// After so many more failures of an address each waits a second longer.
+pub const FAILED_LOGINS_PER_SECOND_MORE: u32 = 4;
+
+/// Pairs of address and account that may fail in an IPv4 /24 or IPv6 /48, as a multiple of what one address may: an
+/// office behind several addresses stays below it.
+pub const FAILED_LOGINS_PER_NETWORK: u32 = 3;
+
+/// Failures of one account from everywhere, as a multiple likewise: no owner has so many devices with an old password.
+pub const FAILED_LOGINS_PER_ACCOUNT: u32 = 10;
+
+/// A network is an owner's for so long after a login from it.
+pub const KNOWN_ADDRESS: Duration = Duration::from_secs(30 * 86_400);
+
+/// That an owner is still there is noted so often.
+pub const KNOWN_ADDRESS_FRESH: Duration = Duration::from_secs(86_400);
+
+/// Addresses of owners that are kept over a restart, the latest: some for each of a few thousand users.
+pub const KNOWN_ADDRESSES_SAVED: usize = 10_000;
+
+/// How long a network is banned: the first, the second and every later time.
+pub const BAN_STEPS: [Duration; 3] = [Duration::from_secs(600), Duration::from_secs(3600), Duration::from_secs(86_400)];
+
+/// Octets of what an operator says of a ban: a line of a table.
+pub const BAN_REASON_OCTETS: usize = 200;
+
+/// For so long after its end a ban makes the next one longer.
+pub const BAN_MEMORY: Duration = Duration::from_secs(7 * 86_400);
+
+/// Bans; the file with all of them is some megabytes.
+pub const BANS: usize = 10_000;
+
+/// Octets of that file: bans and owners' addresses at their longest.
+pub const BANS_FILE_OCTETS: u64 = 16 << 20;
+
+/// How often new bans and owners' addresses are written: a crash forgets so much at the most.
+pub const BANS_SAVED: Duration = Duration::from_secs(5);
+
+/// Wide networks in which failures are counted; each holds up to some dozens of marks.
+pub const FAILED_LOGIN_NETWORKS: usize = 10_000;
 
 /// Addresses whose failures are remembered; the oldest go first.
 pub const FAILED_LOGIN_ADDRESSES: usize = 100_000;
