@@ -50,6 +50,7 @@ impl World {
             sender: ReversePath::Address(Address::parse("a@example.test").expect("valid")),
             recipients: vec![Address::parse("b@remote.example").expect("valid")],
             body: BodyKind::SevenBit,
+            delivered: Vec::new(),
             demands: Demands::default(),
             junk: None,
             prefix: b"Received: by bench\n".to_vec(),

@@ -12,6 +12,7 @@ use facteur::admin::cli::ConfigCommand;
 use facteur::admin::cli::QueueCommand;
 use facteur::admin::commands;
 use facteur::admin::control::Request;
+use facteur::admin::explain;
 use facteur::admin::mailbox;
 use facteur::admin::try_out::TryOut;
 use facteur::daemon;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Queue(QueueCommand::List { config, json }) => commands::queue_list(&config.config, json),
         Command::Queue(QueueCommand::Flush(file)) => commands::request(&file.config, &Request::QueueFlush),
         Command::Alias(command) => alias::run(&command),
+        Command::Explain(command) => explain::run(&command),
         Command::Config(ConfigCommand::Defaults) => commands::config_defaults(),
         Command::Mailbox(command) => mailbox::run(&command),
     }

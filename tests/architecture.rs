@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol::pop3", &["mail", "protocol::session", "protocol::line", "protocol::sasl"]),
     ("protocol::imap", &["mail", "message", "protocol::line", "protocol::sasl"]),
     // Layer 2b: services.
-    ("net", &["mail", "protocol::session", "config", "tls", "clock"]),
+    ("net", &["mail", "protocol::session", "config", "tls", "fsio", "clock"]),
     ("directory", &["mail", "config", "protocol::sasl", "fsio", "clock"]),
     ("milter", &["mail", "message", "config", "fsio"]),
     ("store", &["mail", "message", "config", "fsio", "clock"]),
@@ -107,6 +107,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "queue",
             "directory",
             "sender_auth",
+            "intake",
             "fsio",
             "clock",
         ],

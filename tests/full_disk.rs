@@ -139,6 +139,7 @@ async fn queue(disk: &Path) {
         sender: ReversePath::Null,
         recipients: vec![Address::parse("bob@remote.example").expect("an address")],
         body: BodyKind::SevenBit,
+        delivered: Vec::new(),
         demands: Demands::default(),
         junk: None,
         prefix: Vec::new(),

@@ -24,6 +24,7 @@ use facteur::mail::address::ReversePath;
 use facteur::mail::envelope::BodyKind;
 use facteur::mail::envelope::Demands;
 use facteur::mail::ids::QueueId;
+use facteur::queue::Handover;
 use facteur::queue::Job;
 use facteur::queue::NewEntry;
 use facteur::queue::Notice;
@@ -90,6 +91,7 @@ struct Message {
 struct Seen {
     delivered: HashMap<String, u32>,
     told: HashMap<String, u32>,
+    delayed: HashMap<String, u32>,
     given: HashMap<String, State>,
     choices: Vec<u8>,
     can_tell: bool,
@@ -118,7 +120,7 @@ impl Transport for World {
             let choice = seen.choices.pop().unwrap_or_default();
             let (status, why) = ("4.4.1".to_owned(), "no".to_owned());
             let (outcome, state) = match choice % 4 {
-                0 => (Outcome::Delivered { by: "world".to_owned() }, State::Done),
+                0 => (Outcome::Delivered { by: "world".to_owned(), how: Handover::Mailbox }, State::Done),
                 1 => (Outcome::Failed { status: "5.1.1".to_owned(), why }, State::Failed),
                 _ => (Outcome::Deferred { status, why }, State::Waiting),
             };
@@ -144,8 +146,15 @@ impl Transport for World {
             return Box::pin(std::future::ready(Err("nobody is there".to_owned())));
         }
         let text = String::from_utf8(notice.bytes).expect("ASCII");
-        for line in text.lines().filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; ")) {
-            *seen.told.entry(line.to_owned()).or_default() += 1;
+        let lines: Vec<&str> = text.lines().collect();
+        for pair in lines.windows(2) {
+            let Some(name) = pair[0].strip_prefix("Final-Recipient: rfc822; ") else { continue };
+            let told = match pair[1] {
+                "Action: failed" => &mut seen.told,
+                "Action: delayed" => &mut seen.delayed,
+                other => panic!("nobody asked for {other}"),
+            };
+            *told.entry(name.to_owned()).or_default() += 1;
         }
         Box::pin(std::future::ready(Ok(())))
     }
@@ -204,6 +213,7 @@ impl Run {
             sender: if has_sender { ReversePath::Address(address("alice@example.com")) } else { ReversePath::Null },
             recipients: recipients.keys().map(|name| address(name)).collect(),
             body: BodyKind::SevenBit,
+            delivered: Vec::new(),
             demands: Demands::default(),
             junk: None,
             prefix: b"Received: by test\n".to_vec(),
@@ -383,6 +393,8 @@ impl Run {
             let (delivered, told) = (count(&seen.delivered), count(&seen.told));
             assert!(delivered + told <= 1 + tears, "{name}: {delivered} delivered, {told} told, {tears} tears");
             assert!(delivered + told >= 1 || !has_sender, "{name} is lost");
+            let delayed = count(&seen.delayed);
+            assert!(delayed <= 1 + tears && (*has_sender || delayed == 0), "{name}: {delayed} told of a delay");
         }
     }
 }
@@ -391,7 +403,7 @@ fn plain(state: &RecipientState) -> State {
     match state {
         RecipientState::Waiting { .. } => State::Waiting,
         RecipientState::Failed { .. } => State::Failed,
-        RecipientState::Done => State::Done,
+        RecipientState::Delivered { .. } | RecipientState::Done => State::Done,
     }
 }
 

@@ -216,9 +216,9 @@ fn queue_line<'a>((waiting, folder): &'a (Waiting, &'static str)) -> QueueLine<'
 /// What the last attempt said of a recipient that still waits; `None` for one that does not.
 fn open_reason(state: &RecipientState) -> Option<&str> {
     match state {
-        RecipientState::Waiting { last } => Some(last.as_ref().map_or("", |(_, why)| why.as_str())),
+        RecipientState::Waiting { last, .. } => Some(last.as_ref().map_or("", |(_, why)| why.as_str())),
         RecipientState::Failed { why, .. } => Some(why),
-        RecipientState::Done => None,
+        RecipientState::Delivered { .. } | RecipientState::Done => None,
     }
 }
 

@@ -6,5 +6,6 @@ pub mod alias;
 pub mod cli;
 pub mod commands;
 pub mod control;
+pub mod explain;
 pub mod mailbox;
 pub mod try_out;

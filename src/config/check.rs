@@ -291,6 +291,9 @@ fn lists(config: &Config, problems: &mut Problems) {
 }
 
 fn listeners(config: &Config, problems: &mut Problems) {
+    if !u32::from_str_radix(&config.lmtp.mode, 8).is_ok_and(|mode| mode <= 0o777) {
+        problems.add_to("lmtp.mode", "permissions in octal were expected, for example \"0600\"");
+    }
     let mut seen: HashMap<std::net::SocketAddr, &str> = HashMap::new();
     for (name, address) in config.listen.all() {
         if address.port() == 0 {

@@ -35,9 +35,11 @@ pub use sections::Imap;
 pub use sections::Junk;
 pub use sections::Limits;
 pub use sections::Listen;
+pub use sections::Lmtp;
 pub use sections::Log;
 pub use sections::MilterEntry;
 pub use sections::Outbound;
+pub use sections::Proxy;
 pub use sections::Queue;
 pub use sections::Quota;
 pub use sections::Relay;
@@ -89,6 +91,10 @@ pub struct Config {
     pub storage: Storage,
     /// `[tls]`.
     pub tls: Tls,
+    /// `[lmtp]`.
+    pub lmtp: Lmtp,
+    /// `[proxy]`.
+    pub proxy: Proxy,
     /// `[smtp]`.
     pub smtp: Smtp,
     /// `[checks]`.

@@ -135,6 +135,28 @@ section! {
 }
 
 section! {
+    /// Mail for your mailboxes from another mail server of yours, by LMTP.
+    Lmtp {
+        /// Where to listen for it over TCP; only networks that relay.trusted_networks names may connect.
+        listen: list ListenAddress = "[]",
+        /// The path of a Unix socket for it; empty for none.
+        socket: one Option<PathBuf> = "\"\"",
+        /// The permissions of the socket, in octal.
+        mode: one String = "\"0600\"",
+        /// Who owns the socket: user or user:group; empty for the user that the server runs as.
+        owner: one String = "\"\"",
+    }
+}
+
+section! {
+    /// Proxies that say by the PROXY protocol who is behind them.
+    Proxy {
+        /// Their networks; a connection from there must begin with a header of the protocol, version 1 or 2.
+        networks: list IpNet = "[]",
+    }
+}
+
+section! {
     /// Mail from other servers.
     Smtp {
         /// The largest message, also for submission and for IMAP APPEND.
@@ -444,6 +466,8 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         listen: top.section("listen", Listen::read),
         storage: top.section("storage", Storage::read),
         tls: top.section("tls", Tls::read),
+        lmtp: top.section("lmtp", Lmtp::read),
+        proxy: top.section("proxy", Proxy::read),
         smtp: top.section("smtp", Smtp::read),
         checks: top.section("checks", Checks::read),
         dnsbl: top.sections("dnsbl", read_dnsbl),

@@ -1,6 +1,8 @@
 //! From a new connection to the protocol it speaks.
 
 use std::io;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use crate::net::Connection;
 use crate::net::Limiter;
 use crate::net::Listener;
 use crate::net::Refusal;
+use crate::net::UnixSocket;
 use crate::protocol::smtp::server::Role;
 use crate::server::imap;
 use crate::server::pop3;
@@ -34,17 +37,22 @@ struct Kind {
     service: Service,
     class: Class,
     implicit_tls: bool,
+    lmtp: bool,
 }
+
+/// Mail for our mailboxes from a server of ours.
+const LMTP: Kind = Kind { service: Service::Smtp, class: Class::Submission, implicit_tls: false, lmtp: true };
 
 /// The kind that a key of `[listen]` stands for.
 fn kind(name: &str) -> Option<Kind> {
-    let of = |service, class, implicit_tls| Some(Kind { service, class, implicit_tls });
+    let of = |service, class, implicit_tls| Some(Kind { service, class, implicit_tls, lmtp: false });
     match name {
         "smtp" => of(Service::Smtp, Class::Reception, false),
         "submission" => of(Service::Smtp, Class::Submission, false),
         "submissions" => of(Service::Smtp, Class::Submission, true),
         "imap" => of(Service::Imap, Class::Mailbox, false),
         "imaps" => of(Service::Imap, Class::Mailbox, true),
+        "lmtp" => Some(LMTP),
         "pop3" => of(Service::Pop3, Class::Mailbox, false),
         "pop3s" => of(Service::Pop3, Class::Mailbox, true),
         _ => None,
@@ -76,10 +84,48 @@ pub(super) async fn accept(name: &'static str, listener: Listener, door: Door) {
     }
 }
 
+/// Accepts on the Unix socket for LMTP until the server stops.
+pub(super) async fn accept_lmtp(socket: UnixSocket, door: Door) {
+    let mut shutdown = door.shutdown.clone();
+    loop {
+        tokio::select! {
+            stream = socket.accept() => match door.limiter.enter(LMTP.class, Ipv4Addr::LOCALHOST.into(), true) {
+                Ok(slot) => {
+                    let (door, connection) = (door.clone(), Connection::of_unix(stream, slot));
+                    tokio::spawn(async move {
+                        if let Err(error) = door.serve(LMTP, connection).await {
+                            tracing::debug!(%error, "connection to the Unix socket ended");
+                        }
+                    });
+                }
+                Err(refusal) => tracing::warn!(%refusal, "connection to the Unix socket refused"),
+            },
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
 impl Door {
+    fn is_trusted(&self, ip: IpAddr) -> bool {
+        self.config.load().relay.trusted_networks.iter().any(|network| network.contains(&ip))
+    }
+
     fn enter(&self, kind: Kind, stream: TcpStream, peer: SocketAddr) {
         let ip = peer.ip().to_canonical();
-        let trusted = self.config.load().relay.trusted_networks.iter().any(|network| network.contains(&ip));
+        if self.config.load().proxy.networks.iter().any(|network| network.contains(&ip)) {
+            let door = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = door.enter_by_proxy(kind, stream, ip).await {
+                    tracing::warn!(proxy = %peer, %error, "connection through a proxy ended");
+                }
+            });
+            return;
+        }
+        let trusted = self.is_trusted(ip);
+        if kind.lmtp && !trusted {
+            tracing::warn!(%peer, "LMTP refused: not a trusted network (relay.trusted_networks)");
+            return;
+        }
         match self.limiter.enter(kind.class, ip, trusted) {
             Ok(slot) => {
                 let offer = Some((Arc::clone(&self.tls), kind.service));
@@ -100,6 +146,24 @@ impl Door {
                 tokio::spawn(refuse(stream, kind, refusal));
             }
         }
+    }
+
+    /// A connection whose header says who is there. Until it has come the proxy counts, under no limit but that of all
+    /// connections; after it whoever is behind does, like everybody.
+    async fn enter_by_proxy(self, kind: Kind, stream: TcpStream, proxy: IpAddr) -> io::Result<()> {
+        let slot = self.limiter.enter(kind.class, proxy, true).map_err(io::Error::other)?;
+        let offer = Some((Arc::clone(&self.tls), kind.service));
+        let mut connection = Connection::new(stream, offer, slot)?;
+        connection.read_proxy_header().await?;
+        let ip = connection.peer().ip();
+        let trusted = connection.is_known() && self.is_trusted(ip);
+        if kind.lmtp && !trusted {
+            return Err(io::Error::other("LMTP refused: not a trusted network (relay.trusted_networks)"));
+        }
+        // Strangers whom the proxy does not name share its address, and no limit of one address would be fair to them.
+        let slot = self.limiter.enter(kind.class, ip, trusted || !connection.is_known()).map_err(io::Error::other)?;
+        connection.move_to(slot);
+        self.serve(kind, connection).await
     }
 
     /// What an IMAP session needs, as the configuration is now.
@@ -132,7 +196,11 @@ impl Door {
         }
         match kind.service {
             Service::Smtp => {
-                let role = if kind.class == Class::Reception { Role::Reception } else { Role::Submission };
+                let role = match kind.class {
+                    _ if kind.lmtp => Role::Lmtp,
+                    Class::Reception => Role::Reception,
+                    Class::Submission | Class::Mailbox => Role::Submission,
+                };
                 smtp::serve(connection, role, self.services.smtp, self.shutdown).await
             }
             Service::Imap => {

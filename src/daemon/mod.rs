@@ -103,6 +103,7 @@ pub struct Server {
     outbound: Arc<Outbound>,
     services: Services,
     listeners: Vec<(&'static str, net::Listener)>,
+    lmtp: Option<net::UnixSocket>,
     control: Option<UnixListener>,
     /// One permit for each mailbox command under way.
     jobs: Arc<Semaphore>,
@@ -153,6 +154,7 @@ impl Server {
         let greylist = Arc::new(Greylist::load(&greylist_file(&config)));
         let limiter = Limiter::new(config.limits.clone(), clock.clone());
         let listeners = bind_all(&config)?;
+        let lmtp = lmtp_socket(&config)?;
         let control = control::listen(&folder).map_err(machine("control socket"))?;
         let config = Arc::new(ArcSwap::from_pointee(config));
         let commit = StoreAndQueue::new(Arc::clone(&store), Arc::new(queue.clone()));
@@ -196,6 +198,7 @@ impl Server {
             outbound: Arc::new(outbound),
             services,
             listeners,
+            lmtp,
             control: Some(control),
             jobs: Arc::new(Semaphore::new(CONTROL_JOBS)),
             shutdown: watch::channel(false).0,
@@ -218,6 +221,9 @@ impl Server {
     /// Serves until a signal says stop, then lets what is under way end. `ready` runs when all ports answer.
     pub async fn run(mut self, mut signals: Signals, ready: impl Future<Output = ()>) {
         let stop = self.shutdown.subscribe();
+        if let Some(socket) = self.lmtp.take() {
+            tokio::spawn(accept::accept_lmtp(socket, self.door()));
+        }
         for (name, listener) in std::mem::take(&mut self.listeners) {
             tokio::spawn(accept::accept(name, listener, self.door()));
         }
@@ -394,11 +400,22 @@ fn certificate_names(config: &Config) -> Vec<String> {
     names
 }
 
+/// The Unix socket for LMTP, where one is wanted.
+fn lmtp_socket(config: &Config) -> Result<Option<net::UnixSocket>, StartError> {
+    let Some(path) = &config.lmtp.socket else { return Ok(None) };
+    let mode = u32::from_str_radix(&config.lmtp.mode, 8).ok().filter(|mode| *mode <= 0o777);
+    let mode =
+        mode.ok_or_else(|| StartError::Config("lmtp.mode: permissions in octal are expected: 0600".to_owned()))?;
+    let bound = net::UnixSocket::bind(path, mode, &config.lmtp.owner);
+    bound.map(Some).map_err(|error| StartError::Machine(format!("lmtp.socket: {}: {error}", path.display())))
+}
+
 /// All ports, or every one that cannot be had.
 fn bind_all(config: &Config) -> Result<Vec<(&'static str, net::Listener)>, StartError> {
     let mut bound = Vec::new();
     let mut errors = Vec::new();
-    for (name, address) in config.listen.all() {
+    let lmtp = config.lmtp.listen.iter().map(|address| ("lmtp", address.0));
+    for (name, address) in config.listen.all().chain(lmtp) {
         match net::bind(name, address) {
             Ok(listener) => bound.push((name, listener)),
             Err(error) => errors.push(error.to_string()),

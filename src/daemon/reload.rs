@@ -57,6 +57,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         }
     };
     differs("listen", format!("{:?}", old.listen), format!("{:?}", new.listen));
+    differs("lmtp", format!("{:?}", old.lmtp), format!("{:?}", new.lmtp));
     differs("storage.folder", format!("{:?}", old.storage.folder), format!("{:?}", new.storage.folder));
     differs("storage.layout", format!("{:?}", old.storage.layout), format!("{:?}", new.storage.layout));
     differs("tls", format!("{:?}", old.tls), format!("{:?}", new.tls));

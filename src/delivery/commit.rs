@@ -22,6 +22,9 @@ use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
 use crate::mail::envelope::Demands;
+use crate::mail::envelope::OriginalRecipient;
+use crate::mail::envelope::RecipientReport;
+use crate::mail::envelope::Report;
 use crate::mail::ids::QueueId;
 use crate::mail::mailbox::SpecialUse;
 use crate::queue::NewEntry;
@@ -154,6 +157,7 @@ impl StoreAndQueue {
         if rewritten.is_none() {
             onward.append(&mut forward);
         }
+        let mut absent = HashSet::new();
         let elsewhere = onward.len();
         let outcomes = self.deliver(&message, &accounts).await;
         let all_failed = outcomes.iter().all(Result::is_err);
@@ -171,6 +175,7 @@ impl StoreAndQueue {
                     if failure.as_ref().is_none_or(|first| matches!(first, StoreError::LargerThanQuota)) {
                         failure = Some(error);
                     }
+                    absent.insert(account.address().key());
                     onward.push(account.address().clone());
                 }
             }
@@ -184,18 +189,21 @@ impl StoreAndQueue {
         if let Some((sender, id)) = rewritten.filter(|_| !forward.is_empty()) {
             self.forward(&message, forward, sender, id).await?;
         }
-        if onward.is_empty() {
+        let delivered = delivered(&message, &absent);
+        if onward.is_empty() && delivered.is_empty() {
             return Ok(());
         }
         let waits_for_inbox = onward.len() > elsewhere;
         let to: Vec<String> = onward.iter().map(ToString::to_string).collect();
         let id = message.id.clone();
+        let report = report(&message);
         let entry = NewEntry {
             id: message.id,
             sender: message.sender,
+            demands: Demands { report, ..message.demands },
             recipients: onward,
+            delivered,
             body: message.body,
-            demands: message.demands,
             junk: message.junk,
             prefix: message.trace,
             content: message.content,
@@ -204,7 +212,9 @@ impl StoreAndQueue {
             quiet: message.room.is_of_stranger() && waits_for_inbox,
         };
         self.onward.submit(entry).await.map_err(from_queue)?;
-        tracing::info!(%id, ?to, "queued");
+        if !to.is_empty() {
+            tracing::info!(%id, ?to, "queued");
+        }
         Ok(())
     }
 
@@ -222,8 +232,9 @@ impl StoreAndQueue {
             id: id.clone(),
             sender,
             recipients,
+            delivered: Vec::new(),
             body: message.body,
-            demands: message.demands.clone(),
+            demands: Demands { report: report(message), ..message.demands.clone() },
             junk: message.junk.clone(),
             prefix: message.trace.clone(),
             content: message.content.clone(),
@@ -287,6 +298,45 @@ fn destinations(recipients: &[Admitted]) -> Destinations {
         }
     }
     found
+}
+
+/// Recipients who have it now and of whom the sender wants to be told: not those of whom a part goes on, since nobody
+/// knows yet (RFC 3461 §5.2.7).
+fn delivered(message: &Accepted, absent: &HashSet<String>) -> Vec<Address> {
+    let here = |destination: &Destination| match destination {
+        Destination::Account(account) => !absent.contains(&account.address().key()),
+        Destination::Remote(_) | Destination::Forward(_) => false,
+    };
+    if message.sender.address().is_none() {
+        return Vec::new();
+    }
+    let wanted = message.recipients.iter().filter(|admitted| {
+        message.demands.report.notify(admitted.address()).success() && admitted.destinations().iter().all(here)
+    });
+    wanted.map(|admitted| admitted.address().clone()).collect()
+}
+
+/// What was said of recipients, said of the addresses that they lead to as well (RFC 3461 §5.2.7.1: whoever is behind
+/// an alias is reported under its name).
+fn report(message: &Accepted) -> Report {
+    let mut report = message.demands.report.clone();
+    for admitted in &message.recipients {
+        let said = message.demands.report.of(admitted.address());
+        for destination in admitted.destinations() {
+            let to = match destination {
+                Destination::Account(account) => account.address(),
+                Destination::Remote(address) | Destination::Forward(address) => address,
+            };
+            if to != admitted.address() && said != RecipientReport::default() {
+                let original = said.original.clone().unwrap_or_else(|| OriginalRecipient {
+                    kind: if admitted.address().is_international() { "utf-8" } else { "rfc822" }.to_owned(),
+                    address: admitted.address().to_string(),
+                });
+                report.set(to, RecipientReport { notify: said.notify, original: Some(original) });
+            }
+        }
+    }
+    report
 }
 
 fn from_store(error: StoreError) -> CommitError {

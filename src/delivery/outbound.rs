@@ -34,6 +34,8 @@ use crate::mail::status::Permanence;
 use crate::protocol::smtp::client;
 use crate::protocol::smtp::client::Fate;
 use crate::protocol::smtp::client::TlsWish;
+use crate::queue;
+use crate::queue::Handover;
 use crate::queue::Job;
 use crate::queue::Notice;
 use crate::queue::Outcome;
@@ -121,7 +123,7 @@ impl Outbound {
                     for (recipient, fate) in left.into_iter().zip(outcome.fates) {
                         // Without TLS, or without the promise to keep to it: another host may do better.
                         let unfit = matches!(&fate, Fate::Failed(failure) if !failure.remote);
-                        let outcome = outcome_of(fate, &hop);
+                        let outcome = outcome_of(fate, &hop, outcome.reports);
                         // The session broke, so a temporary answer is not this recipient's own: another host may do.
                         if next_hop && (unfit || matches!(outcome, Outcome::Deferred { .. })) {
                             why = outcome;
@@ -200,12 +202,12 @@ impl Outbound {
             content: job.content,
             maildirs: ready.iter().map(|(_, account)| account.maildir().to_owned()).collect(),
             received: self.clock.wall(),
-            special_use: job.junk.is_some().then_some(SpecialUse::Junk),
+            special_use: job.junk.map(|_| SpecialUse::Junk),
             again: true,
         };
         for ((recipient, _), done) in ready.into_iter().zip(self.store.deliver(delivery).await) {
             let outcome = match done {
-                Ok(()) => Outcome::Delivered { by: "mailbox".to_owned() },
+                Ok(()) => Outcome::Delivered { by: "mailbox".to_owned(), how: Handover::Mailbox },
                 Err(error @ StoreError::OverQuota) => deferred("4.2.2", &error.to_string()),
                 Err(error @ StoreError::LargerThanQuota) => failed("5.2.2", &error.to_string()),
                 Err(error) => deferred("4.2.0", &error.to_string()),
@@ -253,13 +255,19 @@ fn has_utf8_header(content: &Content) -> std::io::Result<bool> {
     Ok(!head[..end].is_ascii())
 }
 
-fn outcome_of(fate: Fate, hop: &Hop) -> Outcome {
+fn outcome_of(fate: Fate, hop: &Hop, reports: bool) -> Outcome {
     match fate {
-        Fate::Delivered(reply) => Outcome::Delivered { by: format!("{} ({}): {reply}", hop.host, hop.address) },
+        Fate::Delivered(reply) => Outcome::Delivered {
+            by: queue::quoted(&hop.host, &hop.address.to_string(), &reply.to_string()),
+            how: if reports { Handover::Reported } else { Handover::Relayed },
+        },
         Fate::Failed(failure) => {
-            let words = if failure.remote { "said: " } else { "" };
-            let (status, why) =
-                (failure.status.to_string(), format!("{} ({}) {words}{}", hop.host, hop.address, failure.text));
+            let status = failure.status.to_string();
+            let why = if failure.remote {
+                queue::quoted(&hop.host, &hop.address.to_string(), &failure.text)
+            } else {
+                format!("{} ({}) {}", hop.host, hop.address, failure.text)
+            };
             match failure.permanence {
                 Permanence::Temporary => Outcome::Deferred { status, why },
                 Permanence::Permanent => Outcome::Failed { status, why },

@@ -5,7 +5,8 @@
 //! 3. [`complete::missing_fields`]: what a client of ours left out.
 //! 4. [`clean::unwanted`]: the fields that must not travel on.
 //!
-//! [`prepare`] runs them in this order; a new check is a new stage. [`permit`] is used earlier, at RCPT. Knows neither
+//! [`prepare`] runs them in this order; a new check is a new stage. [`recipient`] decides earlier, at RCPT, by [`permit`] and [`checks`];
+//! [`hooks`] asks milters in between. Knows neither
 //! sockets nor folders.
 
 pub mod checks;
@@ -13,6 +14,7 @@ pub mod clean;
 pub mod complete;
 pub mod hooks;
 pub mod permit;
+pub mod recipient;
 pub mod trace;
 pub mod verdict;
 

@@ -40,6 +40,12 @@ impl RelayPermit {
 }
 
 impl RelayPermit {
+    /// Whether somebody has logged in.
+    #[must_use]
+    pub fn is_of_user(&self) -> bool {
+        matches!(self.0, Ground::Login(_))
+    }
+
     /// A notice that this server wrote itself, to the sender of a message that it had admitted.
     pub(crate) fn of_own_notice() -> Self {
         Self(Ground::OwnNotice)

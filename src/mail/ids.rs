@@ -165,7 +165,8 @@ mod tests {
     #[test]
     fn queue_ids_are_file_names() {
         let id = SessionId::new(Duration::from_secs(1_800_000_000)).message(2);
-        assert_eq!(QueueId::parse(id.as_str()), Some(id));
+        assert_eq!(QueueId::parse(id.as_str()), Some(id.clone()));
+        assert!(id.part("f").is_some_and(|part| part.as_str().ends_with("-2-f")));
         for bad in ["", "../x", "a/b", "A", "a b", &"a".repeat(41)] {
             assert_eq!(QueueId::parse(bad), None, "{bad}");
         }

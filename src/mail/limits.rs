@@ -53,6 +53,15 @@ pub const TLS_HANDSHAKES: usize = 256;
 /// A peer that takes nothing of what we send for so long is gone.
 pub const WRITE_STALL: Duration = Duration::from_secs(60);
 
+/// Octets of a header of the PROXY protocol, version 1: its own text says so.
+pub const PROXY_V1_OCTETS: usize = 107;
+
+/// Octets of a header of version 2 behind its first 16: addresses take 216 at most, the rest is for what is read over.
+pub const PROXY_V2_OCTETS: usize = 2048;
+
+/// A proxy has this long for its header: it knows it when it connects.
+pub const PROXY_HEADER_WAIT: Duration = Duration::from_secs(5);
+
 /// IMAP and POP3 sessions must log in within this time.
 pub const LOGIN_WAIT: Duration = Duration::from_secs(60);
 
@@ -308,6 +317,12 @@ pub const REMOTE_TEXT_OCTETS: usize = 512;
 
 /// Waiting messages at once; more are refused for now.
 pub const QUEUE_MESSAGES: usize = 1_000_000;
+
+/// Lines of [`REMOTE_TEXT_OCTETS`] of one remote reply that a notice quotes.
+pub const NOTICE_TEXT_LINES: usize = 20;
+
+/// After so long the sender is told once that his mail is late; most servers that are down are back by then.
+pub const DELAY_NOTICE: Duration = Duration::from_secs(4 * 3600);
 
 /// A message up to this size comes back whole with a notice; of a larger one only the header.
 pub const BOUNCE_WHOLE_OCTETS: u64 = 65_536;

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | 1870 | SIZE | `protocol/smtp/extension.rs` |
 //! | 1939 | POP3 | `protocol/pop3/` |
+//! | 2033 | LMTP; all recipients of a message share one answer, since it is kept for all or for none | `protocol/smtp/server/` |
 //! | 2047, 2231 | encoded words and parameters | `message/decode.rs`, `message/extended.rs` |
 //! | 2177 | IDLE | `server/imap/command/idle.rs` |
 //! | 2342 | NAMESPACE | `server/imap/command/mod.rs` |
@@ -11,9 +12,11 @@
 //! | 2595 | STLS | `protocol/pop3/` |
 //! | 2920 | PIPELINING | `protocol/smtp/server/` |
 //! | 2971 | ID | `server/imap/command/id.rs` |
+//! | 3030 | CHUNKING, without BINARYMIME | `protocol/smtp/server/chunks.rs` |
 //! | 3207 | STARTTLS of SMTP | `protocol/smtp/server/` |
 //! | 3463 | enhanced status codes | `mail/status.rs` |
-//! | 3464, 6522 | notices of failure | `queue/bounce.rs` |
+//! | 3461 | DSN | `protocol/smtp/command.rs`, `protocol/smtp/client.rs`, `queue/` |
+//! | 3464, 6522, 6533 | notices of failures, delays and deliveries | `queue/bounce.rs` |
 //! | 3501 | IMAP4rev1, which is spoken first | `protocol/imap/`, `server/imap/` |
 //! | 3502 | MULTIAPPEND | `server/imap/command/append.rs` |
 //! | 3516 | BINARY; lines end with LF on disk, so a part whose encoding is "binary" comes back with CRLF where it had LF alone | `protocol/imap/binary.rs`, `server/imap/command/append.rs` |
@@ -37,6 +40,7 @@
 //! | 5322 | messages | `message/` |
 //! | 5465 | NOTIFY; annotations of messages, and what other programs do to the tree, have no events | `server/imap/notify.rs`, `store/events.rs` |
 //! | 5530 | response codes | `server/imap/errors.rs` |
+//! | 6531 | SMTPUTF8 | `protocol/smtp/` |
 //! | 6152 | 8BITMIME | `protocol/smtp/` |
 //! | 5464, 9590 | METADATA, LIST-METADATA | `store/annotations.rs`, `server/imap/command/metadata.rs` |
 //! | 6154 | special-use mailboxes, made for a use | `store/special_use.rs`, `server/imap/command/create.rs` |
@@ -59,6 +63,8 @@
 //! | 8474 | ids of mailboxes and messages | `message/object_id.rs`, `store/load.rs`, `server/imap/command/` |
 //! | 9051 | IMAP4rev2, once it is enabled | `server/imap/enabled.rs`, `server/imap/command/select.rs` |
 //! | 9208 | quota; by SETQUOTA an owner takes less than the operator gives | `server/imap/command/quota.rs`, `store/quota.rs` |
+//! | 8689 | REQUIRETLS; the next host is known by its certificate, without DNSSEC or MTA-STS | `protocol/smtp/client.rs`, `delivery/outbound.rs` |
+//! | 9422 | LIMITS | `protocol/smtp/extension.rs` |
 //! | 8508 | REPLACE | `server/imap/command/append.rs` |
 //! | 8514 | save dates | `store/file_name.rs`, `protocol/imap/matching.rs`, `server/imap/command/fetch.rs` |
 //! | 8601 | Authentication-Results, ours and those that are not; names of clients | `sender_auth/results.rs`, `intake/clean.rs`, `dns/client_name.rs` |

@@ -1,6 +1,7 @@
-//! One TCP connection, plain or with TLS.
+//! One connection: over TCP, plain or with TLS, directly or through a proxy, or over a Unix socket.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,16 +10,20 @@ use std::sync::PoisonError;
 use std::task::Context;
 use std::task::Poll;
 
+use rustix::net::RecvFlags;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::limits::Refusal;
 use super::limits::Slot;
+use super::proxy;
+use super::proxy::Proxied;
 use crate::mail::limits::TLS_HANDSHAKE;
 use crate::mail::limits::TLS_HANDSHAKES;
 use crate::protocol::session::TlsActive;
@@ -36,11 +41,14 @@ pub struct Connection {
     tls: Option<TlsActive>,
     offer: Option<(Arc<ServerTls>, Service)>,
     slot: Arc<Mutex<Slot>>,
+    /// Whether the address of the peer says who it is.
+    known: bool,
 }
 
 #[derive(Debug)]
 enum Stream {
     Plain(TcpStream),
+    Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
     /// While a handshake runs, and after one that failed.
     Gone,
@@ -57,7 +65,55 @@ impl Connection {
         stream.set_nodelay(true)?;
         let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
         let (peer, local) = (canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
-        Ok(Self { stream: Stream::Plain(stream), peer, local, tls: None, offer, slot: Arc::new(Mutex::new(slot)) })
+        let slot = Arc::new(Mutex::new(slot));
+        Ok(Self { stream: Stream::Plain(stream), peer, local, tls: None, offer, slot, known: true })
+    }
+
+    /// A connection over a Unix socket, whose permissions say who may. It counts as one from this machine, and never
+    /// has TLS.
+    #[must_use]
+    pub fn of_unix(stream: UnixStream, slot: Slot) -> Self {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let slot = Arc::new(Mutex::new(slot));
+        Self { stream: Stream::Unix(stream), peer: here, local: here, tls: None, offer: None, slot, known: true }
+    }
+
+    /// Reads the header of the PROXY protocol, which has to come first: who is behind the proxy is the peer from here
+    /// on. Where the proxy does not say, the peer is the proxy, and nothing follows from where that is.
+    ///
+    /// # Errors
+    /// It is no header, or comes too slowly; the connection is of no use then.
+    pub async fn read_proxy_header(&mut self) -> io::Result<()> {
+        let Stream::Plain(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
+        match proxy::read(stream).await? {
+            Proxied::Client { peer, local } => (self.peer, self.local) = (canonical(peer), canonical(local)),
+            Proxied::Unknown => {
+                self.known = false;
+                // Who talks in clear to a proxy here does not do so within this machine.
+                self.local.set_ip(Ipv4Addr::UNSPECIFIED.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up its place under the limits for another one, that of whoever is behind the proxy.
+    pub fn move_to(&mut self, slot: Slot) {
+        self.slot = Arc::new(Mutex::new(slot));
+    }
+
+    /// Whether its address can give a peer any right: not where a proxy hides who it is.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// Whether the peer of a connection without TLS has said something already, without being waited for.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        let Stream::Plain(stream) = &self.stream else { return false };
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        rustix::net::recv(stream, &mut [0_u8; 1], flags).is_ok_and(|(n, _)| n > 0)
     }
 
     /// Who it is; IPv4 as IPv4 also on a dual-stack listener.
@@ -143,6 +199,7 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
@@ -153,6 +210,7 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
@@ -161,6 +219,7 @@ impl AsyncWrite for Connection {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Gone => Poll::Ready(Ok(())),
         }
@@ -169,6 +228,7 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Gone => Poll::Ready(Ok(())),
         }

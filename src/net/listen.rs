@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 const BACKLOG: u32 = 1024;
 
 /// The pause after the process has run out of file descriptors: accepting at once again would only spin.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// An address that cannot be listened on, with the key that asked for it.
 #[derive(Debug)]
@@ -29,16 +29,17 @@ pub struct BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, address, source } = self;
+        let Self { address, source, .. } = self;
+        let key = if self.key == "lmtp" { "lmtp.listen".to_owned() } else { format!("listen.{}", self.key) };
         match source.kind() {
             io::ErrorKind::AddrInUse => {
-                write!(f, "listen.{key}: {address} is in use by another program; stop that one or choose another port")
+                write!(f, "{key}: {address} is in use by another program; stop that one or choose another port")
             }
             io::ErrorKind::PermissionDenied => write!(
                 f,
-                "listen.{key}: {address} may not be used; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
+                "{key}: {address} may not be used; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
             ),
-            _ => write!(f, "listen.{key}: cannot listen on {address}: {source}"),
+            _ => write!(f, "{key}: cannot listen on {address}: {source}"),
         }
     }
 }

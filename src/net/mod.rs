@@ -5,7 +5,9 @@
 mod connection;
 mod limits;
 mod listen;
+mod proxy;
 mod pump;
+mod unix;
 
 pub use connection::Connection;
 pub use limits::Class;
@@ -18,3 +20,4 @@ pub use listen::bind;
 pub use pump::Answers;
 pub use pump::Sent;
 pub use pump::pump;
+pub use unix::UnixSocket;

@@ -11,6 +11,7 @@ use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::Demands;
 use crate::mail::ids::QueueId;
+use crate::mail::limits::DELAY_NOTICE;
 
 /// How an attempt ended for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub enum Outcome {
     Delivered {
         /// Who took it, and what he said.
         by: String,
+        /// What that says of the way that is left.
+        #[serde(default)]
+        how: Handover,
     },
     /// Not now.
     Deferred {
@@ -36,8 +40,84 @@ pub enum Outcome {
         /// Why, in the words of the remote side where there are any.
         why: String,
     },
-    /// The sender has been told that it failed.
+    /// The sender has been told what became of it.
     Told,
+    /// The sender has been told that it is late.
+    ToldOfDelay,
+}
+
+/// Who took a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Handover {
+    /// The recipient's mailbox.
+    #[default]
+    Mailbox,
+    /// A server that tells nobody of deliveries.
+    Relayed,
+    /// A server that reports itself (RFC 3461 §5.2.1).
+    Reported,
+}
+
+/// What a sender may want to hear. The worst comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Action {
+    Failed,
+    Delayed,
+    Relayed,
+    Delivered,
+}
+
+impl Action {
+    /// RFC 3464 §2.3.3.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Delayed => "delayed",
+            Self::Relayed => "relayed",
+            Self::Delivered => "delivered",
+        }
+    }
+}
+
+/// What is to be told of one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct News {
+    pub(super) recipient: Address,
+    pub(super) action: Action,
+    pub(super) status: String,
+    pub(super) why: String,
+}
+
+impl News {
+    /// Whether the sender asked for it, or did not ask to be spared.
+    pub(super) fn is_wanted(&self, waiting: &Waiting) -> bool {
+        let notify = waiting.demands.report.notify(&self.recipient);
+        match self.action {
+            Action::Failed => notify.failure(),
+            Action::Delayed => notify.delay(),
+            Action::Relayed | Action::Delivered => notify.success(),
+        }
+    }
+
+    /// What is written down when it was told.
+    pub(super) fn told(&self) -> (Address, Outcome) {
+        let told = if self.action == Action::Delayed { Outcome::ToldOfDelay } else { Outcome::Told };
+        (self.recipient.clone(), told)
+    }
+}
+
+/// How the words of a remote server are told, with its name before them.
+#[must_use]
+pub fn quoted(host: &str, address: &str, words: &str) -> String {
+    format!("{host} ({address}) said: {words}")
+}
+
+/// The host and the words of [`quoted`]; `None` where the words are our own.
+pub(super) fn words_of(why: &str) -> Option<(&str, &str)> {
+    let (host, rest) = why.rsplit_once("; last: ").map_or(why, |(_, last)| last).split_once(" (")?;
+    let (_, words) = rest.split_once(") said: ")?;
+    (!host.contains(' ')).then_some((host, words))
 }
 
 /// Where one recipient stands.
@@ -47,6 +127,15 @@ pub enum RecipientState {
     Waiting {
         /// What the last attempt said, if there was one.
         last: Option<(String, String)>,
+        /// Whether the sender was told that it is late.
+        told: bool,
+    },
+    /// Delivered, and the sender wants to be told.
+    Delivered {
+        /// Who took it.
+        by: String,
+        /// How.
+        how: Handover,
     },
     /// Done: delivered, or failed and the sender told.
     Done,
@@ -85,6 +174,12 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    /// Adds recipients who had the message before it was queued, of which the sender is to be told.
+    pub(super) fn add_delivered(&mut self, delivered: Vec<Address>) {
+        let state = RecipientState::Delivered { by: "mailbox".to_owned(), how: Handover::Mailbox };
+        self.recipients.extend(delivered.into_iter().map(|address| (address, state.clone())));
+    }
+
     /// The recipients to be tried.
     pub fn open(&self) -> impl Iterator<Item = &Address> {
         self.recipients.iter().filter(|(_, s)| matches!(s, RecipientState::Waiting { .. })).map(|(address, _)| address)
@@ -94,7 +189,7 @@ impl Waiting {
     pub fn failed(&self) -> impl Iterator<Item = (&Address, &str, &str)> {
         self.recipients.iter().filter_map(|(address, state)| match state {
             RecipientState::Failed { status, why } => Some((address, status.as_str(), why.as_str())),
-            RecipientState::Waiting { .. } | RecipientState::Done => None,
+            _ => None,
         })
     }
 
@@ -112,19 +207,54 @@ impl Waiting {
                 a == address
                     && match state {
                         RecipientState::Waiting { .. } => !told,
-                        RecipientState::Failed { .. } => told,
+                        RecipientState::Failed { .. } | RecipientState::Delivered { .. } => told,
                         RecipientState::Done => false,
                     }
             };
+            let success = self.may_tell() && self.demands.report.notify(address).success();
             let Some((_, state)) = self.recipients.iter_mut().find(fits) else { continue };
+            let (last, late) = match state {
+                RecipientState::Waiting { last, told } => (last.take(), *told),
+                _ => (None, false),
+            };
             *state = match outcome {
+                Outcome::Delivered { by, how } if success && *how != Handover::Reported => {
+                    RecipientState::Delivered { by: by.clone(), how: *how }
+                }
                 Outcome::Delivered { .. } | Outcome::Told => RecipientState::Done,
                 Outcome::Deferred { status, why } => {
-                    RecipientState::Waiting { last: Some((status.clone(), why.clone())) }
+                    RecipientState::Waiting { last: Some((status.clone(), why.clone())), told: late }
                 }
+                Outcome::ToldOfDelay => RecipientState::Waiting { last, told: true },
                 Outcome::Failed { status, why } => RecipientState::Failed { status: status.clone(), why: why.clone() },
             };
         }
+    }
+
+    /// Whether anybody may be told anything: not where there is no sender (RFC 5321 §4.5.5), nor where he may be forged.
+    fn may_tell(&self) -> bool {
+        !self.quiet && self.sender.address().is_some()
+    }
+
+    /// What became of recipients and was not told yet. Of failures even those that nobody wants to hear of, since they
+    /// are done with then.
+    pub(super) fn news(&self, now: SystemTime) -> Vec<News> {
+        let late = self.may_tell() && now.duration_since(self.arrived).unwrap_or_default() >= DELAY_NOTICE;
+        let news = self.recipients.iter().filter_map(|(recipient, state)| {
+            let (action, status, why) = match state {
+                RecipientState::Failed { status, why } => (Action::Failed, status.clone(), why.clone()),
+                RecipientState::Waiting { last: Some((status, why)), told: false } if late => {
+                    (Action::Delayed, status.clone(), why.clone())
+                }
+                RecipientState::Delivered { by, how } => {
+                    let action = if *how == Handover::Mailbox { Action::Delivered } else { Action::Relayed };
+                    (action, "2.0.0".to_owned(), by.clone())
+                }
+                _ => return None,
+            };
+            Some(News { recipient: recipient.clone(), action, status, why })
+        });
+        news.filter(|news| news.action != Action::Delayed || news.is_wanted(self)).collect()
     }
 
     /// An attempt has ended at `now`: when the next one is, or, past the lifetime, who is given up. What that changes
@@ -137,7 +267,7 @@ impl Waiting {
             return Vec::new();
         }
         let expired = self.recipients.iter().filter_map(|(address, state)| {
-            let RecipientState::Waiting { last } = state else { return None };
+            let RecipientState::Waiting { last, .. } = state else { return None };
             let last = last.as_ref().map_or("no attempt was made", |(_, why)| why);
             // RFC 3463 §3.5: X.4.7, delivery time expired.
             let (status, why) = ("5.4.7".to_owned(), format!("delivery time expired; last: {last}"));
@@ -164,7 +294,10 @@ pub(super) mod tests {
         Waiting {
             id: QueueId::parse("abc-1").expect("an id"),
             sender: ReversePath::Address(address("alice@example.com")),
-            recipients: recipients.iter().map(|r| (address(r), RecipientState::Waiting { last: None })).collect(),
+            recipients: recipients
+                .iter()
+                .map(|r| (address(r), RecipientState::Waiting { last: None, told: false }))
+                .collect(),
             arrived: SystemTime::UNIX_EPOCH,
             octets: 10,
             attempts: 0,
@@ -186,7 +319,7 @@ pub(super) mod tests {
         let mut entry = waiting(&["a@x.example", "b@x.example", "c@x.example"]);
         let address = |t: &str| Address::parse(t).expect("an address");
         entry.apply(&[
-            (address("a@x.example"), Outcome::Delivered { by: "x".to_owned() }),
+            (address("a@x.example"), Outcome::Delivered { by: "x".to_owned(), how: Handover::Relayed }),
             (address("b@x.example"), Outcome::Failed { status: "5.1.1".to_owned(), why: "no".to_owned() }),
             (address("c@x.example"), Outcome::Deferred { status: "4.2.0".to_owned(), why: "later".to_owned() }),
         ]);
@@ -208,6 +341,34 @@ pub(super) mod tests {
         assert_eq!(entry.failed().map(|(_, status, _)| status.to_owned()).collect::<Vec<_>>(), ["5.4.7"]);
         entry.apply(&[(Address::parse("a@x.example").expect("an address"), Outcome::Told)]);
         assert!(entry.is_done());
+    }
+
+    #[test]
+    fn a_delay_is_news_once_and_late() {
+        let mut entry = waiting(&["a@x.example"]);
+        let address = Address::parse("a@x.example").expect("an address");
+        let late = SystemTime::UNIX_EPOCH + DELAY_NOTICE;
+        assert!(entry.news(late).is_empty(), "nothing was tried");
+        let deferred = Outcome::Deferred { status: "4.4.1".to_owned(), why: "no".to_owned() };
+        entry.apply(&[(address.clone(), deferred.clone())]);
+        assert!(entry.news(late - Duration::from_secs(1)).is_empty());
+        let news = entry.news(late);
+        assert_eq!(news.iter().map(|n| n.action).collect::<Vec<_>>(), [Action::Delayed]);
+        entry.apply(&[news[0].told()]);
+        entry.apply(&[(address.clone(), deferred)]);
+        assert!(entry.news(late).is_empty() && entry.open().next().is_some());
+        entry.apply(&[(address.clone(), Outcome::Failed { status: "5.0.0".to_owned(), why: "no".to_owned() })]);
+        assert_eq!(entry.news(late).len(), 1, "the failure is another thing");
+        entry.apply(&[entry.news(late)[0].told()]);
+        assert!(entry.is_done());
+    }
+
+    #[test]
+    fn the_words_of_others_are_told_from_ours() {
+        let why = quoted("mx.example", "192.0.2.1:25", "550 no (really) said: so");
+        assert_eq!(words_of(&why), Some(("mx.example", "550 no (really) said: so")));
+        assert_eq!(words_of(&format!("delivery time expired; last: {why}")).map(|w| w.0), Some("mx.example"));
+        assert_eq!(words_of("connect to mx (192.0.2.1:25): timed out"), None);
     }
 
     #[test]

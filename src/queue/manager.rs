@@ -21,8 +21,10 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::bounce::Facts;
 use super::bounce::Notice;
 use super::bounce::notice;
+use super::entry::News;
 use super::entry::Outcome;
 use super::entry::Waiting;
 use super::schedule::Policy;
@@ -310,20 +312,21 @@ impl Queue {
         content: &Content,
         transport: &dyn Transport,
     ) -> Result<(), String> {
-        let failed: Vec<Address> = waiting.failed().map(|(address, _, _)| address.clone()).collect();
-        if failed.is_empty() {
+        let now = self.0.clock.wall();
+        let news = waiting.news(now);
+        if news.is_empty() {
             return Ok(());
         }
-        let made =
-            notice(waiting, content, &self.0.hostname, self.0.clock.wall()).map_err(|error| error.to_string())?;
+        let facts = Facts { hostname: &self.0.hostname, now, lifetime: self.0.policy.load().lifetime };
+        let made = notice(waiting, &news, content, facts).map_err(|error| error.to_string())?;
         match made {
             Some(made) => {
-                tracing::info!(id = %waiting.id, notice = %made.id, to = %made.to, "sender told of failure");
+                tracing::info!(id = %waiting.id, notice = %made.id, to = %made.to, "sender told");
                 transport.tell(made).await?;
             }
-            None => tracing::warn!(id = %waiting.id, "failed, and there is no sender who may be told"),
+            None => tracing::warn!(id = %waiting.id, "failed, and there is no sender who may and wants to be told"),
         }
-        let told: Vec<_> = failed.into_iter().map(|address| (address, Outcome::Told)).collect();
+        let told: Vec<_> = news.iter().map(News::told).collect();
         waiting.apply(&told);
         if waiting.is_done() { Ok(()) } else { self.record(waiting, told).await.map_err(|error| error.to_string()) }
     }
@@ -379,20 +382,23 @@ fn log_panic(done: Result<(), tokio::task::JoinError>) {
 fn log_outcome(waiting: &Waiting, to: &Address, outcome: &Outcome) {
     let (id, from) = (&waiting.id, &waiting.sender);
     match outcome {
-        Outcome::Delivered { by } => tracing::info!(%id, %from, %to, status = "sent", by = ?by, "delivery"),
+        Outcome::Delivered { by, .. } => tracing::info!(%id, %from, %to, status = "sent", by = ?by, "delivery"),
         Outcome::Deferred { status, why } => {
             tracing::warn!(%id, %from, %to, status = "deferred", dsn = status, why = ?why, "delivery")
         }
         Outcome::Failed { status, why } => {
             tracing::warn!(%id, %from, %to, status = "bounced", dsn = status, why = ?why, "delivery")
         }
-        Outcome::Told => {}
+        Outcome::Told | Outcome::ToldOfDelay => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::envelope::Notify;
+    use crate::mail::envelope::RecipientReport;
+    use crate::queue::entry::Handover;
     use std::collections::VecDeque;
     use std::time::SystemTime;
 
@@ -414,7 +420,10 @@ mod tests {
                 for recipient in job.recipients {
                     self.tried.lock().expect("no panic").push((start.elapsed(), recipient.to_string()));
                     let answer = answers.get_mut(&recipient.to_string()).and_then(VecDeque::pop_front);
-                    outcomes.push((recipient, answer.unwrap_or(Outcome::Delivered { by: "script".to_owned() })));
+                    outcomes.push((
+                        recipient,
+                        answer.unwrap_or(Outcome::Delivered { by: "script".to_owned(), how: Handover::Relayed }),
+                    ));
                 }
                 outcomes
             })
@@ -434,6 +443,7 @@ mod tests {
             id: QueueId::parse(id).expect("an id"),
             sender: ReversePath::Address(address("alice@example.com")),
             recipients: to.iter().map(|t| address(t)).collect(),
+            delivered: Vec::new(),
             body: BodyKind::SevenBit,
             demands: Demands::default(),
             junk: None,
@@ -528,6 +538,44 @@ mod tests {
         assert_eq!(tried.iter().filter(|t| *t == "bob@remote.example").count(), 1);
         assert_eq!(tried.iter().filter(|t| *t == "eve@other.example").count(), 2);
         assert_eq!(script.notices.lock().expect("no panic").len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delivery_and_a_delay_are_told_once_even_after_a_restart() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let clock = Clock::by_hand(SystemTime::now());
+        let script = Arc::new(Script::default());
+        script.answers.lock().expect("no panic").insert("eve@other.example".to_owned(), vec![deferred(); 3].into());
+        let mut new = entry("a-1", &["eve@other.example"]);
+        let carol = Address::parse("carol@example.com").expect("an address");
+        let notify = Notify::On { success: true, failure: true, delay: false };
+        new.demands.report.set(&carol, RecipientReport { notify, original: None });
+        new.delivered = vec![carol];
+        let mut attempts = 0;
+        for restart in 0..4 {
+            let queue = Queue::open(dir.path(), &config(), clock.clone()).expect("opened");
+            let (stop, stopped) = watch::channel(false);
+            let runner = tokio::spawn({
+                let (queue, script) = (queue.clone(), Arc::clone(&script));
+                async move { queue.run(script, stopped).await }
+            });
+            if restart == 0 {
+                queue.submit(new.clone()).await.expect("queued");
+            } else {
+                clock.advance(Duration::from_secs(3 * 3600));
+                queue.flush();
+            }
+            attempts += 1;
+            until(|| script.tried.lock().expect("no panic").len() == attempts).await;
+            let rests = |table: &Table| table.due.len() == table.messages.len();
+            until(|| rests(&queue.table())).await;
+            stop.send(true).expect("running");
+            runner.await.expect("no panic");
+        }
+        let notices = script.notices.lock().expect("no panic");
+        let said =
+            |word: &str| notices.iter().filter(|n| memchr::memmem::find(&n.bytes, word.as_bytes()).is_some()).count();
+        assert_eq!((said("Action: delivered"), said("Action: delayed"), notices.len()), (1, 1, 2));
     }
 
     #[tokio::test]

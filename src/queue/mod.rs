@@ -24,10 +24,11 @@ mod spool;
 mod v1;
 
 pub use bounce::Notice;
-pub use bounce::notice;
+pub use entry::Handover;
 pub use entry::Outcome;
 pub use entry::RecipientState;
 pub use entry::Waiting;
+pub use entry::quoted;
 pub use manager::Job;
 pub use manager::Pending;
 pub use manager::Queue;

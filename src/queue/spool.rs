@@ -56,8 +56,10 @@ pub struct NewEntry {
     pub id: QueueId,
     /// Who is told when it fails.
     pub sender: ReversePath,
-    /// To whom; not empty.
+    /// To whom.
     pub recipients: Vec<Address>,
+    /// Who has it already, and of whom the sender is to be told.
+    pub delivered: Vec<Address>,
     /// `BODY` of `MAIL FROM`.
     pub body: BodyKind,
     /// What the sender demands.
@@ -213,6 +215,7 @@ impl Spool {
             quiet: entry.quiet,
             demands: entry.demands.clone(),
             junk: entry.junk.clone(),
+            delivered: entry.delivered.iter().map(ToString::to_string).collect(),
         };
         let mut head = v1::head(&envelope)?;
         head.extend_from_slice(&entry.prefix);
@@ -228,9 +231,9 @@ impl Spool {
         let recipients = entry
             .recipients
             .iter()
-            .map(|a| (a.clone(), super::entry::RecipientState::Waiting { last: None }))
+            .map(|a| (a.clone(), super::entry::RecipientState::Waiting { last: None, told: false }))
             .collect();
-        Ok(Waiting {
+        let mut waiting = Waiting {
             id: entry.id.clone(),
             sender: entry.sender.clone(),
             recipients,
@@ -241,7 +244,9 @@ impl Spool {
             quiet: entry.quiet,
             demands: entry.demands.clone(),
             junk: entry.junk.clone(),
-        })
+        };
+        waiting.add_delivered(entry.delivered.clone());
+        Ok(waiting)
     }
 
     /// The file of a message, wherever it lies.

@@ -50,6 +50,9 @@ pub(super) struct Envelope {
     /// Nor this.
     #[serde(default)]
     pub(super) junk: Option<String>,
+    /// Nor this: recipients who have it, of which the sender is to be told.
+    #[serde(default)]
+    pub(super) delivered: Vec<String>,
 }
 
 /// What is appended after each attempt.
@@ -146,10 +149,10 @@ fn waiting(envelope: Envelope) -> Option<(Waiting, BodyKind)> {
     let recipients = envelope
         .recipients
         .iter()
-        .map(|r| Address::parse(r).map(|address| (address, RecipientState::Waiting { last: None })))
+        .map(|r| Address::parse(r).map(|address| (address, RecipientState::Waiting { last: None, told: false })))
         .collect::<Result<Vec<_>, _>>()
         .ok()?;
-    let waiting = Waiting {
+    let mut waiting = Waiting {
         id: QueueId::parse(&envelope.id)?,
         sender,
         recipients,
@@ -161,6 +164,8 @@ fn waiting(envelope: Envelope) -> Option<(Waiting, BodyKind)> {
         demands: envelope.demands,
         junk: envelope.junk,
     };
+    let delivered = envelope.delivered.iter().map(|r| Address::parse(r)).collect::<Result<Vec<_>, _>>().ok()?;
+    waiting.add_delivered(delivered);
     Some((waiting, if envelope.eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit }))
 }
 
@@ -226,6 +231,7 @@ mod tests {
             quiet: true,
             demands: demands(),
             junk: Some("DMARC".to_owned()),
+            delivered: Vec::new(),
         };
         let mut bytes = head(&envelope).expect("small");
         bytes.extend_from_slice(b"hello\n");

@@ -25,25 +25,24 @@ use crate::directory::Authenticated;
 use crate::directory::Authenticator;
 use crate::directory::Directory;
 use crate::directory::LoginError;
-use crate::directory::Resolution;
 use crate::fsio;
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
 use crate::intake;
 use crate::intake::Prepared;
 use crate::intake::Refused;
-use crate::intake::checks;
 use crate::intake::checks::Finding;
 use crate::intake::checks::Gate;
 use crate::intake::checks::Greylist;
-use crate::intake::checks::Origin;
 use crate::intake::checks::Outcome;
 use crate::intake::checks::Visit;
 use crate::intake::clean::Dispatch;
 use crate::intake::hooks;
-use crate::intake::permit;
 use crate::intake::permit::Admitted;
 use crate::intake::permit::RelayPermit;
+use crate::intake::recipient::Asker;
+use crate::intake::recipient::Desk;
+use crate::intake::recipient::Thoroughness;
 use crate::intake::trace;
 use crate::intake::trace::Trace;
 use crate::mail::address::Address;
@@ -114,7 +113,13 @@ pub async fn serve(
     let session = SessionId::new(service.clock.since_epoch());
     let peer = connection.peer().ip().to_canonical();
     let config = service.config.load_full();
-    let network = RelayPermit::of_network(peer, &config.relay.trusted_networks);
+    // Whoever hands over by LMTP relays nothing, and an address that a proxy does not tell gives no right.
+    let network = match role {
+        Role::Reception | Role::Submission if connection.is_known() => {
+            RelayPermit::of_network(peer, &config.relay.trusted_networks)
+        }
+        Role::Reception | Role::Submission | Role::Lmtp => None,
+    };
     let settings = Settings {
         role,
         hostname: config.hostname.clone(),
@@ -124,7 +129,7 @@ pub async fn serve(
         plaintext_login: config.auth.plaintext_login && peer.is_loopback() && connection.local().ip().is_loopback(),
         legacy_auth_line: config.submission.legacy_auth_line,
         bare_newline: match config.smtp.bare_newline {
-            _ if role == Role::Submission || network.is_some() => BareNewline::Normalise,
+            _ if role != Role::Reception || network.is_some() => BareNewline::Normalise,
             BareNewlineKey::Reject => BareNewline::Reject,
             BareNewlineKey::Normalise => BareNewline::Normalise,
         },
@@ -133,6 +138,10 @@ pub async fn serve(
     tracing::info!(%session, %peer, port = connection.local().port(), "connected");
     let clock = service.clock.clone();
     let mut machine = Server::new(settings, clock.instant(), connection.tls().cloned());
+    if role == Role::Reception && network.is_none() && connection.has_input() {
+        tracing::info!(%session, %peer, "spoke before the greeting");
+        machine.refuse_early_talker();
+    }
     let mut conversation = Conversation {
         service,
         config,
@@ -283,71 +292,61 @@ impl Conversation {
     }
 
     async fn rcpt(&mut self, address: Address) -> Result<(), Reply> {
-        let resolution = self.service.directory.load().resolve(&address);
-        let unknown = matches!(resolution, Resolution::Unknown);
+        let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
         let of_user = self.user.as_ref().map(RelayPermit::of_user);
-        let to = address.to_string();
-        match permit::admit(address, resolution, of_user.as_ref().or(self.network.as_ref())) {
+        let (sender, helo) = (self.sender.clone(), self.greeting.clone());
+        let permit = of_user.as_ref().or(self.network.as_ref());
+        let handed_over = self.role == Role::Lmtp;
+        let asker = Asker { ip: self.peer, helo: &helo, sender: &sender, handed_over, permit };
+        let directory = service.directory.load_full();
+        let desk = Desk {
+            config: &config,
+            directory: &directory,
+            gate: &service.gate,
+            greylist: &service.greylist,
+            now: service.clock.wall(),
+            thoroughness: Thoroughness::Decide,
+        };
+        if handed_over && !directory.is_local(address.domain()) {
+            // RFC 2033 §5: LMTP is for mailboxes here.
+            return Err(Reply::unknown_recipient());
+        }
+        let decision = desk.decide(&mut self.visit, &asker, address.clone()).await;
+        self.log(&decision.findings, &address);
+        match decision.answer {
             Ok(admitted) => {
-                self.check(&admitted).await?;
                 if let Err(reply) = self.room.take(&self.service.store, &admitted, self.declared).await {
-                    tracing::info!(session = %self.session, peer = %self.peer, ?to, %reply, "recipient refused");
+                    tracing::info!(session = %self.session, peer = %self.peer, to = ?address.to_string(), %reply, "recipient refused");
                     return Err(reply);
                 }
                 self.recipients.push(admitted);
                 Ok(())
             }
-            Err(reply) => {
-                tracing::info!(session = %self.session, peer = %self.peer, ?to, %reply, "recipient refused");
-                if unknown { self.slow_down(reply).await } else { Err(reply) }
-            }
+            Err(reply) if decision.unknown => self.slow_down(reply).await,
+            Err(reply) => Err(reply),
         }
     }
 
-    /// What the checks say of a recipient that we would take.
-    async fn check(&mut self, to: &Admitted) -> Result<(), Reply> {
-        if self.network.is_some() {
-            return Ok(());
-        }
-        let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
-        if self.user.is_some() {
-            if !service.directory.load().is_local(to.address().domain()) {
-                self.decide(&service.gate.recipient_elsewhere(&config, to.address()).await, to.address())?;
-            }
-            return Ok(());
-        }
-        let (sender, greeting) = (self.sender.clone(), self.greeting.clone());
-        let (client, findings) = self.visit.findings(&service.gate, &config, self.peer, &greeting, &sender).await;
-        let (greylisting, findings) = (checks::is_greylisting(&config, client), findings.to_vec());
-        self.decide(&findings, to.address())?;
-        if greylisting {
-            let origin = Origin::Network(self.peer);
-            let now = service.clock.wall();
-            let greeting = service.greylist.meet(&origin, &sender, to.address(), &config.greylist, now);
-            self.decide(&[checks::greylisted(greeting, &origin)], to.address())?;
-        }
-        Ok(())
-    }
-
-    /// The first refusal decides; what is only marked is logged.
-    fn decide(&self, findings: &[Finding], to: &Address) -> Result<(), Reply> {
+    /// Names the rule of every refusal, and what is only marked.
+    fn log(&self, findings: &[Finding], to: &Address) {
         let (to, from) = (to.to_string(), self.sender.to_string());
         for finding in findings {
             let (rule, found) = (finding.rule.key(), &finding.found);
-            if let Some(reply) = finding.refusal() {
-                tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, ?to, rule, ?found, %reply, "recipient refused");
-                return Err(reply.clone());
-            }
-            if matches!(finding.outcome, Outcome::Marked | Outcome::Junk) {
-                tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, rule, ?found, "marked");
+            match &finding.outcome {
+                Outcome::Refused(reply) => {
+                    tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, ?to, rule, ?found, %reply, "recipient refused");
+                }
+                Outcome::Marked | Outcome::Junk => {
+                    tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, rule, ?found, "marked");
+                }
+                Outcome::Passed | Outcome::Skipped => {}
             }
         }
-        Ok(())
     }
 
     /// One unknown recipient more: a stranger who tries names gets slower answers, then none.
     async fn slow_down(&mut self, reply: Reply) -> Result<(), Reply> {
-        if self.role == Role::Submission || self.network.is_some() {
+        if self.role != Role::Reception || self.network.is_some() {
             return Err(reply);
         }
         self.unknown += 1;
@@ -453,7 +452,7 @@ impl Conversation {
                     recipients: &complete.envelope.recipients,
                 };
                 let dispatch = match role {
-                    Role::Reception => Dispatch::Reception,
+                    Role::Reception | Role::Lmtp => Dispatch::Reception,
                     Role::Submission => Dispatch::Submission,
                 };
                 let now = service.clock.wall();
@@ -482,6 +481,8 @@ impl Conversation {
         let on = match self.role {
             Role::Reception => HookOn::Smtp,
             Role::Submission => HookOn::Submission,
+            // Whoever hands over by LMTP has judged it.
+            Role::Lmtp => return Ok(Judged { content, found: Vec::new(), junk: None, discarded: false }),
         };
         let mut junk = if self.role == Role::Reception { self.visit.junk() } else { Vec::new() };
         let subject = Subject {
@@ -611,8 +612,10 @@ mod tests {
             let address = listener.local_addr().expect("bound");
             let client = async {
                 let mut stream = TcpStream::connect(address).await.expect("connected");
+                let mut first = [0; 4];
+                stream.read_exact(&mut first).await.expect("a greeting");
                 stream.write_all(said.as_bytes()).await.expect("written");
-                let mut heard = String::new();
+                let mut heard = String::from_utf8_lossy(&first).into_owned();
                 stream.read_to_string(&mut heard).await.expect("read");
                 heard
             };

@@ -413,14 +413,14 @@ impl<H: Clone> Client<H> {
             return self.finish_job(Failure::local(Permanence::Permanent, 3, 4, &text), None);
         }
         let job = &work.job;
-        let utf8_sender = job.sender.address().is_some_and(|sender| !is_ascii(sender));
-        let utf8_recipients = job.recipients.iter().any(|recipient| !is_ascii(recipient));
+        let utf8_sender = job.sender.address().is_some_and(Address::is_international);
+        let utf8_recipients = job.recipients.iter().any(Address::is_international);
         if !self.offers.international && (utf8_sender || (job.demands.international && job.international_header)) {
             return self.finish_job(needs_smtputf8(), None);
         }
         if !self.offers.international && utf8_recipients {
             for (recipient, fate) in work.job.recipients.iter().zip(&mut work.fates) {
-                if !is_ascii(recipient) {
+                if recipient.is_international() {
                     *fate = Some(Fate::Failed(needs_smtputf8()));
                 }
             }
@@ -479,7 +479,7 @@ impl<H: Clone> Client<H> {
         if let Some(failure) = work.mail_refused.take() {
             // What the server said to RCPT without MAIL says nothing about the recipients.
             for (recipient, fate) in work.job.recipients.iter().zip(&mut work.fates) {
-                if self.offers.international || is_ascii(recipient) {
+                if self.offers.international || !recipient.is_international() {
                     *fate = None;
                 }
             }
@@ -684,10 +684,6 @@ impl Offers {
         }
         text
     }
-}
-
-fn is_ascii(address: &Address) -> bool {
-    address.local().is_ascii() && address.domain().as_str().is_ascii()
 }
 
 /// RFC 6531 §3.3, RFC 3463 and the registry of its codes: X.6.7.

@@ -22,6 +22,8 @@ use crate::protocol::smtp::xtext;
 pub(super) enum Verb {
     Helo,
     Ehlo,
+    /// The greeting of LMTP (RFC 2033 §4.1).
+    Lhlo,
     Mail,
     Rcpt,
     Data,
@@ -43,9 +45,10 @@ pub(super) enum Verb {
 
 /// All verbs, for the tests of the table of states.
 #[cfg(test)]
-pub(super) const VERBS: [Verb; 16] = [
+pub(super) const VERBS: [Verb; 17] = [
     Verb::Helo,
     Verb::Ehlo,
+    Verb::Lhlo,
     Verb::Mail,
     Verb::Rcpt,
     Verb::Data,
@@ -74,6 +77,7 @@ pub(super) fn cut(line: &[u8]) -> (Verb, &[u8]) {
     let verb = match word.as_slice() {
         b"HELO" => Verb::Helo,
         b"EHLO" => Verb::Ehlo,
+        b"LHLO" => Verb::Lhlo,
         b"MAIL" => Verb::Mail,
         b"RCPT" => Verb::Rcpt,
         b"DATA" => Verb::Data,
@@ -85,8 +89,9 @@ pub(super) fn cut(line: &[u8]) -> (Verb, &[u8]) {
         b"STARTTLS" => Verb::StartTls,
         b"AUTH" => Verb::Auth,
         b"BDAT" => Verb::Bdat,
-        b"EXPN" | b"TURN" | b"ATRN" | b"ETRN" | b"SEND" | b"SOML" | b"SAML" | b"XCLIENT" | b"XFORWARD" | b"LHLO"
-        | b"BURL" => Verb::NotImplemented,
+        b"EXPN" | b"TURN" | b"ATRN" | b"ETRN" | b"SEND" | b"SOML" | b"SAML" | b"XCLIENT" | b"XFORWARD" | b"BURL" => {
+            Verb::NotImplemented
+        }
         b"GET" | b"POST" | b"HEAD" | b"PUT" | b"DELETE" | b"OPTIONS" | b"CONNECT" | b"TRACE" | b"PATCH" | b"PRI"
         | b"HOST:" | b"CONTENT-TY" | b"CONTENT-LE" | b"USER-AGENT" => Verb::Http,
         _ => Verb::Unknown,
@@ -439,7 +444,7 @@ mod tests {
             (b"FROM:<a@x.example> AUTH=<>", 555, "5.5.4"),
             (b"FROM:<a@x.example> SMTPUTF8=1", 501, "5.5.4"),
             (b"FROM:<a@x.example> SMTPUTF8 SMTPUTF8", 501, "5.5.4"),
-            ("FROM:<a@x.example> SMTPUTF8 ENVID=\u{e9}".as_bytes(), 501, "5.5.4"),
+            ("FROM:<a@x.example> SMTPUTF8 ENVID=\u{e9}".as_bytes(), 501, "5.5.2"),
             ("FROM:<\u{85}@x.example> SMTPUTF8".as_bytes(), 501, "5.1.7"),
             (b"FROM:<\xc0\x80@x.example> SMTPUTF8", 501, "5.5.2"),
             (b"FROM:<a@x.example> REQUIRETLS", 555, "5.5.4"),

@@ -17,6 +17,8 @@ pub(super) struct Offer {
     pub(super) recipients: usize,
     /// TLS is active (RFC 8689 §2: not offered without).
     pub(super) require_tls: bool,
+    /// LMTP: a connection within one machine or network, from a server that we trust.
+    pub(super) local: bool,
     /// The line with `=` as well, which clients from before RFC 2554 look for.
     pub(super) legacy_auth_line: bool,
 }
@@ -24,7 +26,7 @@ pub(super) struct Offer {
 /// The lines after our name.
 pub(super) fn lines(offer: Offer) -> Vec<String> {
     let mut lines = vec!["PIPELINING".to_owned(), format!("SIZE {}", offer.max_size)];
-    if offer.start_tls {
+    if offer.start_tls && !offer.local {
         lines.push("STARTTLS".to_owned());
     }
     if offer.login {
@@ -39,8 +41,10 @@ pub(super) fn lines(offer: Offer) -> Vec<String> {
     for name in ["8BITMIME", "SMTPUTF8", "CHUNKING", "DSN"] {
         lines.push(name.to_owned());
     }
-    // RFC 9422 §4.
-    lines.push(format!("LIMITS RCPTMAX={}", offer.recipients));
+    if !offer.local {
+        // RFC 9422 §4.
+        lines.push(format!("LIMITS RCPTMAX={}", offer.recipients));
+    }
     if offer.require_tls {
         lines.push("REQUIRETLS".to_owned());
     }
@@ -59,6 +63,7 @@ mod tests {
             login: false,
             recipients: 100,
             require_tls: false,
+            local: false,
             legacy_auth_line: true,
         };
         let always = "PIPELINING,SIZE 1000,ENHANCEDSTATUSCODES,8BITMIME,SMTPUTF8,CHUNKING,DSN,LIMITS RCPTMAX=100";

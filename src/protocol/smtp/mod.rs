@@ -13,6 +13,7 @@
 //! | 6531 SMTPUTF8 | whole; VRFY tells nothing in any alphabet |
 //! | 8689 REQUIRETLS | the parameter; the host is checked by its certificate alone |
 //! | 9422 LIMITS | RCPTMAX |
+//! | 2033 LMTP | whole, as a third role of the server |
 //!
 //! Deliberately not here: EXPN, TURN, ETRN, SEND, SOML, SAML, XCLIENT, XFORWARD; AUTH on port 25. Not yet:
 //! FUTURERELEASE, BINARYMIME. The diagram of the server's states is in `server/state.rs`, that of the data in [`data`].

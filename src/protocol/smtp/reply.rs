@@ -91,8 +91,9 @@ const fn no(code: u16, subject: u16, detail: u16, text: &'static str) -> Reply {
 impl Reply {
     /// The greeting. It names neither product nor version.
     #[must_use]
-    pub fn banner(hostname: &str) -> Self {
-        Self { code: 220, status: None, text: format!("{hostname} ESMTP").into() }
+    pub fn banner(hostname: &str, lmtp: bool) -> Self {
+        let protocol = if lmtp { "LMTP" } else { "ESMTP" };
+        Self { code: 220, status: None, text: format!("{hostname} {protocol}").into() }
     }
 
     /// To HELO.
@@ -327,6 +328,24 @@ impl Reply {
     #[must_use]
     pub fn greet_first() -> Self {
         no(503, 5, 1, "send HELO or EHLO first")
+    }
+
+    /// LHLO comes first.
+    #[must_use]
+    pub fn greet_by_lhlo() -> Self {
+        no(503, 5, 1, "send LHLO first")
+    }
+
+    /// No RCPT was accepted (RFC 2033 §4.2).
+    #[must_use]
+    pub fn no_recipient_yet() -> Self {
+        no(503, 5, 1, "no recipient was accepted")
+    }
+
+    /// Somebody who does not wait for the greeting.
+    #[must_use]
+    pub fn too_early() -> Self {
+        no(554, 5, 1, "wait for the greeting")
     }
 
     /// One transaction at a time.
@@ -599,7 +618,7 @@ mod tests {
     #[test]
     fn replies_as_they_go_over_the_wire() {
         for (reply, wanted) in [
-            (Reply::banner("mx.example"), "220 mx.example ESMTP\r\n"),
+            (Reply::banner("mx.example", false), "220 mx.example ESMTP\r\n"),
             (Reply::ok(), "250 2.0.0 OK\r\n"),
             (
                 Reply::ehlo("mx.example", &["PIPELINING".to_owned(), "SIZE 10".to_owned()]),

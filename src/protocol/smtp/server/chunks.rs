@@ -71,9 +71,9 @@ impl Server {
         };
         self.reset_transaction();
         let (since, heard) = (self.now, self.now);
-        let left = command.octets;
+        let Bdat { octets: left, last } = command;
         let endless = left > self.settings.max_size.saturating_mul(2);
-        let dropping = Dropping { left, dropped: 0, reply, envelope, since, heard };
+        let dropping = Dropping { left, dropped: 0, last, reply, envelope, since, heard };
         if endless { self.dropped(dropping, true) } else { self.state = State::Dropping(dropping) }
     }
 
@@ -81,8 +81,9 @@ impl Server {
         self.reset_transaction();
         match dropping.envelope {
             Some(envelope) => {
+                let times = if dropping.last { self.replies_at_end(&envelope) } else { 1 };
                 let (reply, question) = (dropping.reply.clone(), Question::Abandon(Box::new(envelope), dropping.reply));
-                self.ask(question, Asked::Abandon { reply, close });
+                self.ask(question, Asked::Abandon { reply, close, times });
             }
             None => {
                 self.refuse(&dropping.reply);

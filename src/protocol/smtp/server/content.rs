@@ -9,6 +9,7 @@ use crate::protocol::smtp::server::Answer;
 use crate::protocol::smtp::server::Asked;
 use crate::protocol::smtp::server::Complete;
 use crate::protocol::smtp::server::Question;
+use crate::protocol::smtp::server::Role;
 use crate::protocol::smtp::server::Server;
 use crate::protocol::smtp::server::state::Data;
 use crate::protocol::smtp::server::state::State;
@@ -84,26 +85,46 @@ impl Server {
             None
         };
         if let Some((reply, close)) = refusal {
+            let times = self.replies_at_end(&data.envelope);
             let question = Question::Abandon(Box::new(data.envelope), reply.clone());
-            return self.ask(question, Asked::Abandon { reply, close });
+            return self.ask(question, Asked::Abandon { reply, close, times });
         }
+        let times = self.replies_at_end(&data.envelope);
         let complete = Complete {
             envelope: data.envelope,
             greeting: self.greeting.clone().unwrap_or_default(),
             authenticated: self.authenticated,
             tls: self.tls.clone(),
         };
-        self.ask(Question::End(Box::new(complete)), Asked::End);
+        self.ask(Question::End(Box::new(complete)), Asked::End(times));
     }
 
-    pub(super) fn end_answered(&mut self, answer: Answer) {
+    pub(super) fn end_answered(&mut self, answer: Answer, times: usize) {
         match answer {
             Answer::Kept(id) => {
                 self.junk = 0;
-                self.say(&Reply::message_accepted(&id));
+                for _ in 0..times {
+                    self.say(&Reply::message_accepted(&id));
+                }
             }
-            Answer::Refused(reply) => self.refuse(&reply),
-            Answer::Accepted => self.refuse(&Reply::local_trouble()),
+            Answer::Refused(reply) => self.refuse_times(&reply, times),
+            Answer::Accepted => self.refuse_times(&Reply::local_trouble(), times),
+        }
+    }
+
+    /// How often the end of a message is answered: by LMTP for each recipient (RFC 2033 §4.2). They share one fate,
+    /// since a message is kept for all or for none.
+    pub(super) fn replies_at_end(&self, envelope: &Envelope) -> usize {
+        if self.settings.role == Role::Lmtp { envelope.recipients.len().max(1) } else { 1 }
+    }
+
+    /// One refusal, said more than once; it counts as one.
+    pub(super) fn refuse_times(&mut self, reply: &Reply, times: usize) {
+        self.refuse(reply);
+        for _ in 1..times {
+            if !self.closing {
+                self.say(reply);
+            }
         }
     }
 }

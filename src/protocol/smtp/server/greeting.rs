@@ -7,6 +7,7 @@ use crate::protocol::smtp::extension::Offer;
 use crate::protocol::smtp::reply::Reply;
 use crate::protocol::smtp::server::Asked;
 use crate::protocol::smtp::server::Greeting;
+use crate::protocol::smtp::server::Role;
 use crate::protocol::smtp::server::Server;
 use crate::protocol::smtp::server::state::Tls;
 
@@ -26,7 +27,8 @@ impl Server {
             start_tls: standing.tls == Tls::Possible,
             login: standing.may_log_in(),
             recipients: self.settings.role.recipients(),
-            require_tls: self.tls.is_some(),
+            require_tls: self.offers_require_tls(),
+            local: self.settings.role == Role::Lmtp,
             legacy_auth_line: self.settings.legacy_auth_line,
         };
         let reply = Reply::ehlo(self.settings.hostname.as_str(), &extension::lines(offer));

@@ -57,6 +57,8 @@ pub enum Role {
     Reception,
     /// Ports 587 and 465: our users send, after a login.
     Submission,
+    /// LMTP (RFC 2033): another mail server on our side hands over what is for our mailboxes.
+    Lmtp,
 }
 
 impl Role {
@@ -65,7 +67,7 @@ impl Role {
     pub fn recipients(self) -> usize {
         match self {
             Self::Reception => RECIPIENTS_RECEPTION,
-            Self::Submission => RECIPIENTS_SUBMISSION,
+            Self::Submission | Self::Lmtp => RECIPIENTS_SUBMISSION,
         }
     }
 }
@@ -158,12 +160,14 @@ enum Asked {
     Login,
     Begin(Envelope),
     BeginChunks(Envelope, Bdat),
-    End,
+    /// How often the answer is said.
+    End(usize),
     /// The reply that follows.
     Reset(Reply),
     Abandon {
         reply: Reply,
         close: bool,
+        times: usize,
     },
     /// The handshake: no question, but as little may happen meanwhile.
     Handshake,
@@ -227,9 +231,16 @@ impl Server {
             overshoot: 0,
             settings,
         };
-        let banner = Reply::banner(server.settings.hostname.as_str());
+        let banner = Reply::banner(server.settings.hostname.as_str(), server.settings.role == Role::Lmtp);
         server.say(&banner);
         server
+    }
+
+    /// The peer spoke before the greeting, which RFC 5321 §3.1 has it wait for, and only programs that send junk do not:
+    /// it is told so instead.
+    pub fn refuse_early_talker(&mut self) {
+        self.output.clear();
+        self.say_and_close(&Reply::too_early());
     }
 
     fn standing(&self) -> Standing {
@@ -363,7 +374,7 @@ impl Server {
     fn command(&mut self, verb: Verb, arguments: &[u8]) -> Result<(), Reply> {
         match verb {
             Verb::Helo => self.helo(arguments),
-            Verb::Ehlo => self.ehlo(arguments),
+            Verb::Ehlo | Verb::Lhlo => self.ehlo(arguments),
             Verb::Mail => self.mail(arguments),
             Verb::Rcpt => self.rcpt(arguments),
             Verb::Data => self.data(arguments),
@@ -433,10 +444,10 @@ impl Session for Server {
             Some(Asked::Login) => self.login_answered(answer),
             Some(Asked::Begin(envelope)) => self.begin_answered(envelope, answer),
             Some(Asked::BeginChunks(envelope, command)) => self.chunks_begin_answered(envelope, command, answer),
-            Some(Asked::End) => self.end_answered(answer),
+            Some(Asked::End(times)) => self.end_answered(answer, times),
             Some(Asked::Reset(reply)) => self.say(&reply),
-            Some(Asked::Abandon { reply, close }) => {
-                self.refuse(&reply);
+            Some(Asked::Abandon { reply, close, times }) => {
+                self.refuse_times(&reply, times);
                 self.closing |= close;
             }
             Some(Asked::Handshake) => self.asked = Some(Asked::Handshake),

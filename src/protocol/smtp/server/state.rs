@@ -65,6 +65,8 @@ pub(super) struct Dropping {
     /// What is not there yet of it.
     pub(super) left: u64,
     pub(super) dropped: u64,
+    /// Whether the message would have ended with it.
+    pub(super) last: bool,
     /// What is said when it is gone.
     pub(super) reply: Reply,
     /// The transaction that ends by it.
@@ -143,6 +145,13 @@ pub(super) fn check(verb: Verb, column: Column, standing: Standing) -> Result<()
     use Column::Recipients;
     use Column::Start;
     match (verb, column) {
+        // RFC 2033 §4.1: each protocol has its own greeting and none of the other's.
+        (Verb::Lhlo, _) if standing.role == Role::Lmtp => Ok(()),
+        (Verb::Lhlo, _) => Err(Reply::not_implemented()),
+        (Verb::Helo | Verb::Ehlo, _) if standing.role == Role::Lmtp => Err(Reply::unknown_command()),
+        (Verb::Mail, Start) if standing.role == Role::Lmtp => Err(Reply::greet_by_lhlo()),
+        // RFC 2033 §4.2.
+        (Verb::Data | Verb::Bdat, NoRecipient) if standing.role == Role::Lmtp => Err(Reply::no_recipient_yet()),
         (Verb::Helo | Verb::Ehlo | Verb::Noop | Verb::Rset | Verb::Quit | Verb::Vrfy | Verb::Help, _) => Ok(()),
         (Verb::Mail, Start) => Err(Reply::greet_first()),
         (Verb::Mail, Ready) => may_send(standing),
@@ -160,7 +169,7 @@ pub(super) fn check(verb: Verb, column: Column, standing: Standing) -> Result<()
 }
 
 fn may_send(standing: Standing) -> Result<(), Reply> {
-    if standing.role == Role::Reception || standing.authenticated {
+    if standing.role != Role::Submission || standing.authenticated {
         Ok(())
     } else if standing.may_log_in() {
         Err(Reply::login_first())
@@ -171,6 +180,7 @@ fn may_send(standing: Standing) -> Result<(), Reply> {
 
 fn may_start_tls(column: Column, standing: Standing) -> Result<(), Reply> {
     match (standing.tls, column) {
+        _ if standing.role == Role::Lmtp => Err(Reply::not_implemented()),
         (Tls::Active, _) => Err(Reply::tls_is_active()),
         (Tls::Impossible, _) => Err(Reply::not_implemented()),
         (Tls::Possible, Column::NoRecipient | Column::Recipients | Column::Chunked) => Err(Reply::nested_mail()),
@@ -180,7 +190,7 @@ fn may_start_tls(column: Column, standing: Standing) -> Result<(), Reply> {
 
 fn may_log_in(column: Column, standing: Standing) -> Result<(), Reply> {
     match column {
-        _ if standing.role == Role::Reception => Err(Reply::not_implemented()),
+        _ if standing.role != Role::Submission => Err(Reply::not_implemented()),
         _ if standing.authenticated => Err(Reply::already_authenticated()),
         Column::Start => Err(Reply::greet_first()),
         // RFC 4954 §4: not during a transaction.
@@ -214,11 +224,25 @@ mod tests {
                 Verb::Data => [503, 503, 554, 0, 503],
                 Verb::Bdat => [503, 503, 554, 0, 0],
                 Verb::StartTls => [0, 0, 503, 503, 503],
-                Verb::Auth | Verb::NotImplemented => [502; 5],
+                Verb::Lhlo | Verb::Auth | Verb::NotImplemented => [502; 5],
                 Verb::Http | Verb::Unknown => [500; 5],
             };
             assert_eq!(row(verb, stranger), wanted, "{verb:?}");
         }
+    }
+
+    #[test]
+    fn the_table_for_lmtp() {
+        let local = Standing { role: Role::Lmtp, tls: Tls::Possible, plaintext_login: true, authenticated: false };
+        assert_eq!(
+            (row(Verb::Lhlo, local), row(Verb::Helo, local), row(Verb::Ehlo, local)),
+            ([0; 5], [500; 5], [500; 5])
+        );
+        assert_eq!(
+            (row(Verb::Mail, local), row(Verb::Data, local)),
+            ([503, 0, 503, 503, 503], [503, 503, 503, 0, 503])
+        );
+        assert_eq!((row(Verb::StartTls, local), row(Verb::Auth, local)), ([502; 5], [502; 5]));
     }
 
     #[test]

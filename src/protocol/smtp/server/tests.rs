@@ -59,6 +59,10 @@ impl World {
         world
     }
 
+    fn lmtp() -> Self {
+        Self::new(settings(Role::Lmtp), None)
+    }
+
     fn reception() -> Self {
         Self::new(settings(Role::Reception), None)
     }
@@ -183,6 +187,38 @@ fn a_message_comes_in() {
     assert_eq!(complete.greeting, Greeting { name: "c.example".to_owned(), extended: true });
     assert_eq!(body, b"Subject: x\n\n.dot\n");
     assert!(world.closed);
+}
+
+#[test]
+fn lmtp_answers_for_each_recipient() {
+    let mut world = World::lmtp();
+    assert_eq!(world.take(), "220 mx.here.example LMTP\r\n");
+    assert_eq!(world.codes(&["EHLO c", "HELO c", M, "LHLO", "STARTTLS"]), [500, 500, 503, 501, 502]);
+    world.say("LHLO c\r\n");
+    let wanted = "250-mx.here.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-ENHANCEDSTATUSCODES\r\n\
+        250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250 DSN\r\n";
+    assert_eq!(world.take(), wanted);
+    assert_eq!(world.codes(&[M, "DATA", "BDAT 0 LAST"]), [250, 503, 503]);
+    let two = [M, R, "RCPT TO:<x@here.example>", "RCPT TO:<postmaster>"];
+    assert_eq!(world.codes(&two), [250, 250, 550, 250]);
+    world.say("DATA\r\nx\r\n.\r\n");
+    let accepted = "250 2.0.0 id-1 accepted\r\n".repeat(2);
+    assert_eq!(world.take(), format!("354 end data with <CRLF>.<CRLF>\r\n{accepted}"));
+    world.codes(&two);
+    world.say("BDAT 3\r\nx\r\nBDAT 0 LAST\r\n");
+    assert_eq!(world.take(), format!("250 2.0.0 3 octets received\r\n{accepted}"));
+    world.codes(&two);
+    world.say("BDAT 1\r\nxBDAT 1000\r\n");
+    world.say(&"x".repeat(1000));
+    assert_eq!(world.take(), "250 2.0.0 1 octets received\r\n552 5.3.4 message too big\r\n");
+    world.codes(&two);
+    world.say("BDAT 3 LAST\r\nx\ny");
+    assert_eq!(world.take(), "550 5.5.2 bare <LF> or <CR> not allowed\r\n".repeat(2));
+    world.codes(&two);
+    world.say("BDAT 1001 LAST\r\n");
+    world.say(&"x".repeat(1001));
+    assert_eq!(world.take(), "552 5.3.4 message too big\r\n".repeat(2));
+    assert!(!world.closed);
 }
 
 #[test]

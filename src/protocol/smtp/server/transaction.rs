@@ -19,13 +19,18 @@ use crate::protocol::smtp::server::state::State;
 impl Server {
     fn reading(&self) -> Reading {
         match self.settings.role {
-            Role::Reception => Reading::Strict,
+            Role::Reception | Role::Lmtp => Reading::Strict,
             Role::Submission => Reading::Tolerant,
         }
     }
 
+    /// RFC 8689 §2: only under TLS, and not by LMTP, whose servers relay nothing.
+    pub(super) fn offers_require_tls(&self) -> bool {
+        self.tls.is_some() && self.settings.role != Role::Lmtp
+    }
+
     pub(super) fn mail(&mut self, arguments: &[u8]) -> Result<(), Reply> {
-        let mail = command::mail(arguments, self.reading(), self.tls.is_some())?;
+        let mail = command::mail(arguments, self.reading(), self.offers_require_tls())?;
         // RFC 1870 §6.1: refused before a single octet of it came.
         if mail.size.is_some_and(|size| size > self.settings.max_size) {
             return Err(Reply::message_too_big());
