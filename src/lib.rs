@@ -7,7 +7,7 @@
 //! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`], [`observe`] | nouns, the shape of a machine, the only doors to clock and disk, the log |
 //! | 1 | [`config`], [`message`], [`protocol::sasl`], [`dns`], [`tls`] | tools: the TOML file, RFC 5322 and MIME, logins, names, certificates |
 //! | 2a | [`protocol::smtp`], [`protocol::pop3`], [`protocol::imap`] | machines: no sockets, files, clocks or async |
-//! | 2b | [`net`], [`directory`], [`store`], [`queue`] | services: sockets, accounts, mailboxes, mail that waits |
+//! | 2b | [`net`], [`directory`], [`store`], [`queue`], [`milter`] | services: sockets, accounts, mailboxes, mail that waits, hooks |
 //! | 3 | [`intake`], [`delivery`] | flows: from the end of data to a verdict, from a verdict to durable places, out of the queue |
 //! | 4 | [`server`], [`admin`] | edges: what answers the protocols, and what an operator types |
 //! | 5 | [`daemon`] | the server as a whole |
@@ -42,6 +42,7 @@ pub mod intake;
 pub mod mail;
 pub mod manual;
 pub mod message;
+pub mod milter;
 pub mod net;
 pub mod observe;
 pub mod protocol;

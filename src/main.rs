@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use facteur::admin::alias;
 use facteur::admin::cli::Cli;
 use facteur::admin::cli::Command;
 use facteur::admin::cli::ConfigCommand;
 use facteur::admin::cli::QueueCommand;
 use facteur::admin::commands;
 use facteur::admin::control::Request;
+use facteur::admin::explain;
 use facteur::admin::mailbox;
 use facteur::admin::try_out::TryOut;
 use facteur::daemon;
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         Command::Password => commands::password(),
         Command::Queue(QueueCommand::List { config, json }) => commands::queue_list(&config.config, json),
         Command::Queue(QueueCommand::Flush(file)) => commands::request(&file.config, &Request::QueueFlush),
+        Command::Alias(command) => alias::run(&command),
+        Command::Explain(command) => explain::run(&command),
         Command::Config(ConfigCommand::Defaults) => commands::config_defaults(),
         Command::Mailbox(command) => mailbox::run(&command),
     }

@@ -31,12 +31,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Layer 2b: services.
     ("net", &["mail", "protocol::session", "config", "tls", "fsio", "clock"]),
     ("directory", &["mail", "config", "protocol::sasl", "fsio", "clock"]),
+    ("milter", &["mail", "message", "config", "fsio"]),
     ("store", &["mail", "message", "config", "fsio", "clock"]),
     ("queue", &["mail", "message", "config", "fsio", "clock"]),
     // Layer 3: flows.
     (
         "intake",
-        &["mail", "message", "config", "protocol::session", "protocol::smtp", "dns", "directory", "fsio", "clock"],
+        &[
+            "mail",
+            "message",
+            "config",
+            "protocol::session",
+            "protocol::smtp",
+            "dns",
+            "directory",
+            "milter",
+            "fsio",
+            "clock",
+        ],
     ),
     (
         "delivery",
@@ -73,11 +85,15 @@ const LAYERS: &[(&str, &[&str])] = &[
             "directory",
             "intake",
             "delivery",
+            "milter",
             "fsio",
             "clock",
         ],
     ),
-    ("admin", &["mail", "message", "config", "dns", "tls", "net", "store", "queue", "directory", "fsio", "clock"]),
+    (
+        "admin",
+        &["mail", "message", "config", "dns", "tls", "net", "store", "queue", "directory", "intake", "fsio", "clock"],
+    ),
     // Layer 5: root.
     (
         "daemon",

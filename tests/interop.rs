@@ -6,6 +6,8 @@ mod common;
 mod conversation;
 #[path = "interop/maildirs.rs"]
 mod maildirs;
+#[path = "interop/milters.rs"]
+mod milters;
 #[path = "interop/neomutt.rs"]
 mod neomutt;
 

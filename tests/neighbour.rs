@@ -232,7 +232,7 @@ fn the_next_exchanger_is_tried_and_a_domain_without_any_has_its_address() {
 #[test]
 fn null_mx_and_a_domain_that_does_not_exist_bounce_at_once() {
     let dns = NameServer::start(&[("null.test", Record::NullMx)]);
-    let server = by_mx(&dns, free_port("127.0.0.2"), "");
+    let server = by_mx(&dns, free_port("127.0.0.2"), "[checks]\nrecipient_domain = \"off\"\n");
     submit(&server, &["x@null.test"], "Subject: null\n\nx\n");
     bounced(&server, "x@null.test", &["Status: 5.1.10"]);
     submit(&server, &["x@nowhere.test"], "Subject: nowhere\n\nx\n");

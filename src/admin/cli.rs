@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and its help.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -49,6 +50,12 @@ pub enum Command {
     /// Look at the mail that waits for another server, or send it now.
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Look at aliases.
+    #[command(subcommand)]
+    Alias(AliasCommand),
+    /// Say why the server does what it does.
+    #[command(subcommand)]
+    Explain(ExplainCommand),
     /// Show configurations.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -73,6 +80,71 @@ pub enum QueueCommand {
     /// Try all waiting mail again now.
     #[command(after_help = "Example: facteur queue flush")]
     Flush(ConfigFile),
+}
+
+/// The commands below `alias`.
+#[derive(Debug, Subcommand)]
+pub enum AliasCommand {
+    /// List all aliases: of the configuration, of the aliases file, patterns, whole domains.
+    #[command(after_help = "Example: facteur alias list")]
+    List {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// One JSON object per alias, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show where mail for an address goes, step by step.
+    ///
+    /// The exit code is 0 where it gets somewhere, 67 where it does not.
+    #[command(after_help = "Example: facteur alias show team@example.com")]
+    Show {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The address; a name without a domain is one of the first domain.
+        address: String,
+        /// A JSON object with all steps, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The commands below `explain`.
+#[derive(Debug, Subcommand)]
+pub enum ExplainCommand {
+    /// Show what a client on port 25 would be told, rule by rule.
+    ///
+    /// DNS is asked now, nothing is changed. The exit code is 0 where the recipient is taken, 75 where he is refused for
+    /// now, 77 where he is refused for good.
+    #[command(
+        after_help = "Example: facteur explain smtp --ip 192.0.2.7 --helo mx.example.org --from bob@example.org --to alice@example.com"
+    )]
+    Smtp(ExplainSmtp),
+}
+
+/// A client, as it would come to port 25.
+#[derive(Debug, Args)]
+pub struct ExplainSmtp {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Its address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: IpAddr,
+    /// What it calls itself.
+    #[arg(long, value_name = "NAME")]
+    pub helo: String,
+    /// The sender; empty for a notice.
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: String,
+    /// The recipient.
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: String,
+    /// One JSON object, for programs.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The commands below `config`.

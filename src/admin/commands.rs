@@ -10,10 +10,12 @@ use std::process::ExitCode;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use crate::admin::alias;
 use crate::admin::control;
 use crate::admin::control::Request;
 use crate::config;
 use crate::config::Config;
+use crate::directory::Complaint;
 use crate::directory::hash_password;
 use crate::mail::limits::PASSWORD_OCTETS;
 use crate::mail::secret::Secret;
@@ -81,6 +83,12 @@ pub fn load(file: &Path) -> Result<Config, ExitCode> {
 pub fn check(file: &Path) -> ExitCode {
     match load(file) {
         Ok(config) => {
+            let (directory, complaints) = alias::look(&config);
+            complaints.iter().for_each(complain);
+            directory.complaints().iter().for_each(complain);
+            if complaints.iter().any(Complaint::is_broken) {
+                return ExitCode::from(EX_CONFIG);
+            }
             let accounts = config.accounts.len();
             let domains = config.domains.len();
             say(format_args!("{}: good; {domains} domains, {accounts} accounts", file.display()));

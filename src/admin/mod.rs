@@ -2,8 +2,10 @@
 //!
 //! The only place that prints. Knows the protocols of mail only by the names of their ports.
 
+pub mod alias;
 pub mod cli;
 pub mod commands;
 pub mod control;
+pub mod explain;
 pub mod mailbox;
 pub mod try_out;

@@ -6,9 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::Config;
+use super::alias::AliasEntry;
+use super::alias::AliasName;
 use super::problem::Problems;
 use super::value::Span;
 use crate::mail::address::Address;
+use crate::mail::address::Domain;
+use crate::mail::address::local_key;
+use crate::mail::limits::ALIAS_PATTERNS;
 use crate::mail::limits::DNSBLS;
 use crate::mail::limits::DOMAIN_OCTETS;
 
@@ -17,6 +22,12 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     domains(config, problems);
     let owners = addresses(config, problems);
     aliases(config, &owners, problems);
+    patterns(config, problems);
+    if let Some(file) = config.directory.aliases_file.as_ref().filter(|file| file.is_relative()) {
+        let what =
+            format!("{} does not name a file from the root on; write for example \"/etc/aliases\"", file.display());
+        problems.add_to("directory.aliases_file", what);
+    }
     relay(config, problems);
     lists(config, problems);
     listeners(config, problems);
@@ -35,6 +46,20 @@ fn domains(config: &Config, problems: &mut Problems) {
         }
         if name.value.is_literal() {
             problems.add(name.at.start, "domain.name", "an address literal cannot be a mail domain");
+        }
+    }
+    for domain in &config.domains {
+        let Some(of) = &domain.alias_of else { continue };
+        match config.domains.iter().find(|d| d.name.value == of.value) {
+            None => {
+                let what = format!("{0} is none of the domains; add [[domain]] name = \"{0}\"", of.value);
+                problems.add(of.at.start, "domain.alias_of", what);
+            }
+            Some(other) if other.alias_of.is_some() => {
+                let what = format!("{} is an alias itself; name the domain that has the addresses", of.value);
+                problems.add(of.at.start, "domain.alias_of", what);
+            }
+            Some(_) => {}
         }
     }
     if config.hostname.is_literal() {
@@ -63,43 +88,127 @@ fn addresses(config: &Config, problems: &mut Problems) -> HashSet<String> {
             problems.add(account.address.at.start, "account.address", what);
         }
     }
+    let mut catch_alls = HashSet::new();
     for alias in &config.aliases {
-        take(&format!("aliases.{}", alias.address.value), &alias.address, problems);
+        let key = format!("aliases.{}", alias.name.value);
+        match &alias.name.value {
+            AliasName::Address(address) => {
+                take(&key, &Span { value: address.clone(), at: alias.name.at.clone() }, problems)
+            }
+            AliasName::CatchAll(domain) => {
+                if !is_ours(config, domain) {
+                    not_ours(&key, domain, alias.name.at.start, problems);
+                }
+                if !catch_alls.insert(domain) {
+                    problems.add(alias.name.at.start, &key, format!("@{domain} is there twice"));
+                }
+            }
+        }
     }
     owners
 }
 
+fn is_ours(config: &Config, domain: &Domain) -> bool {
+    *domain == config.hostname || config.domains.iter().any(|d| d.name.value == *domain)
+}
+
+fn not_ours(key: &str, domain: &Domain, at: usize, problems: &mut Problems) {
+    problems.add(at, key, format!("{domain} is none of the domains; add [[domain]] name = \"{domain}\""));
+}
+
 fn in_our_domain(config: &Config, key: &str, address: &Span<Address>, problems: &mut Problems) {
     let domain = address.value.domain();
-    if *domain != config.hostname && !config.domains.iter().any(|d| d.name.value == *domain) {
-        let what = format!("{domain} is none of the domains; add [[domain]] name = \"{domain}\"");
-        problems.add(address.at.start, key, what);
+    if !is_ours(config, domain) {
+        not_ours(key, domain, address.at.start, problems);
+    }
+}
+
+/// The name of an alias among all, and the domain that its targets have where they name none.
+fn node(name: &AliasName) -> (String, &Domain) {
+    match name {
+        AliasName::Address(address) => (address.key(), address.domain()),
+        AliasName::CatchAll(domain) => (format!("@{domain}"), domain),
     }
 }
 
 /// Notes targets that do not exist and aliases that lead back to themselves.
 fn aliases(config: &Config, owners: &HashSet<String>, problems: &mut Problems) {
-    let targets: HashMap<String, Vec<String>> = config
-        .aliases
-        .iter()
-        .map(|alias| (alias.address.value.key(), alias.targets.iter().map(|t| t.value.key()).collect()))
-        .collect();
+    let nodes: HashSet<String> = config.aliases.iter().map(|alias| node(&alias.name.value).0).collect();
+    let mut leads: HashMap<String, Vec<String>> = HashMap::new();
     for alias in &config.aliases {
-        let key = format!("aliases.{}", alias.address.value);
+        let key = format!("aliases.{}", alias.name.value);
         if alias.targets.is_empty() {
-            problems.add(alias.address.at.start, &key, "stands for nobody; give at least one address");
+            problems.add(alias.name.at.start, &key, "stands for nobody; give at least one address");
         }
+        let (own, domain) = node(&alias.name.value);
+        except(alias, domain, &key, problems);
         for target in &alias.targets {
-            let ours = config.domains.iter().any(|d| d.name.value == *target.value.domain())
-                || *target.value.domain() == config.hostname;
-            if ours && !owners.contains(&target.value.key()) {
-                let what = format!("{} is neither an account nor an alias", target.value);
-                problems.add(target.at.start, &key, what);
+            let Some(address) = target.value.address_in(domain) else { continue };
+            match known(config, owners, &nodes, &address) {
+                Known::As(next) => leads.entry(own.clone()).or_default().push(next),
+                // What the file has is seen when it is read, and again whenever it changes.
+                Known::Open => {}
+                Known::Nowhere if config.directory.aliases_file.is_some() => {}
+                Known::Nowhere => {
+                    let what = format!("{address} is neither an account nor an alias");
+                    problems.add(target.at.start, &key, what);
+                }
             }
         }
-        if leads_back(&alias.address.value.key(), &targets) {
-            problems.add(alias.address.at.start, &key, format!("{} leads back to itself", alias.address.value));
+    }
+    for alias in &config.aliases {
+        let name = &alias.name.value;
+        if leads_back(&node(name).0, &leads) {
+            problems.add(alias.name.at.start, &format!("aliases.{name}"), format!("{name} leads back to itself"));
         }
+    }
+}
+
+fn except(alias: &AliasEntry, domain: &Domain, key: &str, problems: &mut Problems) {
+    for address in &alias.except {
+        if matches!(alias.name.value, AliasName::Address(_)) {
+            problems.add(address.at.start, key, "except is only for a whole domain, such as \"@example.com\"");
+        } else if address.value.domain() != domain {
+            problems.add(address.at.start, key, format!("{} is not in {domain}", address.value));
+        }
+    }
+}
+
+/// What the file itself says of an address.
+enum Known {
+    /// There is an entry of this name.
+    As(String),
+    /// Elsewhere, or something that is decided when mail comes.
+    Open,
+    Nowhere,
+}
+
+/// Looks an address up in the order of `directory`.
+fn known(config: &Config, owners: &HashSet<String>, nodes: &HashSet<String>, address: &Address) -> Known {
+    if !is_ours(config, address.domain()) {
+        return Known::Open;
+    }
+    let entry = config.domains.iter().find(|d| d.name.value == *address.domain());
+    let mut domains = vec![address.domain()];
+    domains.extend(entry.and_then(|d| d.alias_of.as_ref()).map(|of| &of.value));
+    if *address.domain() == config.hostname {
+        domains.extend(config.domains.first().map(|d| &d.name.value));
+    }
+    let tag = config.smtp.delimiter.chars().next().and_then(|delimiter| address.local().split_once(delimiter));
+    for local in [Some(address.local()), tag.map(|(user, _)| user)].into_iter().flatten() {
+        let keys = domains.iter().map(|domain| format!("{}@{domain}", local_key(local)));
+        if let Some(key) = keys.into_iter().find(|key| owners.contains(key)) {
+            return Known::As(key);
+        }
+    }
+    if config.alias_patterns.iter().any(|pattern| pattern.pattern.value.fits(&address.to_string())) {
+        return Known::Open;
+    }
+    let catch_all = domains.iter().map(|domain| format!("@{domain}")).find(|key| nodes.contains(key));
+    match catch_all {
+        Some(key) => Known::As(key),
+        None if address.local().eq_ignore_ascii_case("postmaster") => Known::Open,
+        None => Known::Nowhere,
     }
 }
 
@@ -117,6 +226,25 @@ fn leads_back(start: &str, targets: &HashMap<String, Vec<String>>) -> bool {
         }
     }
     false
+}
+
+fn patterns(config: &Config, problems: &mut Problems) {
+    if config.alias_patterns.len() > ALIAS_PATTERNS {
+        problems.add_to("alias_pattern", format!("more than {ALIAS_PATTERNS}: each is tried on every unknown address"));
+    }
+    for entry in &config.alias_patterns {
+        if entry.to.is_empty() {
+            let what = "stands for nobody; write for example to = [\"$1@example.com\"]";
+            problems.add(entry.pattern.at.start, "alias_pattern.to", what);
+        }
+        for template in &entry.to {
+            if let Some(name) = entry.pattern.value.lacks(&template.value) {
+                let what =
+                    format!("the pattern has no group {name:?}; write ${{1}} where letters follow, $$ for a dollar");
+                problems.add(template.at.start, "alias_pattern.to", what);
+            }
+        }
+    }
 }
 
 fn relay(config: &Config, problems: &mut Problems) {

@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 use super::sections::Auth;
 use super::sections::Checks;
+use super::sections::DirectoryKeys;
 use super::sections::Dns;
 use super::sections::Greylist;
 use super::sections::Imap;
+use super::sections::Junk;
 use super::sections::Key;
 use super::sections::Limits;
 use super::sections::Listen;
@@ -31,6 +33,8 @@ hostname = "mail.example.com"
 # A domain whose mail is yours; one section for each.
 [[domain]]
 name = "example.com"
+# The domain whose addresses this one has, too.
+#alias_of = "example.org"
 
 # Somebody with a mailbox; one section for each.
 [[account]]
@@ -48,9 +52,18 @@ imap_disable = []
 #quota_storage = "1GiB"
 #quota_messages = 0
 
-# Addresses that stand for others, here or elsewhere.
+# Addresses that stand for others, here or elsewhere; a name without a domain is one of the alias's own domain, and
+# :include:/path is a file that lists addresses. An address is looked up here and among the accounts as it is, then
+# without its +tag, then by the patterns below, then by the catch-all of its domain.
 [aliases]
 "postmaster@example.com" = ["alice@example.com"]
+"info@example.com" = { to = ["alice"], enabled = true, comment = "on the web site" }
+#"@example.com" = { to = ["alice"], except = ["spam@example.com"] }
+
+# Addresses that follow a pattern, which fits whole addresses of your domains; one section for each.
+#[[alias_pattern]]
+#pattern = '^sales-(.*)@example\.com$'
+#to = ["$1@example.com"]
 "#;
 
 const DNSBL: &str = r#"
@@ -62,6 +75,22 @@ const DNSBL: &str = r#"
 #weight = 1
 # The answers that mean yes.
 #answers = ["127.0.0.0/8"]
+"#;
+
+const MILTER: &str = r#"
+# A content hook that speaks the milter protocol, as rspamd, ClamAV and OpenDKIM do; one section for each, asked in this
+# order.
+#[[milter]]
+# Where it listens: unix:/path or inet:host:port.
+#address = "unix:/run/rspamd/milter.sock"
+# Which mail it sees: smtp for that of other servers, submission for that of your users.
+#on = ["smtp", "submission"]
+# How long it may think about one message.
+#timeout = "60s"
+# What becomes of a message where it gives no judgement: tempfail (the sender tries again), accept or junk.
+#default_action = "tempfail"
+# What becomes of a message that it refuses: refuse, or junk to file it in Junk.
+#refused = "refuse"
 "#;
 
 /// The text of the example file: valid as it stands.
@@ -77,6 +106,8 @@ pub fn example() -> String {
     section(&mut text, "checks", Checks::ABOUT, Checks::KEYS);
     text.push_str(DNSBL);
     section(&mut text, "greylist", Greylist::ABOUT, Greylist::KEYS);
+    text.push_str(MILTER);
+    section(&mut text, "junk", Junk::ABOUT, Junk::KEYS);
     section(&mut text, "submission", Submission::ABOUT, Submission::KEYS);
     section(&mut text, "imap", Imap::ABOUT, Imap::KEYS);
     section(&mut text, "relay", Relay::ABOUT, Relay::KEYS);
@@ -85,6 +116,7 @@ pub fn example() -> String {
     section(&mut text, "quota", Quota::ABOUT, Quota::KEYS);
     section(&mut text, "dns", Dns::ABOUT, Dns::KEYS);
     section(&mut text, "auth", Auth::ABOUT, Auth::KEYS);
+    section(&mut text, "directory", DirectoryKeys::ABOUT, DirectoryKeys::KEYS);
     section(&mut text, "limits", Limits::ABOUT, Limits::KEYS);
     section(&mut text, "log", Log::ABOUT, Log::KEYS);
     text

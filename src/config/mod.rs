@@ -4,6 +4,7 @@
 //! `config/example.toml`, is declared in `sections.rs`; what must hold between sections is checked in `check.rs`.
 //! Knows nothing of what others do with the values.
 
+mod alias;
 mod check;
 mod example;
 mod problem;
@@ -14,22 +15,29 @@ mod value;
 use std::path::Path;
 use std::path::PathBuf;
 
+pub use alias::AliasEntry;
+pub use alias::AliasName;
+pub use alias::AliasPattern;
+pub use alias::AliasRegex;
+pub use alias::AliasTarget;
 pub use example::example;
 pub use problem::Problem;
 pub use problem::Problems;
 pub use sections::AccountEntry;
-pub use sections::AliasEntry;
 pub use sections::Auth;
 pub use sections::Checks;
+pub use sections::DirectoryKeys;
 pub use sections::Dns;
 pub use sections::DnsblEntry;
 pub use sections::DomainEntry;
 pub use sections::Greylist;
 pub use sections::Imap;
+pub use sections::Junk;
 pub use sections::Limits;
 pub use sections::Listen;
 pub use sections::Lmtp;
 pub use sections::Log;
+pub use sections::MilterEntry;
 pub use sections::Outbound;
 pub use sections::Proxy;
 pub use sections::Queue;
@@ -42,9 +50,13 @@ pub use sections::Tls;
 pub use value::BareNewline;
 pub use value::ByteSize;
 pub use value::CheckAction;
+pub use value::HookFailure;
+pub use value::HookOn;
+pub use value::HookRefusal;
 pub use value::Layout;
 pub use value::Level;
 pub use value::ListenAddress;
+pub use value::MilterAddress;
 pub use value::OutboundTls;
 pub use value::RelayHost;
 pub use value::Resolver;
@@ -65,6 +77,10 @@ pub struct Config {
     pub accounts: Vec<AccountEntry>,
     /// `[aliases]`.
     pub aliases: Vec<AliasEntry>,
+    /// `[[alias_pattern]]`.
+    pub alias_patterns: Vec<AliasPattern>,
+    /// `[directory]`.
+    pub directory: DirectoryKeys,
     /// `[listen]`.
     pub listen: Listen,
     /// `[storage]`.
@@ -83,6 +99,10 @@ pub struct Config {
     pub dnsbl: Vec<DnsblEntry>,
     /// `[greylist]`.
     pub greylist: Greylist,
+    /// `[[milter]]`, in the order they are asked.
+    pub milters: Vec<MilterEntry>,
+    /// `[junk]`.
+    pub junk: Junk,
     /// `[submission]`.
     pub submission: Submission,
     /// `[imap]`.
@@ -186,6 +206,49 @@ mod tests {
         assert!(found.iter().any(|l| l.contains("leads back to itself")), "{found:?}");
         let found = complaints(&format!("{SMALL}[aliases]\n\"a@example.com\" = \"nobody@example.com\"\n"));
         assert!(found[0].contains("nobody@example.com is neither an account nor an alias"), "{found:?}");
+    }
+
+    #[test]
+    fn aliases_of_all_kinds_are_checked() {
+        let base = format!("{SMALL}alias_of = \"\"\n").replace("alias_of = \"\"\n", "[[domain]]\nname = \"example.org\"\nalias_of = \"example.com\"\n[[account]]\naddress = \"alice@example.com\"\n");
+        let good = format!(
+            "{base}[aliases]\n\"a@example.com\" = {{ to = [\"alice\", \":include:/etc/x\"], enabled = false, comment = \"old\" }}\n\
+             \"b@example.org\" = \"alice+b@example.org\"\n\"@example.com\" = {{ to = \"alice\", except = [\"spam@example.com\"] }}\n\
+             [[alias_pattern]]\npattern = '^x-(?P<n>.*)@example\\.com$'\nto = [\"$n@example.com\", \"alice@example.com\"]\n"
+        );
+        let config = parse(Path::new("mail.toml"), &good).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!((config.aliases.len(), config.alias_patterns.len()), (3, 1));
+        for (wrong, words) in [
+            (
+                "[aliases]\n\"a@example.com\" = \"|/bin/sh\"\n",
+                "10:19: aliases.a@example.com: \"|/bin/sh\" is a command",
+            ),
+            ("[aliases]\n\"a@example.com\" = { enabled = true }\n", "aliases.a@example.com.to: missing"),
+            ("[aliases]\n\"a@example.com\" = { to = \"alice\", coment = \"x\" }\n", "probably `comment` was meant"),
+            (
+                "[aliases]\n\"a@example.com\" = { to = \"alice\", except = [\"b@example.com\"] }\n",
+                "only for a whole domain",
+            ),
+            (
+                "[aliases]\n\"@example.com\" = { to = \"alice\", except = [\"b@example.org\"] }\n",
+                "is not in example.com",
+            ),
+            ("[aliases]\n\"@example.com\" = \"nobody\"\n", "leads back to itself"),
+            ("[aliases]\n\"a@example.com\" = \"bob\"\n", "bob@example.com is neither an account nor an alias"),
+            ("[aliases]\n\"@other.example\" = \"alice@example.com\"\n", "other.example is none of the domains"),
+            ("[[alias_pattern]]\npattern = '('\nto = [\"alice@example.com\"]\n", "is not a pattern"),
+            ("[[alias_pattern]]\npattern = '^x@example.com$'\nto = [\"$1@example.com\"]\n", "has no group \"1\""),
+            ("[[alias_pattern]]\npattern = '^x@example.com$'\n", "stands for nobody"),
+            (
+                "[[domain]]\nname = \"example.net\"\nalias_of = \"nowhere.example\"\n",
+                "nowhere.example is none of the domains",
+            ),
+            ("[[domain]]\nname = \"example.net\"\nalias_of = \"example.org\"\n", "is an alias itself"),
+            ("[directory]\naliases_file = \"aliases\"\n", "from the root on"),
+        ] {
+            let found = complaints(&format!("{base}{wrong}"));
+            assert!(found.len() <= 2 && found.iter().any(|line| line.contains(words)), "{words}: {found:?}");
+        }
     }
 
     #[test]

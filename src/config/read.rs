@@ -49,8 +49,7 @@ impl<'t, 'p> Table<'t, 'p> {
 
     /// The value of a key that must be there; `hint` says what to write.
     pub(super) fn required<T: Value>(&mut self, key: &'static str, hint: &str) -> Option<Span<T>> {
-        let there = self.entries.is_some_and(|e| e.iter().any(|(k, _)| k.get_ref() == key));
-        if !there {
+        if !self.has(key) {
             self.known.push(key);
             self.problem(self.at.clone(), key, format!("missing; {hint}"));
             return None;
@@ -77,14 +76,31 @@ impl<'t, 'p> Table<'t, 'p> {
         values
     }
 
-    /// Every key of this table as a value of one kind, with its list of values: for tables whose keys are names.
-    pub(super) fn all<K: Value, T: Value>(self) -> Vec<(Span<K>, Vec<Span<T>>)> {
+    /// Every key of this table as a value of one kind, with its list of values or with the table it has instead: for
+    /// tables whose keys are names.
+    pub(super) fn each<K: Value, T: Value, R>(
+        self,
+        list: impl Fn(Span<K>, Vec<Span<T>>) -> R,
+        with: impl Fn(Span<K>, Table<'t, '_>) -> Option<R>,
+    ) -> Vec<R> {
         let mut table = self;
         let mut all = Vec::new();
         for (key, entry) in table.entries.into_iter().flat_map(DeTable::iter) {
             let name = key.get_ref().to_string();
             match read::<K>(&DeValue::String(name.as_str().into())) {
-                Ok(value) => all.push((Span { value, at: key.span() }, table.items(&name, entry))),
+                Ok(value) => {
+                    let key = Span { value, at: key.span() };
+                    if let Some(entries) = entry.get_ref().as_table() {
+                        let prefix = format!("{}{name}.", table.prefix);
+                        let (at, entries) = (entry.span(), Some(entries));
+                        all.extend(with(
+                            key,
+                            Table { prefix, entries, at, known: Vec::new(), problems: table.problems },
+                        ));
+                    } else {
+                        all.push(list(key, table.items(&name, entry)));
+                    }
+                }
                 Err(what) => table.problem(key.span(), &name, what),
             }
         }
@@ -125,6 +141,16 @@ impl<'t, 'p> Table<'t, 'p> {
             read.extend(with(Table { prefix, entries, at: item.span(), known: Vec::new(), problems: self.problems }));
         }
         read
+    }
+
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.is_some_and(|e| e.iter().any(|(k, _)| k.get_ref() == key))
+    }
+
+    /// Notes an error of a key that is not there.
+    pub(super) fn problem_here(&mut self, key: &str, what: &str) {
+        self.problem(self.at.clone(), key, what);
     }
 
     /// Notes an error of a key.

@@ -10,14 +10,20 @@ use toml::de::DeTable;
 use toml::de::DeValue;
 
 use super::Config;
+use super::alias::read_aliases;
+use super::alias::read_pattern;
 use super::problem::Problems;
 use super::read::Table;
 use super::value::BareNewline;
 use super::value::ByteSize;
 use super::value::CheckAction;
+use super::value::HookFailure;
+use super::value::HookOn;
+use super::value::HookRefusal;
 use super::value::Layout;
 use super::value::Level;
 use super::value::ListenAddress;
+use super::value::MilterAddress;
 use super::value::OutboundTls;
 use super::value::RelayHost;
 use super::value::Resolver;
@@ -292,6 +298,16 @@ section! {
 }
 
 section! {
+    /// Where addresses lead, beside what [aliases] says.
+    DirectoryKeys {
+        /// A file as Postfix and sendmail have it, usually /etc/aliases, for the names of this host and of the first domain; empty for none.
+        aliases_file: one Option<PathBuf> = "\"\"",
+        /// Give mail that an alias sends elsewhere a sender of our first domain (SRS), so that SPF does not stop it there.
+        srs: one bool = "true",
+    }
+}
+
+section! {
     /// Limits on connections and logins; 0 lifts one. Trusted networks are exempt from the first three.
     Limits {
         /// Connections at once to port 25 from one IPv4 address or IPv6 /64.
@@ -328,6 +344,8 @@ section! {
 pub struct DomainEntry {
     /// Its name.
     pub name: Span<Domain>,
+    /// The domain whose addresses it has, too.
+    pub alias_of: Option<Span<Domain>>,
 }
 
 /// Somebody with a mailbox.
@@ -360,13 +378,27 @@ pub struct DnsblEntry {
     pub answers: Vec<IpNet>,
 }
 
-/// An address that stands for others.
+/// A content hook.
 #[derive(Debug, Clone)]
-pub struct AliasEntry {
-    /// The address.
-    pub address: Span<Address>,
-    /// What it stands for, here or elsewhere.
-    pub targets: Vec<Span<Address>>,
+pub struct MilterEntry {
+    /// Where it listens.
+    pub address: Span<MilterAddress>,
+    /// Which mail it sees.
+    pub on: Vec<HookOn>,
+    /// How long it may think about one message.
+    pub timeout: Duration,
+    /// What becomes of a message where it gives no judgement.
+    pub default_action: HookFailure,
+    /// What becomes of a message that it refuses.
+    pub refused: HookRefusal,
+}
+
+section! {
+    /// Mail that belongs into Junk.
+    Junk {
+        /// Fields by which a milter says so, as it adds them; those that come with a message count nothing.
+        marks: list String = "[\"X-Spam: Yes\", \"X-Spam-Flag: Yes\", \"X-Spam-Status: Yes\"]",
+    }
 }
 
 impl Value for Secret<String> {
@@ -399,9 +431,9 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         hostname: hostname.as_ref().map_or_else(|| default("\"localhost\""), |h| h.value.clone()),
         domains: top.sections("domain", read_domain),
         accounts: top.sections("account", read_account),
-        aliases: top.section("aliases", |table| {
-            table.all().into_iter().map(|(address, targets)| AliasEntry { address, targets }).collect()
-        }),
+        aliases: top.section("aliases", read_aliases),
+        alias_patterns: top.sections("alias_pattern", read_pattern),
+        directory: top.section("directory", DirectoryKeys::read),
         listen: top.section("listen", Listen::read),
         storage: top.section("storage", Storage::read),
         tls: top.section("tls", Tls::read),
@@ -411,6 +443,8 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         checks: top.section("checks", Checks::read),
         dnsbl: top.sections("dnsbl", read_dnsbl),
         greylist: top.section("greylist", Greylist::read),
+        milters: top.sections("milter", read_milter),
+        junk: top.section("junk", Junk::read),
         submission: top.section("submission", Submission::read),
         imap: top.section("imap", Imap::read),
         relay: top.section("relay", Relay::read),
@@ -428,8 +462,9 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
 
 fn read_domain(mut table: Table<'_, '_>) -> Option<DomainEntry> {
     let name = table.required("name", "give the name, for example name = \"example.com\"");
+    let alias_of = table.value("alias_of");
     table.finish();
-    name.map(|name| DomainEntry { name })
+    name.map(|name| DomainEntry { name, alias_of })
 }
 
 fn read_dnsbl(mut table: Table<'_, '_>) -> Option<DnsblEntry> {
@@ -438,6 +473,18 @@ fn read_dnsbl(mut table: Table<'_, '_>) -> Option<DnsblEntry> {
     let answers = table.list("answers").map(|list| list.into_iter().map(|net| net.value).collect());
     table.finish();
     zone.map(|zone| DnsblEntry { zone, weight, answers: answers.unwrap_or_else(|| default_list("[\"127.0.0.0/8\"]")) })
+}
+
+fn read_milter(mut table: Table<'_, '_>) -> Option<MilterEntry> {
+    let hint = "say where it listens, for example address = \"unix:/run/rspamd/milter.sock\"";
+    let address = table.required("address", hint);
+    let on: Option<Vec<Span<HookOn>>> = table.list("on");
+    let timeout = table.value("timeout").map_or_else(|| default("\"60s\""), |timeout| timeout.value);
+    let default_action = table.value("default_action").map_or(HookFailure::TempFail, |action| action.value);
+    let refused = table.value("refused").map_or(HookRefusal::Refuse, |refused| refused.value);
+    table.finish();
+    let on = on.map_or_else(|| vec![HookOn::Smtp, HookOn::Submission], |on| on.into_iter().map(|o| o.value).collect());
+    address.map(|address| MilterEntry { address, on, timeout, default_action, refused })
 }
 
 fn read_account(mut table: Table<'_, '_>) -> Option<AccountEntry> {

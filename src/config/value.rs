@@ -342,6 +342,93 @@ impl Value for CheckAction {
     }
 }
 
+/// Where a milter listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MilterAddress {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// Host and port.
+    Inet(String),
+}
+
+impl std::fmt::Display for MilterAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inet(address) => write!(f, "inet:{address}"),
+        }
+    }
+}
+
+impl Value for MilterAddress {
+    const EXPECTED: &'static str = "a milter's address was expected, for example \"unix:/run/rspamd/milter.sock\"";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        from_text(value, |t| {
+            let wrong =
+                || format!("{t:?} is no milter's address; write \"unix:/path/to/socket\" or \"inet:127.0.0.1:11332\"");
+            if let Some(path) = t.strip_prefix("unix:") {
+                return if path.starts_with('/') { Ok(Self::Unix(PathBuf::from(path))) } else { Err(wrong()) };
+            }
+            let inet = t.strip_prefix("inet:").unwrap_or(t);
+            let (host, port) = inet.rsplit_once(':').ok_or_else(wrong)?;
+            let is_host =
+                host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() || Domain::parse(host).is_ok();
+            let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
+            if is_host && is_port { Ok(Self::Inet(inet.to_owned())) } else { Err(wrong()) }
+        })
+    }
+}
+
+/// Which mail a hook sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookOn {
+    /// Mail from other servers.
+    Smtp,
+    /// Mail from our users.
+    Submission,
+}
+
+impl Value for HookOn {
+    const EXPECTED: &'static str = "\"smtp\" or \"submission\" was expected";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        one_of(value, &[("smtp", Self::Smtp), ("submission", Self::Submission)])
+    }
+}
+
+/// What becomes of mail that a hook gives no judgement of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookFailure {
+    /// Its sender tries again.
+    TempFail,
+    /// It is taken as if there were no hook.
+    Accept,
+    /// It is taken and filed in Junk.
+    Junk,
+}
+
+impl Value for HookFailure {
+    const EXPECTED: &'static str = "\"tempfail\" was expected, or \"accept\", \"junk\"";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        one_of(value, &[("tempfail", Self::TempFail), ("accept", Self::Accept), ("junk", Self::Junk)])
+    }
+}
+
+/// What becomes of mail that a hook refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookRefusal {
+    /// It is refused.
+    Refuse,
+    /// It is taken and filed in Junk.
+    Junk,
+}
+
+impl Value for HookRefusal {
+    const EXPECTED: &'static str = "\"refuse\" or \"junk\" was expected";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        one_of(value, &[("refuse", Self::Refuse), ("junk", Self::Junk)])
+    }
+}
+
 /// How the mailboxes of an account lie in its Maildir.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Layout {

@@ -4,6 +4,7 @@
 //! READY. Stop: no new connections, running transactions end, the queue's attempts end, exit.
 
 mod accept;
+mod aliases;
 mod reload;
 mod run;
 mod signals;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accept::Door;
+use aliases::Aliases;
 use arc_swap::ArcSwap;
 use sd_notify::NotifyState;
 use signals::Told;
@@ -39,7 +41,10 @@ use crate::directory::Authenticator;
 use crate::directory::Directory;
 use crate::dns::Dns;
 use crate::fsio;
+use crate::intake::checks::Gate;
+use crate::intake::checks::Greylist;
 use crate::mail::limits::CONTROL_JOBS;
+use crate::mail::limits::GREYLIST_SAVE;
 use crate::net;
 use crate::net::Limiter;
 use crate::queue::Queue;
@@ -90,6 +95,7 @@ impl std::error::Error for StartError {}
 pub struct Server {
     config: Arc<ArcSwap<Config>>,
     directory: Arc<ArcSwap<Directory>>,
+    aliases: Arc<Aliases>,
     tls: Arc<ServerTls>,
     limiter: Limiter,
     queue: Queue,
@@ -129,11 +135,14 @@ impl Server {
         let names = certificate_names(&config);
         let tls = ServerTls::load(&config.tls, &folder.join("keys"), &names, clock.clone())
             .map_err(|fault| StartError::Config(fault.to_string()))?;
-        let directory = Arc::new(ArcSwap::from_pointee(Directory::new(&config)));
         let machine = |what: &str| {
             let what = what.to_owned();
             move |error: std::io::Error| StartError::Machine(format!("{what}: {error}"))
         };
+        let srs_key = folder.join("keys").join("srs.key");
+        let aliases = Aliases::new(srs_key.clone(), clock.clone());
+        let directory = aliases.directory(&config).map_err(machine(&srs_key.display().to_string()))?;
+        let directory = Arc::new(ArcSwap::from_pointee(directory));
         let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).map_err(machine("logins"))?;
         let authenticator = Arc::new(authenticator);
         let state = config.storage.folder.join("state");
@@ -141,12 +150,15 @@ impl Server {
         store.set_quotas(directory.load().quotas());
         let queue = Queue::open(&folder.join("queue"), &config, clock.clone()).map_err(machine("queue"))?;
         let dns = Dns::new(&config.dns).map_err(|text| StartError::Config(format!("dns.resolver: {text}")))?;
+        let gate = Gate::new(dns.clone());
+        let greylist = Arc::new(Greylist::load(&greylist_file(&config)));
         let limiter = Limiter::new(config.limits.clone(), clock.clone());
         let listeners = bind_all(&config)?;
         let lmtp = lmtp_socket(&config)?;
         let control = control::listen(&folder).map_err(machine("control socket"))?;
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let commit: Arc<dyn Commit> = Arc::new(StoreAndQueue::new(Arc::clone(&store), Arc::new(queue.clone())));
+        let commit = StoreAndQueue::new(Arc::clone(&store), Arc::new(queue.clone()));
+        let commit: Arc<dyn Commit> = Arc::new(commit.forwarding(Arc::clone(&directory)));
         let outbound = Outbound::new(
             Arc::clone(&config),
             Arc::clone(&directory),
@@ -163,6 +175,8 @@ impl Server {
                 authenticator: Arc::clone(&authenticator),
                 commit: Arc::clone(&commit),
                 store: Arc::clone(&store),
+                gate,
+                greylist,
                 clock: clock.clone(),
                 zone: jiff::tz::TimeZone::system(),
             }),
@@ -176,6 +190,7 @@ impl Server {
         Ok(Self {
             config,
             directory,
+            aliases: Arc::new(aliases),
             tls: Arc::new(tls),
             limiter,
             queue,
@@ -220,6 +235,8 @@ impl Server {
         tokio::spawn(Arc::clone(&self.store).tend());
         let (config, directory) = (Arc::clone(&self.config), Arc::clone(&self.directory));
         tokio::spawn(quota_warning::send(Arc::clone(&self.store), directory, config, self.services.smtp.clock.clone()));
+        let aliases = Arc::clone(&self.aliases);
+        tokio::spawn(aliases::tend(aliases, Arc::clone(&self.config), Arc::clone(&self.directory)));
         let delivering = tokio::spawn({
             let (queue, transport) = (self.queue.clone(), Arc::clone(&self.outbound));
             async move { queue.run(transport, stop).await }
@@ -239,6 +256,7 @@ impl Server {
     async fn watch(&self, signals: &mut Signals) {
         let mut pulse = tokio::time::interval(PULSE);
         let mut hour = tokio::time::interval(HOUR);
+        let mut greylist = tokio::time::interval(GREYLIST_SAVE);
         loop {
             tokio::select! {
                 told = signals.next() => match told {
@@ -250,7 +268,21 @@ impl Server {
                     self.refresh_certificate();
                 }
                 _ = hour.tick() => self.warn_of_expiry(),
+                _ = greylist.tick() => self.save_greylist().await,
             }
+        }
+    }
+
+    /// Writes down who is known, where greylisting is done.
+    async fn save_greylist(&self) {
+        let (config, greylist) = (self.config.load_full(), Arc::clone(&self.services.smtp.greylist));
+        if !config.greylist.enabled {
+            return;
+        }
+        let now = self.services.smtp.clock.wall();
+        let save = move || greylist.save(&greylist_file(&config), &config.greylist, now);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
+            tracing::warn!(%error, "greylisting was not written down");
         }
     }
 
@@ -282,6 +314,7 @@ impl Server {
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!(connections = self.limiter.open(), "not everything ended in time");
         }
+        self.save_greylist().await;
         let store = Arc::clone(&self.store);
         if tokio::time::timeout(DRAIN, tokio::task::spawn_blocking(move || store.close())).await.is_err() {
             tracing::warn!("not every index was written in time: they are made anew");
@@ -332,6 +365,11 @@ fn forget(store: &Arc<Store>, config: &Config, maildir: &Path) -> Reply {
         }
         None => Reply { done: false, text: format!("{} is not the Maildir of an account", maildir.display()) },
     }
+}
+
+/// What greylisting knows.
+fn greylist_file(config: &Config) -> PathBuf {
+    config.storage.folder.join("state/greylist")
 }
 
 /// Tells systemd; where there is none, nobody.

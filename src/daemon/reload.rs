@@ -1,10 +1,7 @@
 //! SIGHUP: the configuration and the certificate are read again; what is wrong changes nothing.
 
-use std::sync::Arc;
-
 use crate::config;
 use crate::config::Config;
-use crate::directory::Directory;
 use crate::queue::Policy;
 
 use super::Server;
@@ -18,13 +15,7 @@ impl Server {
                 for key in needs_restart(&old, &new) {
                     tracing::warn!(key, "changed; this key takes effect at the next start");
                 }
-                let directory = Directory::new(&new);
-                self.store.set_quotas(directory.quotas());
-                self.directory.store(Arc::new(directory));
-                self.limiter.set(new.limits.clone());
-                self.queue.set_policy(Policy::new(&new.queue));
-                self.config.store(Arc::new(new));
-                tracing::info!(file = %old.file.display(), "configuration reloaded");
+                self.put_into_force(new);
             }
             Err(problems) => {
                 for line in problems.lines() {
@@ -33,6 +24,18 @@ impl Server {
             }
         }
         self.refresh_certificate();
+    }
+
+    fn put_into_force(&self, new: Config) {
+        if let Err(error) = self.aliases.install(new, &self.config, &self.directory) {
+            tracing::error!(%error, "configuration not reloaded: the key of SRS");
+            return;
+        }
+        let config = self.config.load();
+        self.store.set_quotas(self.directory.load().quotas());
+        self.limiter.set(config.limits.clone());
+        self.queue.set_policy(Policy::new(&config.queue));
+        tracing::info!(file = %config.file.display(), "configuration reloaded");
     }
 
     /// Looks whether the certificate's files have changed.

@@ -10,9 +10,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
+
 use super::room::Room;
 use crate::directory::Account;
 use crate::directory::Destination;
+use crate::directory::Directory;
 use crate::fsio::Content;
 use crate::intake::permit::Admitted;
 use crate::mail::address::Address;
@@ -120,6 +123,7 @@ impl Onward for Queue {
 pub struct StoreAndQueue {
     store: Arc<Store>,
     onward: Arc<dyn Onward>,
+    directory: Option<Arc<ArcSwap<Directory>>>,
 }
 
 impl fmt::Debug for StoreAndQueue {
@@ -132,7 +136,13 @@ impl StoreAndQueue {
     /// Inboxes in `store`, everything else to `onward`.
     #[must_use]
     pub fn new(store: Arc<Store>, onward: Arc<dyn Onward>) -> Self {
-        Self { store, onward }
+        Self { store, onward, directory: None }
+    }
+
+    /// Senders of what aliases send elsewhere are rewritten as this directory says.
+    #[must_use]
+    pub fn forwarding(self, directory: Arc<ArcSwap<Directory>>) -> Self {
+        Self { directory: Some(directory), ..self }
     }
 
     /// Inboxes first, so that one durable entry in the queue can take both what goes elsewhere and what an inbox did
@@ -141,7 +151,12 @@ impl StoreAndQueue {
     async fn commit_all(&self, mut message: Accepted) -> Result<(), CommitError> {
         let octets = message.return_path.len() as u64 + message.trace.len() as u64 + message.content.len();
         message.room.settle(&self.store, &message.recipients, octets).await.map_err(from_store)?;
-        let (accounts, mut onward) = destinations(&message.recipients);
+        let Destinations { accounts, remote: mut onward, mut forward } = destinations(&message.recipients);
+        let sender = self.directory.as_ref().map(|directory| directory.load().forward_sender(&message.sender));
+        let rewritten = sender.filter(|sender| *sender != message.sender).zip(message.id.part("f"));
+        if rewritten.is_none() {
+            onward.append(&mut forward);
+        }
         let mut absent = HashSet::new();
         let elsewhere = onward.len();
         let outcomes = self.deliver(&message, &accounts).await;
@@ -166,8 +181,13 @@ impl StoreAndQueue {
             }
         }
         match failure {
-            Some(error) if all_failed && onward.len() == accounts.len() => return Err(from_store(error)),
+            Some(error) if all_failed && onward.len() == accounts.len() && forward.is_empty() => {
+                return Err(from_store(error));
+            }
             _ => {}
+        }
+        if let Some((sender, id)) = rewritten.filter(|_| !forward.is_empty()) {
+            self.forward(&message, forward, sender, id).await?;
         }
         let delivered = delivered(&message, &absent);
         if onward.is_empty() && delivered.is_empty() {
@@ -198,6 +218,34 @@ impl StoreAndQueue {
         Ok(())
     }
 
+    /// What aliases send elsewhere, under its own sender: it is an entry of its own, since a queued message has one.
+    async fn forward(
+        &self,
+        message: &Accepted,
+        recipients: Vec<Address>,
+        sender: ReversePath,
+        id: QueueId,
+    ) -> Result<(), CommitError> {
+        let to: Vec<String> = recipients.iter().map(ToString::to_string).collect();
+        let from = sender.to_string();
+        let entry = NewEntry {
+            id: id.clone(),
+            sender,
+            recipients,
+            body: message.body,
+            demands: Demands { report: report(message), ..message.demands.clone() },
+            delivered: Vec::new(),
+            junk: message.junk.clone(),
+            prefix: message.trace.clone(),
+            content: message.content.clone(),
+            arrived: message.received,
+            quiet: false,
+        };
+        self.onward.submit(entry).await.map_err(from_queue)?;
+        tracing::info!(%id, of = %message.id, ?from, ?to, "queued");
+        Ok(())
+    }
+
     async fn deliver(&self, message: &Accepted, accounts: &[Arc<Account>]) -> Vec<Result<(), StoreError>> {
         if accounts.is_empty() {
             return Vec::new();
@@ -210,7 +258,7 @@ impl StoreAndQueue {
             content: message.content.clone(),
             maildirs: accounts.iter().map(|account| account.maildir().to_owned()).collect(),
             received: message.received,
-            special_use: message.junk.as_ref().map(|_| SpecialUse::Junk),
+            special_use: message.junk.is_some().then_some(SpecialUse::Junk),
             again: false,
         };
         message.room.deliver(&self.store, delivery).await
@@ -223,19 +271,33 @@ impl Commit for StoreAndQueue {
     }
 }
 
-/// The inboxes and the addresses elsewhere that all recipients lead to, each once.
-fn destinations(recipients: &[Admitted]) -> (Vec<Arc<Account>>, Vec<Address>) {
-    let (mut accounts, mut remote) = (Vec::new(), Vec::new());
+/// Where all recipients lead to, each place once.
+#[derive(Default)]
+struct Destinations {
+    accounts: Vec<Arc<Account>>,
+    /// Elsewhere, named by the sender himself.
+    remote: Vec<Address>,
+    /// Elsewhere, named by an alias.
+    forward: Vec<Address>,
+}
+
+fn destinations(recipients: &[Admitted]) -> Destinations {
+    let mut found = Destinations::default();
     let mut seen = HashSet::new();
-    for destination in recipients.iter().flat_map(Admitted::destinations) {
+    // Who was named by the sender gets it as from him, also where an alias leads there, too.
+    let all = || recipients.iter().flat_map(Admitted::destinations);
+    for destination in all().filter(|d| !matches!(d, Destination::Forward(_))).chain(all()) {
         match destination {
-            Destination::Account(account) if seen.insert(account.address().key()) => accounts.push(Arc::clone(account)),
+            Destination::Account(account) if seen.insert(account.address().key()) => {
+                found.accounts.push(Arc::clone(account));
+            }
             // Another host decides whether case counts in its local parts (RFC 5321 §2.4).
-            Destination::Remote(address) if seen.insert(address.to_string()) => remote.push(address.clone()),
-            Destination::Account(_) | Destination::Remote(_) => {}
+            Destination::Remote(address) if seen.insert(address.to_string()) => found.remote.push(address.clone()),
+            Destination::Forward(address) if seen.insert(address.to_string()) => found.forward.push(address.clone()),
+            Destination::Account(_) | Destination::Remote(_) | Destination::Forward(_) => {}
         }
     }
-    (accounts, remote)
+    found
 }
 
 /// Recipients who have it now and of whom the sender wants to be told: not those of whom a part goes on, since nobody
@@ -243,7 +305,7 @@ fn destinations(recipients: &[Admitted]) -> (Vec<Arc<Account>>, Vec<Address>) {
 fn delivered(message: &Accepted, absent: &HashSet<String>) -> Vec<Address> {
     let here = |destination: &Destination| match destination {
         Destination::Account(account) => !absent.contains(&account.address().key()),
-        Destination::Remote(_) => false,
+        Destination::Remote(_) | Destination::Forward(_) => false,
     };
     if message.sender.address().is_none() {
         return Vec::new();
@@ -263,7 +325,7 @@ fn report(message: &Accepted) -> Report {
         for destination in admitted.destinations() {
             let to = match destination {
                 Destination::Account(account) => account.address(),
-                Destination::Remote(address) => address,
+                Destination::Remote(address) | Destination::Forward(address) => address,
             };
             if to != admitted.address() && said != RecipientReport::default() {
                 let original = said.original.clone().unwrap_or_else(|| OriginalRecipient {
@@ -313,7 +375,8 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config;
-    use crate::directory::Directory;
+    use crate::directory::AliasFiles;
+    use crate::directory::Srs;
     use crate::intake::permit;
     use crate::intake::permit::RelayPermit;
     use crate::mail::mailbox::MailboxName;
@@ -368,6 +431,16 @@ mod tests {
         }
 
         async fn commit_as(&self, id: &str, recipients: &[&str], room: Room) -> Result<(), CommitError> {
+            self.commit_from(ReversePath::Null, id, recipients, room).await
+        }
+
+        async fn commit_from(
+            &self,
+            sender: ReversePath,
+            id: &str,
+            recipients: &[&str],
+            room: Room,
+        ) -> Result<(), CommitError> {
             let admit = |text: &&str| {
                 let address = Address::parse(text).expect("valid");
                 let resolution = self.directory.resolve(&address);
@@ -375,7 +448,7 @@ mod tests {
             };
             let message = Accepted {
                 id: QueueId::parse(id).expect("valid"),
-                sender: ReversePath::Null,
+                sender,
                 body: BodyKind::SevenBit,
                 demands: Demands::default(),
                 junk: None,
@@ -422,6 +495,36 @@ mod tests {
         let entries = world.taken.entries.lock().expect("not poisoned");
         assert_eq!(entries[0].prefix, b"Received: here\n", "Return-Path is for inboxes");
         assert!(!entries[0].quiet, "of what goes elsewhere the sender is told");
+    }
+
+    #[tokio::test]
+    async fn what_an_alias_sends_elsewhere_has_a_sender_of_ours() {
+        let world = world(false);
+        let clock = Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let srs = Arc::new(Srs::open(&world.folder.path().join("srs.key"), clock).expect("a key"));
+        let text = "hostname = \"mx.example.com\"\n[[domain]]\nname = \"example.com\"\n";
+        let config = config::parse(Path::new("t.toml"), text).expect("valid");
+        let directory = Directory::with(&config, &AliasFiles::default(), Some(srs));
+        let commit = StoreAndQueue::new(Arc::clone(&world.store), Arc::clone(&world.taken) as Arc<dyn Onward>)
+            .forwarding(Arc::new(ArcSwap::from_pointee(directory)));
+        let world = World { commit, ..world };
+        let sender = |text: &str| ReversePath::Address(Address::parse(text).expect("valid"));
+        world
+            .commit_from(sender("joe@far.example"), "id-1", &["all@example.com"], Room::default())
+            .await
+            .expect("committed");
+        world
+            .commit_from(sender("alice@example.com"), "id-2", &["all@example.com"], Room::default())
+            .await
+            .expect("committed");
+        world.commit(&["all@example.com"]).await.expect("committed");
+        let entries = world.taken.entries.lock().expect("not poisoned");
+        let of = |n: usize| (entries[n].id.to_string(), entries[n].sender.to_string());
+        assert_eq!(of(0).0, "id-1-f");
+        assert!(of(0).1.starts_with("SRS0=") && of(0).1.ends_with("=far.example=joe@example.com"), "{}", of(0).1);
+        assert_eq!(of(1), ("id-2".to_owned(), "alice@example.com".to_owned()), "our own senders stay");
+        assert_eq!(of(2), ("id-1".to_owned(), String::new()), "and the null sender");
+        assert_eq!(entries.len(), 3);
     }
 
     #[tokio::test]

@@ -19,7 +19,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::OutboundTls;
 use crate::directory::Account;
-use crate::directory::Destination;
 use crate::directory::Directory;
 use crate::directory::Resolution;
 use crate::dns::Dns;
@@ -184,13 +183,15 @@ impl Outbound {
         let mut outcomes = Vec::new();
         let mut ready: Vec<(Address, Arc<Account>)> = Vec::new();
         for recipient in job.recipients {
-            match self.directory.load().resolve(&recipient) {
-                Resolution::Local(to) => match to.as_slice() {
-                    [Destination::Account(account)] => ready.push((recipient, Arc::clone(account))),
-                    // It was an account when the message came, and is an alias since.
-                    _ => outcomes.push((recipient, deferred("4.3.5", "the address is no mailbox any more"))),
-                },
-                Resolution::Unknown | Resolution::Elsewhere => {
+            let directory = self.directory.load();
+            // The mailbox itself: aliases were followed when the message came.
+            match (directory.account(&recipient), directory.resolve(&recipient)) {
+                (Some(account), _) => ready.push((recipient, Arc::clone(account))),
+                // It was an account when the message came, and is an alias since.
+                (None, Resolution::Local(_) | Resolution::Trouble) => {
+                    outcomes.push((recipient, deferred("4.3.5", "the address is no mailbox any more")));
+                }
+                (None, Resolution::Unknown | Resolution::Expired | Resolution::Elsewhere) => {
                     outcomes.push((recipient, failed("5.1.1", "there is no such mailbox any more")));
                 }
             }
@@ -201,7 +202,7 @@ impl Outbound {
             content: job.content,
             maildirs: ready.iter().map(|(_, account)| account.maildir().to_owned()).collect(),
             received: self.clock.wall(),
-            special_use: job.junk.map(|_| SpecialUse::Junk),
+            special_use: job.junk.is_some().then_some(SpecialUse::Junk),
             again: true,
         };
         for ((recipient, _), done) in ready.into_iter().zip(self.store.deliver(delivery).await) {
@@ -222,6 +223,7 @@ impl Outbound {
         let permit = RelayPermit::of_own_notice();
         let recipient = match permit::admit(notice.to, resolution, Some(&permit)) {
             Ok(recipient) => recipient,
+            Err(reply) if reply.code() < 500 => return Err(reply.to_string()),
             // Nobody to be told any more: telling is done.
             Err(_) => return Ok(()),
         };

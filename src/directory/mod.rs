@@ -2,10 +2,16 @@
 //!
 //! A [`Directory`] is made from one configuration and never changes; at reload a new one takes its place. Only
 //! [`Authenticator::login`] makes an [`Authenticated`]. Knows nothing of mail stores beyond the path of a Maildir.
+//! The order in which an address is looked up stands in `table.rs`.
 
+mod aliases_file;
+mod expand;
+mod files;
 mod guard;
 mod login;
 mod password;
+mod srs;
+mod table;
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
@@ -15,19 +21,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
+pub use expand::Step;
+pub use files::AliasFiles;
+pub use files::Complaint;
 pub use login::Authenticated;
 pub use login::Authenticator;
 pub use login::LoginError;
 pub use password::hash_password;
+pub use srs::Srs;
 
+use self::expand::Expansion;
+use self::srs::Return;
+use self::table::Table;
 use crate::config::Config;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
+use crate::mail::address::ReversePath;
 use crate::mail::address::local_key;
 use crate::mail::capability::ImapCapability;
-use crate::mail::limits::ALIAS_DEPTH;
-use crate::mail::limits::ALIAS_RESULTS;
 use crate::mail::quota::QuotaLimits;
 use crate::mail::secret::Secret;
 
@@ -73,8 +86,11 @@ impl Account {
 pub enum Destination {
     /// An inbox here.
     Account(Arc<Account>),
-    /// Another server's business.
+    /// Another server's business; whoever sends it there has the right to.
     Remote(Address),
+    /// Another server's business, because an address of ours leads there: the operator's will, not the sender's. Its
+    /// sender is [`Directory::forward_sender`].
+    Forward(Address),
 }
 
 /// What an address is to us.
@@ -84,39 +100,56 @@ pub enum Resolution {
     Local(Vec<Destination>),
     /// In a domain of ours, and nobody there.
     Unknown,
+    /// A sender that we rewrote, too long ago.
+    Expired,
+    /// Ours, and nobody can say for now where all of its mail goes: a list that cannot be read, too many aliases.
+    Trouble,
     /// In a domain that is not ours.
     Elsewhere,
+}
+
+/// An alias, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ListedAlias {
+    /// The address, the name in the aliases file, `@domain` or the pattern.
+    pub name: String,
+    /// `alias`, `file`, `catch-all`, `pattern` or `domain`.
+    pub kind: &'static str,
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// What the operator wrote beside it.
+    pub comment: String,
+    /// What it leads to, lists in files in place of their names.
+    pub to: Vec<String>,
 }
 
 /// All accounts and aliases of one configuration.
 #[derive(Debug)]
 pub struct Directory {
-    hostname: Domain,
-    domains: HashSet<Domain>,
-    first_domain: Option<Domain>,
-    names: HashMap<String, Entry>,
+    table: Table,
     /// Accounts by local part, for logins without a domain; `None` where two domains have the name.
     bare_names: HashMap<String, Option<Arc<Account>>>,
-    first_account: Option<Arc<Account>>,
-    delimiter: Option<char>,
+    srs: Option<Arc<Srs>>,
+    complaints: Vec<String>,
     failed_logins: u32,
     number: u64,
 }
 
-#[derive(Debug)]
-enum Entry {
-    Account(Arc<Account>),
-    Alias(Vec<Address>),
-}
-
 impl Directory {
-    /// The directory of a configuration.
+    /// The directory of a configuration, its alias files read now; senders are not rewritten.
     #[must_use]
     pub fn new(config: &Config) -> Self {
+        Self::with(config, &AliasFiles::load(config, None, SystemTime::UNIX_EPOCH), None)
+    }
+
+    /// The directory of a configuration with the content of its alias files; `srs` rewrites the senders of what aliases
+    /// send elsewhere.
+    #[must_use]
+    pub fn with(config: &Config, files: &AliasFiles, srs: Option<Arc<Srs>>) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let mut names = HashMap::new();
+        let mut complaints = Vec::new();
+        let mut table = Table::new(config, files, &mut complaints);
         let mut bare_names: HashMap<String, Option<Arc<Account>>> = HashMap::new();
-        let mut first_account = None;
         for entry in &config.accounts {
             let address = entry.address.value.clone();
             let account = Arc::new(Account {
@@ -127,37 +160,37 @@ impl Directory {
                 imap_disable: entry.imap_disable.iter().map(|name| name.value).collect(),
                 address,
             });
-            first_account.get_or_insert_with(|| Arc::clone(&account));
             bare_names
                 .entry(local_key(account.address.local()))
                 .and_modify(|name| *name = None)
                 .or_insert_with(|| Some(Arc::clone(&account)));
+            table.add(&account.address, &account);
             for alias in &entry.aliases {
-                names.insert(alias.value.key(), Entry::Account(Arc::clone(&account)));
+                table.add(&alias.value, &account);
             }
-            names.insert(account.address.key(), Entry::Account(account));
         }
-        for alias in &config.aliases {
-            let targets = alias.targets.iter().map(|t| t.value.clone()).collect();
-            names.insert(alias.address.value.key(), Entry::Alias(targets));
-        }
+        table.settle(&mut complaints);
         Self {
-            hostname: config.hostname.clone(),
-            domains: config.domains.iter().map(|d| d.name.value.clone()).collect(),
-            first_domain: config.domains.first().map(|d| d.name.value.clone()),
-            names,
+            table,
             bare_names,
-            first_account,
-            delimiter: config.smtp.delimiter.chars().next(),
+            srs: srs.filter(|_| config.directory.srs),
+            complaints,
             failed_logins: config.limits.failed_logins,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
     }
 
+    /// What is wrong with the aliases beyond what the configuration's own check finds: lists that are not there, names in
+    /// files that nobody has.
+    #[must_use]
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
     /// Whether mail for this domain ends here.
     #[must_use]
     pub fn is_local(&self, domain: &Domain) -> bool {
-        *domain == self.hostname || self.domains.contains(domain)
+        self.table.is_local(domain)
     }
 
     /// What an address is to us, aliases expanded and tags taken off.
@@ -166,9 +199,85 @@ impl Directory {
         if !self.is_local(address.domain()) {
             return Resolution::Elsewhere;
         }
-        let mut found = Expansion::default();
-        self.expand(address, 0, &mut found);
+        match self.srs.as_ref().and_then(|srs| srs.back(address)) {
+            // The way back of what we sent on is open to everybody, because we signed it; so is no other.
+            Some(Return::To(sender)) if !self.is_local(sender.domain()) => {
+                return Resolution::Local(vec![Destination::Forward(sender)]);
+            }
+            Some(Return::To(sender)) => return self.expand(&sender),
+            Some(Return::Expired) => return Resolution::Expired,
+            Some(Return::Forged) | None => {}
+        }
+        self.expand(address)
+    }
+
+    fn expand(&self, address: &Address) -> Resolution {
+        let found = Expansion::of(&self.table, address);
+        if let Some(why) = found.trouble {
+            tracing::error!(?address, %why, "an alias leads nowhere for now");
+            return Resolution::Trouble;
+        }
         if found.destinations.is_empty() { Resolution::Unknown } else { Resolution::Local(found.destinations) }
+    }
+
+    /// The sender under which mail from `sender` goes on where an alias of ours sends it elsewhere. The null sender and
+    /// senders of our own domains stay what they are; so do those that would become too long.
+    #[must_use]
+    pub fn forward_sender(&self, sender: &ReversePath) -> ReversePath {
+        let foreign = sender.address().filter(|address| !self.is_local(address.domain()));
+        let Some((srs, address)) = self.srs.as_ref().zip(foreign) else { return sender.clone() };
+        match srs.forward(address, self.table.own_domain()) {
+            Some(own) => ReversePath::Address(own),
+            None => {
+                tracing::info!(sender = ?address, "sender too long for SRS: it stays as it is");
+                sender.clone()
+            }
+        }
+    }
+
+    /// The account with exactly this address, whatever aliases there are beside it.
+    #[must_use]
+    pub fn account(&self, address: &Address) -> Option<&Arc<Account>> {
+        self.table.mailbox(address)
+    }
+
+    /// Where an address leads, step by step, for people.
+    #[must_use]
+    pub fn way(&self, address: &Address) -> Step {
+        expand::way(&self.table, address)
+    }
+
+    /// All aliases, for people: by name, then the patterns in their order.
+    #[must_use]
+    pub fn aliases(&self) -> Vec<ListedAlias> {
+        let mut all: Vec<ListedAlias> = self
+            .table
+            .aliases()
+            .map(|alias| ListedAlias {
+                name: alias.name.clone(),
+                kind: alias.source,
+                enabled: alias.enabled,
+                comment: alias.missing.clone().unwrap_or_else(|| alias.comment.clone()),
+                to: alias.goals.iter().map(ToString::to_string).collect(),
+            })
+            .collect();
+        all.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        all.extend(self.table.patterns().iter().map(|pattern| ListedAlias {
+            name: pattern.pattern.value.as_str().to_owned(),
+            kind: "pattern",
+            enabled: pattern.enabled,
+            comment: pattern.comment.clone(),
+            to: pattern.to.iter().map(|to| to.value.clone()).collect(),
+        }));
+        let domains = self.table.domain_aliases().into_iter().map(|(domain, of)| ListedAlias {
+            name: format!("@{domain}"),
+            kind: "domain",
+            enabled: true,
+            comment: String::new(),
+            to: vec![format!("@{of}")],
+        });
+        all.extend(domains);
+        all
     }
 
     /// Which one this is: no two of a daemon have the same number.
@@ -180,100 +289,50 @@ impl Directory {
     /// Where the mail of all accounts lies.
     #[must_use]
     pub fn maildirs(&self) -> BTreeSet<PathBuf> {
-        self.accounts().map(|account| account.maildir.clone()).collect()
+        self.table.accounts().map(|account| account.maildir.clone()).collect()
     }
 
     /// The limits of all accounts that have any, by Maildir.
     #[must_use]
     pub fn quotas(&self) -> HashMap<PathBuf, QuotaLimits> {
-        let limited = self.accounts().filter(|account| account.quota.is_limited());
+        let limited = self.table.accounts().filter(|account| account.quota.is_limited());
         limited.map(|account| (account.maildir.clone(), account.quota.clone())).collect()
     }
 
     /// The account whose mail lies there. Looks through all of them.
     #[must_use]
     pub fn account_in(&self, maildir: &Path) -> Option<&Arc<Account>> {
-        self.accounts().find(|account| account.maildir == maildir)
-    }
-
-    /// All accounts, those with aliases several times.
-    fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
-        self.names.values().filter_map(|entry| match entry {
-            Entry::Account(account) => Some(account),
-            Entry::Alias(_) => None,
-        })
+        self.table.accounts().find(|account| account.maildir == maildir)
     }
 
     /// Whether a user may send under this address: it is delivered to him, or he may send as it.
     #[must_use]
     pub fn may_send_as(&self, user: &Authenticated, sender: &Address) -> bool {
+        let is_user = |account: &Arc<Account>| account.address == user.account().address;
         if user.account().send_as.contains(&sender.key()) {
             return true;
         }
-        let Resolution::Local(destinations) = self.resolve(sender) else { return false };
+        if !self.is_local(sender.domain()) {
+            return false;
+        }
+        // His own address stays his where the aliases file sends its mail to others.
+        if self.table.mailbox(sender).is_some_and(is_user) {
+            return true;
+        }
+        let Resolution::Local(destinations) = self.expand(sender) else { return false };
         destinations.iter().any(|d| match d {
-            Destination::Account(account) => account.address == user.account().address,
-            Destination::Remote(_) => false,
+            Destination::Account(account) => is_user(account),
+            Destination::Remote(_) | Destination::Forward(_) => false,
         })
     }
 
     /// The account that logs in under this name: its address, or its local part where only one domain has it.
     fn account_of_login(&self, name: &str) -> Option<Arc<Account>> {
         if let Ok(address) = Address::parse(name) {
-            return match self.names.get(&address.key())? {
-                Entry::Account(account) => Some(Arc::clone(account)),
-                Entry::Alias(_) => None,
-            };
+            return self.table.mailbox(&address).cloned();
         }
         self.bare_names.get(&local_key(name)).cloned().flatten()
     }
-
-    fn expand(&self, address: &Address, depth: usize, found: &mut Expansion) {
-        if depth > ALIAS_DEPTH || found.destinations.len() >= ALIAS_RESULTS || !found.seen.insert(address.key()) {
-            return;
-        }
-        if !self.is_local(address.domain()) {
-            found.destinations.push(Destination::Remote(address.clone()));
-            return;
-        }
-        match self.entry(address) {
-            Some(Entry::Account(account)) => {
-                let new = found.seen.insert(format!("account {}", account.address.key()));
-                found.destinations.extend(new.then(|| Destination::Account(Arc::clone(account))));
-            }
-            Some(Entry::Alias(targets)) => {
-                for target in targets {
-                    self.expand(target, depth + 1, found);
-                }
-            }
-            // RFC 5321 §4.5.1: postmaster is always somebody.
-            None if address.local().eq_ignore_ascii_case("postmaster") => {
-                found.destinations.extend(self.first_account.clone().map(Destination::Account));
-            }
-            None => {}
-        }
-    }
-
-    /// The entry of a local address, with or without its tag. The host name's own addresses are those of the first
-    /// domain.
-    fn entry(&self, address: &Address) -> Option<&Entry> {
-        let of = |local: &str| {
-            let key = |domain: &Domain| format!("{}@{domain}", local_key(local));
-            let exact = self.names.get(&key(address.domain()));
-            let fallback = self.first_domain.as_ref().filter(|_| *address.domain() == self.hostname);
-            exact.or_else(|| self.names.get(&key(fallback?)))
-        };
-        of(address.local()).or_else(|| {
-            let (user, _) = address.local().split_once(self.delimiter?)?;
-            of(user)
-        })
-    }
-}
-
-#[derive(Default)]
-struct Expansion {
-    seen: HashSet<String>,
-    destinations: Vec<Destination>,
 }
 
 #[cfg(test)]
@@ -304,16 +363,22 @@ address = "bob@example.net"
     }
 
     fn resolved(address: &str) -> String {
-        match directory().resolve(&Address::parse(address).expect("an address")) {
+        resolved_by(&directory(), address)
+    }
+
+    fn resolved_by(directory: &Directory, address: &str) -> String {
+        match directory.resolve(&Address::parse(address).expect("an address")) {
             Resolution::Local(to) => to
                 .iter()
                 .map(|d| match d {
                     Destination::Account(account) => account.address().to_string(),
-                    Destination::Remote(address) => format!("remote {address}"),
+                    Destination::Remote(address) | Destination::Forward(address) => format!("remote {address}"),
                 })
                 .collect::<Vec<_>>()
                 .join(", "),
             Resolution::Unknown => "unknown".to_owned(),
+            Resolution::Expired => "expired".to_owned(),
+            Resolution::Trouble => "trouble".to_owned(),
             Resolution::Elsewhere => "elsewhere".to_owned(),
         }
     }
@@ -352,5 +417,143 @@ address = "bob@example.net"
         assert_eq!(login("bob@example.net").as_deref(), Some("bob@example.net"));
         assert_eq!(login("team@example.com"), None);
         assert_eq!(login("alice+x@example.com"), None);
+    }
+
+    fn of(text: &str) -> Directory {
+        let base = "hostname = \"mail.example.com\"\n[[domain]]\nname = \"example.com\"\n\
+            [[domain]]\nname = \"example.org\"\nalias_of = \"example.com\"\n\
+            [[account]]\naddress = \"alice@example.com\"\n[[account]]\naddress = \"bob@example.com\"\n\
+            [[account]]\naddress = \"J\u{f6}rg@b\u{fc}cher.example\"\n[[domain]]\nname = \"b\u{fc}cher.example\"\n";
+        let config = crate::config::parse(Path::new("t.toml"), &format!("{base}{text}"));
+        Directory::new(&config.unwrap_or_else(|problems| panic!("{problems}")))
+    }
+
+    #[test]
+    fn the_order_of_lookup() {
+        let directory = of("[aliases]\n\"a@example.com\" = [\"bob\", \"far@elsewhere.example\"]\n\
+            \"off@example.com\" = { to = \"bob\", enabled = false }\n\
+            \"x-1@example.com\" = \"alice\"\n\
+            \"own@example.org\" = \"bob@example.com\"\n\
+            \"@example.com\" = { to = [\"alice@example.com\"], except = [\"spam@example.com\"] }\n\
+            [[alias_pattern]]\npattern = '^x-(.*)@example\\.com$'\nto = [\"$1@example.com\"]\n\
+            [[alias_pattern]]\npattern = '^out-(.*)=(.*)@example\\.com$'\nto = [\"$1@$2\"]\n\
+            [[alias_pattern]]\npattern = '^via-(.*)@example\\.com$'\nto = [\"$1@elsewhere.example\"]\n");
+        for (address, to) in [
+            ("a@example.com", "bob@example.com, remote far@elsewhere.example"),
+            ("a@example.org", "bob@example.com, remote far@elsewhere.example"),
+            ("a+tag@mail.example.com", "bob@example.com, remote far@elsewhere.example"),
+            ("own@example.org", "bob@example.com"),
+            ("own@example.com", "alice@example.com"),
+            ("alice@example.org", "alice@example.com"),
+            ("off@example.com", "unknown"),
+            ("off+x@example.com", "unknown"),
+            ("x-1@example.com", "alice@example.com"),
+            ("X-Bob@Example.com", "bob@example.com"),
+            ("x-bob@example.org", "bob@example.com"),
+            // What the stranger wrote may not choose the domain; so it is no match, and the catch-all has it.
+            ("out-v=evil.example@example.com", "alice@example.com"),
+            ("out-bob=example.com@example.com", "bob@example.com"),
+            ("via-v@example.com", "remote v@elsewhere.example"),
+            ("nobody@example.com", "alice@example.com"),
+            ("nobody@example.org", "alice@example.com"),
+            ("spam@example.com", "unknown"),
+            ("spam+x@example.com", "unknown"),
+            ("nobody@b\u{fc}cher.example", "unknown"),
+            ("postmaster@b\u{fc}cher.example", "alice@example.com"),
+            ("JO\u{308}RG@xn--bcher-kva.example", "J\u{f6}rg@xn--bcher-kva.example"),
+        ] {
+            assert_eq!(resolved_by(&directory, address), to, "{address}");
+        }
+        let way = directory.way(&Address::parse("x-a@example.com").expect("valid"));
+        assert_eq!((way.kind, way.to[0].kind, way.to[0].to.len()), ("pattern", "alias", 2));
+        assert_eq!(way.to[0].to[1].kind, "elsewhere");
+        assert_eq!(directory.aliases().len(), 5 + 3 + 1);
+    }
+
+    #[test]
+    fn what_is_too_much_is_trouble_and_not_a_part() {
+        let mut chain = String::from("[aliases]\n");
+        for n in 0..12 {
+            chain += &format!(
+                "\"n{n}@example.com\" = \"{}\"\n",
+                if n == 11 { "bob".to_owned() } else { format!("n{}", n + 1) }
+            );
+        }
+        let list: Vec<String> = (0..1001).map(|n| format!("\"m{n}@elsewhere.example\"")).collect();
+        let directory = of(&format!(
+            "{chain}\"all@example.com\" = [{}]\n\"gone@example.com\" = [\"bob\", \":include:/nonexistent/list\"]\n\
+            [[alias_pattern]]\npattern = '^ping(.*)@.*$'\nto = [\"pong$1\"]\n[[alias_pattern]]\npattern = '^pong(.*)@.*$'\nto = [\"ping$1\"]\n\
+            [[alias_pattern]]\npattern = '^grow(.*)@.*$'\nto = [\"growx$1\"]\n",
+            list.join(",")
+        ));
+        for (address, to) in [
+            ("n0@example.com", "trouble"),
+            ("n2@example.com", "bob@example.com"),
+            ("all@example.com", "trouble"),
+            ("gone@example.com", "trouble"),
+            ("ping1@example.com", "trouble"),
+            ("grow@example.com", "trouble"),
+        ] {
+            assert_eq!(resolved_by(&directory, address), to, "{address}");
+        }
+        assert!(
+            directory.complaints().iter().any(|c| c.contains("/nonexistent/list has not been read")),
+            "{:?}",
+            directory.complaints()
+        );
+    }
+
+    #[test]
+    fn an_aliases_file_of_postfix_is_for_the_first_domain_and_the_host() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let file = dir.path().join("aliases");
+        let list = dir.path().join("list");
+        std::fs::write(&list, "alice, far@elsewhere.example\nteam # again\n").expect("written");
+        let text = format!(
+            "root: alice\nalice: \\alice, bob\nbob: bob, carol@elsewhere.example\nteam: :include:{}\nlost: nobody\nprog: |x\n",
+            list.display()
+        );
+        std::fs::write(&file, text).expect("written");
+        let directory = of(&format!("[directory]\naliases_file = \"{}\"\n", file.display()));
+        for (address, to) in [
+            ("root@mail.example.com", "alice@example.com, bob@example.com, remote carol@elsewhere.example"),
+            ("Root@example.com", "alice@example.com, bob@example.com, remote carol@elsewhere.example"),
+            ("bob@example.com", "bob@example.com, remote carol@elsewhere.example"),
+            (
+                "team+x@example.com",
+                "alice@example.com, bob@example.com, remote carol@elsewhere.example, remote far@elsewhere.example",
+            ),
+            ("lost@example.com", "unknown"),
+            ("prog@example.com", "unknown"),
+            ("root@b\u{fc}cher.example", "unknown"),
+        ] {
+            assert_eq!(resolved_by(&directory, address), to, "{address}");
+        }
+        let nobody = |alias: &str, to: &str| format!("{alias}: {to}@example.com is neither an account nor an alias");
+        assert_eq!(directory.complaints(), [nobody("lost", "nobody"), nobody("team", "team")]);
+        assert!(directory.account_of_login("alice").is_some() && directory.account_of_login("root").is_none());
+    }
+
+    #[test]
+    fn senders_of_what_goes_on_are_rewritten_and_come_back() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let clock =
+            crate::clock::Clock::by_hand(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000));
+        let srs = Arc::new(Srs::open(&dir.path().join("srs.key"), clock.clone()).expect("a key"));
+        let config = crate::config::parse(Path::new("t.toml"), TEXT).expect("valid");
+        let directory = Directory::with(&config, &AliasFiles::default(), Some(srs));
+        let path = |text: &str| ReversePath::Address(Address::parse(text).expect("valid"));
+        let there = directory.forward_sender(&path("joe@far.example"));
+        assert!(
+            there.to_string().starts_with("SRS0=") && there.to_string().ends_with("=far.example=joe@example.com"),
+            "{there}"
+        );
+        assert_eq!(directory.forward_sender(&ReversePath::Null), ReversePath::Null);
+        assert_eq!(directory.forward_sender(&path("alice@example.net")), path("alice@example.net"));
+        let back = there.to_string();
+        assert_eq!(resolved_by(&directory, &back), "remote joe@far.example");
+        assert_eq!(resolved_by(&directory, &back.replace("joe", "jim")), "unknown");
+        clock.advance(std::time::Duration::from_secs(22 * 86_400));
+        assert_eq!(resolved_by(&directory, &back), "expired");
     }
 }

@@ -3,11 +3,8 @@
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
-use hickory_resolver::proto::rr::RData;
-
 use super::Dns;
 use super::LookupError;
-use super::absolute;
 use crate::mail::address::Domain;
 
 impl Dns {
@@ -23,14 +20,9 @@ impl Dns {
     /// [`LookupError::Temporary`]: no answer.
     pub async fn listed(&self, ip: IpAddr, zone: &Domain) -> Result<Vec<Ipv4Addr>, LookupError> {
         let name = format!("{}.{zone}", reversed(ip));
-        match self.resolver()?.ipv4_lookup(absolute(&name)).await {
-            Ok(answer) => Ok(answer
-                .answers()
-                .iter()
-                .filter_map(|record| if let RData::A(a) = &record.data { Some(a.0) } else { None })
-                .collect()),
-            Err(error) if error.is_nx_domain() || error.is_no_records_found() => Ok(Vec::new()),
-            Err(error) => Err(LookupError::Temporary(error.to_string())),
+        match self.ipv4(&name).await {
+            Err(LookupError::NoSuchName) => Ok(Vec::new()),
+            other => other,
         }
     }
 }

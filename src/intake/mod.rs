@@ -5,13 +5,16 @@
 //! 3. [`complete::missing_fields`]: what a client of ours left out.
 //! 4. [`clean::unwanted`]: the fields that must not travel on.
 //!
-//! [`prepare`] runs them in this order; a new check is a new stage. [`permit`] is used earlier, at RCPT. Knows neither
+//! [`prepare`] runs them in this order; a new check is a new stage. [`recipient`] decides earlier, at RCPT, by [`permit`] and [`checks`];
+//! [`hooks`] asks milters in between. Knows neither
 //! sockets nor folders.
 
 pub mod checks;
 pub mod clean;
 pub mod complete;
+pub mod hooks;
 pub mod permit;
+pub mod recipient;
 pub mod trace;
 pub mod verdict;
 
@@ -32,7 +35,7 @@ use trace::Trace;
 /// A message with what we write on top of it.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    /// `Received` and what was missing: the front of the message wherever it goes.
+    /// What we found out, `Received`, and what was missing: the front of the message wherever it goes.
     pub trace: Vec<u8>,
     /// `Return-Path`, for inboxes: it goes before [`Self::trace`] at final delivery only (RFC 5321 §4.4).
     pub return_path: Vec<u8>,
@@ -49,7 +52,17 @@ pub enum Refused {
     Trouble(io::Error),
 }
 
-/// Runs the stages. It may read and write the spill file of a large message, which lies in `spool`: not for an async
+/// Whether a message may be taken for its header alone. To be asked first: it costs nothing.
+///
+/// # Errors
+/// It may not; or the spill file cannot be read.
+pub fn look(content: &Content) -> Result<(), Refused> {
+    let head = content.head(HEADER_OCTETS + 1).map_err(Refused::Trouble)?;
+    let header = header::read(&head).map_err(|_| Refused::Policy(Reply::header_too_large()))?;
+    verdict::judge(&header).map_err(Refused::Policy)
+}
+
+/// Runs the stages, with the fields that say what was `found` out at the front. It may read and write the spill file of a large message, which lies in `spool`: not for an async
 /// thread, unless the message is in memory.
 ///
 /// # Errors
@@ -57,6 +70,7 @@ pub enum Refused {
 pub fn prepare(
     content: &Content,
     facts: &Trace<'_>,
+    found: &[u8],
     dispatch: Dispatch,
     zone: &TimeZone,
     now: SystemTime,
@@ -72,7 +86,8 @@ pub fn prepare(
     };
     let header = header::read(head).map_err(|_| Refused::Policy(Reply::header_too_large()))?;
     verdict::judge(&header).map_err(Refused::Policy)?;
-    let mut trace = trace::received(facts, zone, now);
+    let mut trace = found.to_vec();
+    trace.extend(trace::received(facts, zone, now));
     if dispatch == Dispatch::Submission {
         trace.extend(complete::missing_fields(&header, facts.id, facts.hostname, zone, now));
     }
@@ -111,7 +126,7 @@ mod tests {
         let content = Content::from_bytes(message.to_vec());
         let folder = tempfile::tempdir().expect("temporary folder");
         let now = SystemTime::UNIX_EPOCH;
-        match prepare(&content, &facts, dispatch, &TimeZone::UTC, now, folder.path()) {
+        match prepare(&content, &facts, b"", dispatch, &TimeZone::UTC, now, folder.path()) {
             Ok(prepared) => {
                 let mut whole = prepared.return_path;
                 prepared.content.write_to(&prepared.trace, &mut whole).expect("in memory");

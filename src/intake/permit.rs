@@ -40,6 +40,12 @@ impl RelayPermit {
 }
 
 impl RelayPermit {
+    /// Whether somebody has logged in.
+    #[must_use]
+    pub fn is_of_user(&self) -> bool {
+        matches!(self.0, Ground::Login(_))
+    }
+
     /// A notice that this server wrote itself, to the sender of a message that it had admitted.
     pub(crate) fn of_own_notice() -> Self {
         Self(Ground::OwnNotice)
@@ -86,6 +92,8 @@ pub fn admit(address: Address, resolution: Resolution, permit: Option<&RelayPerm
     let destinations = match resolution {
         Resolution::Local(destinations) => destinations,
         Resolution::Unknown => return Err(Reply::unknown_recipient()),
+        Resolution::Expired => return Err(Reply::expired_recipient()),
+        Resolution::Trouble => return Err(Reply::local_trouble()),
         Resolution::Elsewhere if permit.is_some() => vec![Destination::Remote(address.clone())],
         Resolution::Elsewhere => return Err(Reply::relay_denied()),
     };

@@ -11,6 +11,8 @@ use jiff::tz::TimeZone;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::ids::QueueId;
+use crate::mail::limits::JUNK_REASON_CHARS;
+use crate::mail::limits::JUNK_REASONS;
 use crate::message::date;
 use crate::protocol::session::TlsActive;
 
@@ -42,6 +44,19 @@ pub struct Trace<'a> {
 #[must_use]
 pub fn return_path(sender: &ReversePath) -> Vec<u8> {
     format!("Return-Path: <{sender}>\n").into_bytes()
+}
+
+/// `X-Junk-Reason: ...`, by which the owner of a Junk folder sees why; empty without a reason.
+#[must_use]
+pub fn junk_reason(reasons: &[String]) -> Vec<u8> {
+    if reasons.is_empty() {
+        return Vec::new();
+    }
+    let clean = |text: &String| -> String {
+        text.chars().take(JUNK_REASON_CHARS).map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
+    };
+    let reasons: Vec<String> = reasons.iter().take(JUNK_REASONS).map(clean).collect();
+    format!("X-Junk-Reason: {}\n", reasons.join(";\n\t")).into_bytes()
 }
 
 /// `Received: from ... by ... with ... id ... for ...; date`.
@@ -86,6 +101,15 @@ fn harmless(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_stay_in_their_field() {
+        assert!(junk_reason(&[]).is_empty());
+        let reasons = ["dmarc: fail".to_owned(), "x\r\nSubject: y\u{e9}".to_owned()];
+        assert_eq!(junk_reason(&reasons), b"X-Junk-Reason: dmarc: fail;\n\tx??Subject: y?\n");
+        let many = vec!["y".repeat(10_000); 1000];
+        assert!(junk_reason(&many).len() < 10_000);
+    }
 
     #[test]
     fn traces() {

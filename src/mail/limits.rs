@@ -137,6 +137,43 @@ pub const LOGIN_CACHE_ENTRIES: usize = 10_000;
 /// Depth of alias expansion; the configuration check finds loops before.
 pub const ALIAS_DEPTH: usize = 10;
 
+/// Files within files of `:include:`; nobody nests deeper on purpose.
+pub const ALIAS_INCLUDES: usize = 3;
+
+/// Octets of the aliases file: 100,000 entries of the usual kind.
+pub const ALIAS_FILE_OCTETS: u64 = 16 << 20;
+
+/// Octets of a file named by `:include:`: more addresses than one recipient may expand to.
+pub const ALIAS_INCLUDE_OCTETS: u64 = 1 << 20;
+
+/// Files named by `:include:` in all: each is looked at every few seconds.
+pub const ALIAS_INCLUDE_FILES: usize = 1000;
+
+/// Complaints about one such file that are kept; the others would say the same.
+pub const ALIAS_FILE_FLAWS: usize = 20;
+
+/// How often those files are looked at for changes.
+pub const ALIAS_FILE_LOOK: Duration = Duration::from_secs(3);
+
+/// A file so young when it was read may change again within the same tick of its time stamp.
+pub const ALIAS_FILE_YOUNG: Duration = Duration::from_secs(2);
+
+/// Patterns of aliases: each is tried on every address that nothing else knows.
+pub const ALIAS_PATTERNS: usize = 100;
+
+/// Octets of a pattern of aliases.
+pub const ALIAS_PATTERN_OCTETS: usize = 1000;
+
+/// Octets of a pattern once compiled: matching takes this times the length of an address.
+pub const ALIAS_PATTERN_COMPILED: usize = 64 << 10;
+
+/// Parentheses within parentheses of a pattern.
+pub const ALIAS_PATTERN_NESTING: u32 = 20;
+
+/// Days for which mail to a sender that we rewrote (SRS) is taken: queues give up after five to seven, and a notice may
+/// be on its way as long again, over two hosts.
+pub const SRS_DAYS: u64 = 21;
+
 /// Addresses that one recipient may expand to.
 pub const ALIAS_RESULTS: usize = 1000;
 
@@ -299,6 +336,20 @@ pub const DNSBLS: usize = 20;
 pub const GREYLIST_ENTRIES: usize = 200_000;
 /// How often what greylisting knows is written down. What a crash loses is one more try of somebody new.
 pub const GREYLIST_SAVE: Duration = Duration::from_secs(300);
+
+/// One packet of a milter: 64 KiB of body and its frame, with room for those who send more at once.
+pub const MILTER_PACKET_OCTETS: usize = 1 << 20;
+/// A piece of a body on its way to a milter: libmilter takes no more.
+pub const MILTER_BODY_CHUNK: usize = 65_535;
+/// Changes of the header that one milter may want: as many as a header has fields.
+pub const MILTER_CHANGES: usize = 1_000;
+/// A field that a milter adds: signatures and reports are long, a header is not that long.
+pub const MILTER_FIELD_OCTETS: usize = 65_536;
+
+/// Reasons that one header field gives for filing a message in Junk.
+pub const JUNK_REASONS: usize = 10;
+/// The length of one of them: a line of a header may have 998 characters, a reader wants fewer.
+pub const JUNK_REASON_CHARS: usize = 400;
 
 /// Answers of name servers that are kept until they expire.
 pub const DNS_CACHE_ENTRIES: u64 = 10_000;

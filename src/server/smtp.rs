@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::BareNewline as BareNewlineKey;
 use crate::config::Config;
+use crate::config::HookOn;
 use crate::delivery::commit::Accepted;
 use crate::delivery::commit::Commit;
 use crate::delivery::commit::CommitError;
@@ -31,16 +33,27 @@ use crate::fsio::ContentWriter;
 use crate::intake;
 use crate::intake::Prepared;
 use crate::intake::Refused;
+use crate::intake::checks::Finding;
+use crate::intake::checks::Gate;
+use crate::intake::checks::Greylist;
+use crate::intake::checks::Outcome;
+use crate::intake::checks::Visit;
 use crate::intake::clean::Dispatch;
-use crate::intake::permit;
+use crate::intake::hooks;
 use crate::intake::permit::Admitted;
 use crate::intake::permit::RelayPermit;
+use crate::intake::recipient::Asker;
+use crate::intake::recipient::Desk;
+use crate::intake::recipient::Thoroughness;
+use crate::intake::trace;
 use crate::intake::trace::Trace;
 use crate::mail::address::Address;
+use crate::mail::address::ReversePath;
 use crate::mail::ids::QueueId;
 use crate::mail::ids::SessionId;
 use crate::mail::limits::UNKNOWN_RECIPIENTS_END;
 use crate::mail::limits::UNKNOWN_RECIPIENTS_SLOW;
+use crate::milter::Subject;
 use crate::net::Answers;
 use crate::net::Connection;
 use crate::net::Sent;
@@ -73,6 +86,10 @@ pub struct SmtpService {
     pub commit: Arc<dyn Commit>,
     /// Whether there is room for them.
     pub store: Arc<Store>,
+    /// What strangers have to fulfil.
+    pub gate: Gate,
+    /// Who is new.
+    pub greylist: Arc<Greylist>,
     /// The time.
     pub clock: Clock,
     /// The zone of the dates we write.
@@ -98,12 +115,14 @@ pub async fn serve(
     let session = SessionId::new(service.clock.since_epoch());
     let peer = connection.peer().ip().to_canonical();
     let config = service.config.load_full();
-    // Whoever hands over by LMTP relays nothing, and an address that a proxy does not tell gives no right.
+    // An address that a proxy does not tell gives no right.
     let network = match role {
         Role::Reception | Role::Submission if connection.is_known() => {
             RelayPermit::of_network(peer, &config.relay.trusted_networks)
         }
-        Role::Reception | Role::Submission | Role::Lmtp => None,
+        Role::Reception | Role::Submission => None,
+        // Only servers of our own come this far, so that they are no strangers; but what is not ours is refused at RCPT.
+        Role::Lmtp => RelayPermit::of_network(peer, &[IpNet::from(peer)]),
     };
     let settings = Settings {
         role,
@@ -135,6 +154,9 @@ pub async fn serve(
         role,
         network,
         user: None,
+        visit: Visit::default(),
+        sender: ReversePath::Null,
+        greeting: String::new(),
         recipients: Vec::new(),
         declared: 0,
         room: Room::default(),
@@ -150,6 +172,17 @@ pub async fn serve(
     ended
 }
 
+/// A message that may be taken.
+struct Judged {
+    content: Content,
+    /// Fields for its front.
+    found: Vec<u8>,
+    /// Why it goes to Junk.
+    junk: Option<String>,
+    /// Nobody gets it.
+    discarded: bool,
+}
+
 /// One session's side of the conversation.
 struct Conversation {
     service: Arc<SmtpService>,
@@ -159,7 +192,11 @@ struct Conversation {
     role: Role,
     network: Option<RelayPermit>,
     user: Option<Authenticated>,
+    /// What is known of the client and of its sender.
+    visit: Visit,
     /// Of the transaction that is open.
+    sender: ReversePath,
+    greeting: String,
     recipients: Vec<Admitted>,
     /// The size that MAIL named; 0 for none.
     declared: u64,
@@ -173,7 +210,7 @@ struct Conversation {
 impl Answers<Server> for Conversation {
     async fn answer(&mut self, question: Question) -> Answer {
         let decided = match question {
-            Question::Mail { mail, authenticated } => self.mail(&mail, authenticated),
+            Question::Mail { mail, authenticated, greeting } => self.mail(&mail, authenticated, greeting),
             Question::Rcpt(address) => self.rcpt(address).await,
             Question::Login(credentials) => self.login(&credentials).await,
             Question::Begin => {
@@ -216,13 +253,15 @@ impl Conversation {
 
     fn forget_transaction(&mut self) {
         self.recipients.clear();
+        self.visit.next_transaction();
         self.room = Room::default();
         self.body = None;
     }
 
-    fn mail(&mut self, mail: &Mail, authenticated: bool) -> Result<(), Reply> {
+    fn mail(&mut self, mail: &Mail, authenticated: bool, greeting: String) -> Result<(), Reply> {
         self.forget_transaction();
         self.declared = mail.size.unwrap_or(0);
+        (self.sender, self.greeting) = (mail.sender.clone(), greeting);
         if !authenticated {
             self.user = None;
         }
@@ -257,27 +296,53 @@ impl Conversation {
     }
 
     async fn rcpt(&mut self, address: Address) -> Result<(), Reply> {
-        let resolution = self.service.directory.load().resolve(&address);
-        let unknown = matches!(resolution, Resolution::Unknown);
+        let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
         let of_user = self.user.as_ref().map(RelayPermit::of_user);
-        let to = address.to_string();
-        let elsewhere = matches!(resolution, Resolution::Elsewhere);
-        if self.role == Role::Lmtp && elsewhere {
-            // RFC 2033 §5: LMTP is for mailboxes here.
+        if self.role == Role::Lmtp && matches!(service.directory.load().resolve(&address), Resolution::Elsewhere) {
+            // RFC 2033 §5: LMTP is for mailboxes here, whoever hands over.
             return Err(Reply::unknown_recipient());
         }
-        match permit::admit(address, resolution, of_user.as_ref().or(self.network.as_ref())) {
+        let (sender, helo) = (self.sender.clone(), self.greeting.clone());
+        let permit = of_user.as_ref().or(self.network.as_ref());
+        let asker = Asker { ip: self.peer, helo: &helo, sender: &sender, permit };
+        let directory = service.directory.load_full();
+        let desk = Desk {
+            config: &config,
+            directory: &directory,
+            gate: &service.gate,
+            greylist: &service.greylist,
+            now: service.clock.wall(),
+            thoroughness: Thoroughness::Decide,
+        };
+        let decision = desk.decide(&mut self.visit, &asker, address.clone()).await;
+        self.log(&decision.findings, &address);
+        match decision.answer {
             Ok(admitted) => {
                 if let Err(reply) = self.room.take(&self.service.store, &admitted, self.declared).await {
-                    tracing::info!(session = %self.session, peer = %self.peer, ?to, %reply, "recipient refused");
+                    tracing::info!(session = %self.session, peer = %self.peer, to = ?address.to_string(), %reply, "recipient refused");
                     return Err(reply);
                 }
                 self.recipients.push(admitted);
                 Ok(())
             }
-            Err(reply) => {
-                tracing::info!(session = %self.session, peer = %self.peer, ?to, %reply, "recipient refused");
-                if unknown { self.slow_down(reply).await } else { Err(reply) }
+            Err(reply) if decision.unknown => self.slow_down(reply).await,
+            Err(reply) => Err(reply),
+        }
+    }
+
+    /// Names the rule of every refusal, and what is only marked.
+    fn log(&self, findings: &[Finding], to: &Address) {
+        let (to, from) = (to.to_string(), self.sender.to_string());
+        for finding in findings {
+            let (rule, found) = (finding.rule.key(), &finding.found);
+            match &finding.outcome {
+                Outcome::Refused(reply) => {
+                    tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, ?to, rule, ?found, %reply, "recipient refused");
+                }
+                Outcome::Marked | Outcome::Junk => {
+                    tracing::info!(session = %self.session, peer = %self.peer, helo = ?self.greeting, ?from, rule, ?found, "marked");
+                }
+                Outcome::Passed | Outcome::Skipped => {}
             }
         }
     }
@@ -342,14 +407,18 @@ impl Conversation {
         let now = self.service.clock.wall();
         let (sender, body) = (complete.envelope.sender.clone(), complete.envelope.body);
         let demands = complete.envelope.demands.clone();
-        let prepared = self.prepare(content, complete, id).await?;
+        let judged = self.judge(content, &complete, id).await?;
+        let prepared = self.prepare(judged.content, judged.found, complete, id).await?;
         let size = prepared.content.len();
+        if judged.discarded {
+            return Ok(size);
+        }
         let message = Accepted {
             id: id.clone(),
             sender,
             body,
             demands,
-            junk: None,
+            junk: judged.junk,
             recipients,
             return_path: prepared.return_path,
             trace: prepared.trace,
@@ -362,7 +431,13 @@ impl Conversation {
     }
 
     /// Runs the stages of intake; for a message in a file, on a thread that may wait for the disk.
-    async fn prepare(&self, content: Content, complete: Complete, id: &QueueId) -> Result<Prepared, Reply> {
+    async fn prepare(
+        &self,
+        content: Content,
+        found: Vec<u8>,
+        complete: Complete,
+        id: &QueueId,
+    ) -> Result<Prepared, Reply> {
         let in_memory = content.in_memory().is_some();
         let stages = {
             let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
@@ -384,7 +459,7 @@ impl Conversation {
                     Role::Submission => Dispatch::Submission,
                 };
                 let now = service.clock.wall();
-                intake::prepare(&content, &facts, dispatch, &service.zone, now, &config.storage.folder)
+                intake::prepare(&content, &facts, &found, dispatch, &service.zone, now, &config.storage.folder)
             }
         };
         let prepared = if in_memory {
@@ -393,10 +468,43 @@ impl Conversation {
             let done = tokio::task::spawn_blocking(stages).await;
             done.unwrap_or_else(|error| Err(Refused::Trouble(io::Error::other(error))))
         };
-        prepared.map_err(|refused| match refused {
+        prepared.map_err(|refused| self.refused(id, refused))
+    }
+
+    fn refused(&self, id: &QueueId, refused: Refused) -> Reply {
+        match refused {
             Refused::Policy(reply) => reply,
             Refused::Trouble(error) => self.failed(id, CommitError::from_io(error)),
-        })
+        }
+    }
+
+    /// What is thought of a message: its header, who sent it, what the hooks say, and what follows.
+    async fn judge(&self, content: Content, complete: &Complete, id: &QueueId) -> Result<Judged, Reply> {
+        intake::look(&content).map_err(|refused| self.refused(id, refused))?;
+        let on = match self.role {
+            Role::Reception | Role::Lmtp => HookOn::Smtp,
+            Role::Submission => HookOn::Submission,
+        };
+        let mut junk = if self.role == Role::Reception { self.visit.junk() } else { Vec::new() };
+        let subject = Subject {
+            hostname: self.config.hostname.to_string(),
+            daemon: if on == HookOn::Submission { "ORIGINATING" } else { "MTA" },
+            ip: self.peer,
+            client_name: self.visit.client_name().map(str::to_owned),
+            helo: complete.greeting.name.clone(),
+            tls: complete.tls.as_ref().map(|tls| (tls.version().to_owned(), tls.cipher().to_owned())),
+            user: self.user.as_ref().map(|user| user.account().address().to_string()),
+            id: id.to_string(),
+            sender: complete.envelope.sender.clone(),
+            recipients: complete.envelope.recipients.clone(),
+            max_size: self.config.smtp.max_message_size.octets(),
+        };
+        let hooked = hooks::ask(&self.config, on, &subject, content, self.spool()).await;
+        let hooked = hooked.map_err(|refused| self.refused(id, refused))?;
+        junk.extend(hooked.junk);
+        let found = trace::junk_reason(&junk);
+        let junk = (!junk.is_empty()).then(|| junk.join("; "));
+        Ok(Judged { content: hooked.content, found, junk, discarded: hooked.discarded })
     }
 
     /// Tells the operator what went wrong and gives the reply for the peer, who keeps the mail.
@@ -433,6 +541,7 @@ mod tests {
     use crate::delivery::commit::Pending;
     use crate::directory::Destination;
     use crate::directory::hash_password;
+    use crate::dns::Dns;
     use crate::net::Class;
     use crate::net::Limiter;
 
@@ -477,6 +586,7 @@ mod tests {
         );
         let config = config::parse(Path::new("t.toml"), &text).expect("valid");
         let clock = Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let dns = config::Dns { resolver: config::Resolver::Off, ..config.dns.clone() };
         let directory = Arc::new(ArcSwap::from_pointee(Directory::new(&config)));
         let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).expect("randomness");
         let kept = Arc::new(Kept { full, ..Kept::default() });
@@ -488,6 +598,8 @@ mod tests {
             authenticator: Arc::new(authenticator),
             commit: Arc::clone(&kept) as Arc<dyn Commit>,
             store: Store::open(clock.clone()),
+            gate: Gate::new(Dns::new(&dns).expect("off")),
+            greylist: Arc::default(),
             clock,
             zone: TimeZone::UTC,
         };
@@ -552,7 +664,7 @@ mod tests {
 
     #[tokio::test]
     async fn open_relay_strangers_and_trusted_networks() {
-        let said = "HELO c\r\nMAIL FROM:<alice@example.com>\r\nRCPT TO:<v@elsewhere.example>\r\nQUIT\r\n";
+        let said = "HELO c.example\r\nMAIL FROM:<alice@example.com>\r\nRCPT TO:<v@elsewhere.example>\r\nQUIT\r\n";
         assert_eq!(codes(&world("", false).talk(Role::Reception, said).await)[3], "554");
         assert_eq!(codes(&world("\"127.0.0.0/8\"", false).talk(Role::Reception, said).await)[3], "250");
         assert_eq!(codes(&world("\"10.0.0.0/8\"", false).talk(Role::Reception, said).await)[3], "554");
@@ -565,7 +677,7 @@ mod tests {
     async fn users_send_as_themselves() {
         let world = world("", false);
         // \0alice@example.com\0secret
-        let said = "EHLO c\r\nAUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHNlY3JldA==\r\nMAIL FROM:<bob@example.com>\r\n\
+        let said = "EHLO c.example\r\nAUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHNlY3JldA==\r\nMAIL FROM:<bob@example.com>\r\n\
             MAIL FROM:<alice+x@example.com>\r\nRCPT TO:<v@elsewhere.example>\r\nDATA\r\nBcc: secret@x\r\n\r\nbody\n\r\n.\r\nQUIT\r\n";
         let replies = world.talk(Role::Submission, said).await;
         assert_eq!(codes(&replies), ["220", "250", "235", "553", "250", "250", "354", "250", "221"], "{replies}");
@@ -579,7 +691,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_is_temporary() {
         let world = world("", true);
-        let said = "EHLO c\r\nMAIL FROM:<> SIZE=40000000\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n.\r\nQUIT\r\n";
+        let said = "EHLO c.example\r\nMAIL FROM:<> SIZE=40000000\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n.\r\nQUIT\r\n";
         let replies = world.talk(Role::Reception, said).await;
         assert!(replies.contains("452 4.3.1"), "{replies}");
         assert!(world.messages().is_empty());
@@ -589,7 +701,7 @@ mod tests {
     async fn trying_names_ends_the_session() {
         let world = world("", false);
         let rcpt = "RCPT TO:<n@example.com>\r\n".repeat(25);
-        let replies = world.talk(Role::Reception, &format!("EHLO c\r\nMAIL FROM:<>\r\n{rcpt}")).await;
+        let replies = world.talk(Role::Reception, &format!("EHLO c.example\r\nMAIL FROM:<>\r\n{rcpt}")).await;
         assert_eq!(codes(&replies)[3..].iter().filter(|c| **c == "550").count(), 19);
         assert!(replies.ends_with("421 4.7.0 too many unknown recipients\r\n"), "{replies}");
     }
@@ -605,6 +717,9 @@ mod tests {
             role: Role::Reception,
             network: None,
             user: None,
+            visit: Visit::default(),
+            sender: ReversePath::Null,
+            greeting: String::new(),
             recipients: Vec::new(),
             declared: 0,
             room: Room::default(),
@@ -613,7 +728,7 @@ mod tests {
             unknown: 0,
         };
         let envelope = crate::mail::envelope::Envelope {
-            sender: crate::mail::address::ReversePath::Null,
+            sender: ReversePath::Null,
             recipients: vec![Address::parse("alice@example.com").expect("valid")],
             body: crate::mail::envelope::BodyKind::SevenBit,
             demands: crate::mail::envelope::Demands::default(),

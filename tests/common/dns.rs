@@ -14,12 +14,15 @@ use std::time::Duration;
 
 const A: u16 = 1;
 const MX: u16 = 15;
+const PTR: u16 = 12;
 
 /// What a name has.
 #[derive(Debug, Clone)]
 pub(crate) enum Record {
     A(Ipv4Addr),
     Mx(u16, &'static str),
+    /// The name of an address; stands at a name below `in-addr.arpa`.
+    Ptr(&'static str),
     /// RFC 7505.
     NullMx,
     /// The answer is SERVFAIL.
@@ -117,6 +120,7 @@ fn answer(question: &[u8], table: &HashMap<String, Vec<Record>>) -> Option<Vec<u
             Record::A(ip) => (A, ip.octets().to_vec()),
             Record::Mx(preference, host) => (MX, [&preference.to_be_bytes()[..], &encoded(host)].concat()),
             Record::NullMx => (MX, vec![0, 0, 0]),
+            Record::Ptr(name) => (PTR, encoded(name)),
         };
         if of == kind {
             // A pointer to the question's name, class IN, one second to live.

@@ -9,6 +9,7 @@
 mod greylist;
 mod lists;
 mod names;
+mod visit;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ pub use greylist::Greylist;
 pub use greylist::Origin;
 pub use lists::Listings;
 use names::Helo;
+pub use visit::Visit;
 
 use crate::config::CheckAction;
 use crate::config::Config;
@@ -31,6 +33,10 @@ use crate::protocol::smtp::reply::Reply;
 /// A check, named by its key in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
+    /// Who may relay: a login, or `relay.trusted_networks`.
+    Permit,
+    /// Whether the recipient is ours.
+    Recipient,
     /// `checks.client_fcrdns`.
     ClientFcrdns,
     /// `checks.helo_syntax`.
@@ -56,6 +62,8 @@ impl Rule {
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
+            Self::Permit => "relay",
+            Self::Recipient => "recipient",
             Self::ClientFcrdns => "checks.client_fcrdns",
             Self::HeloSyntax => "checks.helo_syntax",
             Self::HeloFqdn => "checks.helo_fqdn",
@@ -81,6 +89,8 @@ impl Rule {
             Self::RecipientDomain => Reply::unknown_recipient_domain(temporary),
             Self::Dnsbl => Reply::listed_client(),
             Self::Greylist => Reply::greylisted(),
+            // These two come with their reply.
+            Self::Permit | Self::Recipient => Reply::relay_denied(),
         }
     }
 
@@ -97,6 +107,7 @@ impl Rule {
             Self::Dnsbl => CheckAction::Reject,
             Self::Greylist if config.greylist.enabled => CheckAction::TempFail,
             Self::Greylist => CheckAction::Off,
+            Self::Permit | Self::Recipient => CheckAction::Reject,
         }
     }
 }
@@ -128,7 +139,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(rule: Rule, outcome: Outcome, found: impl Into<String>) -> Self {
+    pub(super) fn new(rule: Rule, outcome: Outcome, found: impl Into<String>) -> Self {
         Self { rule, outcome, found: found.into() }
     }
 
@@ -215,6 +226,11 @@ impl Gate {
             judge_domain(Rule::SenderDomain, config, sender.address(), sender_domain, Reply::sender_has_null_mx()),
             dnsbl(config, client),
         ]
+    }
+
+    /// By what a client is known when he comes again.
+    pub async fn origin(&self, _config: &Config, ip: IpAddr, _helo: &str, _sender: &ReversePath) -> Origin {
+        Origin::Network(ip)
     }
 
     /// What is to be said of the recipient of somebody who may relay, where it is not one of ours.

@@ -1,3 +1,5 @@
+//! Checks without DNS: facts in, findings out.
+
 use std::path::Path;
 
 use super::*;

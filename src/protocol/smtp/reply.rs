@@ -478,6 +478,12 @@ impl Reply {
         no(550, 1, 1, "no such recipient")
     }
 
+    /// It was the return address of a message that we sent on, for a time that is over.
+    #[must_use]
+    pub fn expired_recipient() -> Self {
+        no(550, 1, 1, "this return address has expired")
+    }
+
     /// The sender is not an address of the user who logged in.
     #[must_use]
     pub fn sender_not_owned() -> Self {
@@ -501,11 +507,8 @@ impl Reply {
     /// HELO named nothing that could be a host.
     #[must_use]
     pub fn invalid_helo(temporary: bool) -> Self {
-        if temporary {
-            later(450, 5, 2, "Helo command rejected: Invalid name")
-        } else {
-            no(501, 5, 2, "Helo command rejected: Invalid name")
-        }
+        let text = "Helo command rejected: Invalid name";
+        if temporary { later(450, 5, 2, text) } else { no(501, 5, 2, text) }
     }
 
     /// HELO named a host without its domain.
@@ -559,6 +562,40 @@ impl Reply {
     #[must_use]
     pub fn listed_client() -> Self {
         no(554, 7, 1, "Client host rejected: its address is on a block list")
+    }
+
+    /// A hook refuses the message: with its own reply where it gave one that is fit for the wire, else with ours.
+    #[must_use]
+    pub fn of_filter(code: u16, text: Option<&str>) -> Self {
+        let permanent = code >= 500;
+        let fallback = if permanent { Self::refused_by_filter() } else { Self::filter_out_of_reach() };
+        let Some(text) = text.filter(|_| (400..600).contains(&code) && code != 421) else { return fallback };
+        let (status, rest) = match text.split_once(' ') {
+            Some((status, rest)) => (StatusCode::parse(status), rest),
+            None => (None, text),
+        };
+        // The class of the enhanced code is the first digit (RFC 2034 §4), or it is none.
+        let status = status.filter(|status| u16::from(status.class()) == code / 100);
+        let words = if status.is_some() { rest } else { text };
+        Self { code, status: status.or(fallback.status), text: words.to_owned().into() }
+    }
+
+    /// A hook refuses the message and does not say why.
+    #[must_use]
+    pub fn refused_by_filter() -> Self {
+        no(550, 7, 1, "Message rejected")
+    }
+
+    /// A hook gave no judgement.
+    #[must_use]
+    pub fn filter_out_of_reach() -> Self {
+        later(451, 7, 1, "Service unavailable, try again later")
+    }
+
+    /// Who is named as the author did not send it, and says that such mail is to be refused (RFC 9989).
+    #[must_use]
+    pub fn not_from_its_author() -> Self {
+        no(550, 7, 1, "Message rejected by the policy of its author's domain")
     }
 
     /// Somebody new is asked to come again.

@@ -102,6 +102,8 @@ pub enum Question {
         mail: Mail,
         /// Whether a login of this session holds. Where it does not, the driver forgets whom it knew.
         authenticated: bool,
+        /// What the client called itself.
+        greeting: String,
     },
     /// RCPT: may this recipient have it?
     Rcpt(Address),

@@ -35,7 +35,11 @@ impl Server {
         if mail.size.is_some_and(|size| size > self.settings.max_size) {
             return Err(Reply::message_too_big());
         }
-        let question = Question::Mail { mail: mail.clone(), authenticated: self.authenticated };
+        let question = Question::Mail {
+            mail: mail.clone(),
+            authenticated: self.authenticated,
+            greeting: self.greeting.as_ref().map(|greeting| greeting.name.clone()).unwrap_or_default(),
+        };
         self.ask(question, Asked::Mail(mail));
         Ok(())
     }

@@ -1,0 +1,126 @@
+//! `facteur alias …`: which aliases there are, and where an address leads.
+//!
+//! Reads the configuration and the alias files as they are now, so it also shows what a running server will see next.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use crate::admin::cli::AliasCommand;
+use crate::admin::commands;
+use crate::admin::commands::EX_DATAERR;
+use crate::admin::commands::EX_NOUSER;
+use crate::admin::commands::complain;
+use crate::admin::commands::say;
+use crate::config::Config;
+use crate::directory::AliasFiles;
+use crate::directory::Complaint;
+use crate::directory::Directory;
+use crate::directory::Step;
+use crate::mail::address::Address;
+
+/// Does what was typed.
+#[must_use]
+pub fn run(command: &AliasCommand) -> ExitCode {
+    let done = match command {
+        AliasCommand::List { config, json } => open(&config.config).map(|(_, directory)| list(&directory, *json)),
+        AliasCommand::Show { config, address, json } => {
+            open(&config.config).map(|(config, directory)| show(&config, &directory, address, *json))
+        }
+    };
+    done.unwrap_or_else(|code| code)
+}
+
+/// The directory of a configuration as it is on the disk, and what is wrong with its alias files.
+pub(super) fn look(config: &Config) -> (Directory, Vec<Complaint>) {
+    let files = AliasFiles::load(config, None, SystemTime::UNIX_EPOCH);
+    (Directory::with(config, &files, None), files.complaints())
+}
+
+fn open(file: &Path) -> Result<(Config, Directory), ExitCode> {
+    let config = commands::load(file)?;
+    let (directory, complaints) = look(&config);
+    complaints.iter().for_each(complain);
+    Ok((config, directory))
+}
+
+fn list(directory: &Directory, json: bool) -> ExitCode {
+    let all = directory.aliases();
+    if json {
+        all.iter().for_each(|alias| say(serde_json::json!(alias)));
+        return ExitCode::SUCCESS;
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["alias", "kind", "leads to", "in force", "comment"]);
+    for alias in &all {
+        let enabled = if alias.enabled { "yes" } else { "no" };
+        table.add_row([&alias.name, alias.kind, &alias.to.join("\n"), enabled, &alias.comment]);
+    }
+    say(format_args!("{table}\n{} aliases", all.len()));
+    ExitCode::SUCCESS
+}
+
+fn show(config: &Config, directory: &Directory, typed: &str, json: bool) -> ExitCode {
+    // A name without a domain is one of the first domain, as in the aliases file.
+    let own = config.domains.first().map_or(&config.hostname, |domain| &domain.name.value);
+    let address = Address::parse(typed).or_else(|_| Address::parse(&format!("{typed}@{own}")));
+    let Ok(address) = address else {
+        complain(format_args!("{typed:?} is not an address"));
+        return ExitCode::from(EX_DATAERR);
+    };
+    let way = directory.way(&address);
+    if json {
+        say(serde_json::json!(way));
+    } else {
+        say(tree(&way).trim_end());
+    }
+    if ends(&way) { ExitCode::SUCCESS } else { ExitCode::from(EX_NOUSER) }
+}
+
+/// Whether mail gets anywhere.
+fn ends(step: &Step) -> bool {
+    let is_end = matches!(step.kind, "account" | "mailbox" | "elsewhere");
+    step.enabled && step.kind != "trouble" && (is_end || step.to.iter().any(ends))
+}
+
+/// The way as a tree, one address a line.
+fn tree(way: &Step) -> String {
+    let mut text = String::new();
+    branch(way, "", "", &mut text);
+    text
+}
+
+fn branch(step: &Step, first: &str, others: &str, text: &mut String) {
+    let off = if step.enabled { "" } else { ", switched off" };
+    let comment = if step.comment.is_empty() { String::new() } else { format!(" # {}", step.comment) };
+    text.push_str(&format!("{first}{} ({}{off}){comment}\n", step.address, step.kind));
+    for (n, next) in step.to.iter().enumerate() {
+        let last = n + 1 == step.to.len();
+        let (fork, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        branch(next, &format!("{others}{fork}"), &format!("{others}{below}"), text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_is_a_tree() {
+        let text = "hostname = \"mail.example.com\"\n[[domain]]\nname = \"example.com\"\n[[account]]\naddress = \"alice@example.com\"\n\
+            [aliases]\n\"all@example.com\" = { to = [\"team\", \"x@far.example\"], comment = \"everybody\" }\n\"team@example.com\" = \"alice+t\"\n\
+            \"off@example.com\" = { to = \"alice\", enabled = false }\n";
+        let config = crate::config::parse(Path::new("t.toml"), text).expect("valid");
+        let (directory, complaints) = look(&config);
+        assert!(complaints.is_empty());
+        let way = |text: &str| directory.way(&Address::parse(text).expect("valid"));
+        assert_eq!(
+            tree(&way("all@example.com")),
+            "all@example.com (alias) # everybody\n├─ team@example.com (alias)\n│  └─ alice+t@example.com (alias)\n\
+             │     └─ alice@example.com (account)\n└─ x@far.example (elsewhere)\n"
+        );
+        assert_eq!(tree(&way("off@example.com")).lines().next(), Some("off@example.com (alias, switched off)"));
+        assert!(ends(&way("all@example.com")) && !ends(&way("off@example.com")) && !ends(&way("nobody@example.com")));
+    }
+}

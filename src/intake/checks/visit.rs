@@ -1,0 +1,57 @@
+//! One client's visit: what was found about him once, and about the sender of the transaction that is open.
+
+use std::net::IpAddr;
+
+use super::Client;
+use super::Finding;
+use super::Gate;
+use super::Outcome;
+use crate::config::Config;
+use crate::mail::address::ReversePath;
+
+/// What is known of a client so far. Nothing is looked up before the first recipient that we would take.
+#[derive(Debug, Clone, Default)]
+pub struct Visit {
+    client: Option<Client>,
+    /// Of this transaction.
+    findings: Option<Vec<Finding>>,
+}
+
+impl Visit {
+    /// Another transaction begins.
+    pub fn next_transaction(&mut self) {
+        self.findings = None;
+    }
+
+    /// What is to be said of the client, its HELO and its sender: found at the first recipient, and true for all.
+    pub async fn findings(
+        &mut self,
+        gate: &Gate,
+        config: &Config,
+        ip: IpAddr,
+        helo: &str,
+        sender: &ReversePath,
+    ) -> (&Client, &[Finding]) {
+        if self.client.is_none() {
+            self.client = Some(gate.client(config, ip).await);
+        }
+        let client = self.client.get_or_insert(Client { ip, name: None, listings: None });
+        if self.findings.is_none() {
+            self.findings = Some(gate.stranger(config, client, helo, sender).await);
+        }
+        (client, self.findings.as_deref().unwrap_or_default())
+    }
+
+    /// Why the mail of this transaction belongs into Junk, as far as the checks go.
+    #[must_use]
+    pub fn junk(&self) -> Vec<String> {
+        let junk = |finding: &&Finding| finding.outcome == Outcome::Junk;
+        self.findings.iter().flatten().filter(junk).map(ToString::to_string).collect()
+    }
+
+    /// The client's confirmed name, where it was looked up.
+    #[must_use]
+    pub fn client_name(&self) -> Option<&str> {
+        self.client.as_ref()?.name.as_ref()?.confirmed()
+    }
+}
