@@ -7,7 +7,7 @@
 //! | 0 | [`mail`], [`protocol::session`], [`protocol::line`], [`clock`], [`fsio`], [`observe`] | nouns, the shape of a machine, the only doors to clock and disk, the log |
 //! | 1 | [`config`], [`message`], [`protocol::sasl`], [`dns`], [`tls`] | tools: the TOML file, RFC 5322 and MIME, logins, names, certificates |
 //! | 2a | [`protocol::smtp`], [`protocol::pop3`], [`protocol::imap`] | machines: no sockets, files, clocks or async |
-//! | 2b | [`net`], [`directory`], [`store`], [`queue`], [`milter`] | services: sockets, accounts, mailboxes, mail that waits, hooks |
+//! | 2b | [`net`], [`directory`], [`store`], [`queue`], [`milter`], [`sender_auth`] | services: sockets, accounts, mailboxes, mail that waits, hooks, who sent it |
 //! | 3 | [`intake`], [`delivery`] | flows: from the end of data to a verdict, from a verdict to durable places, out of the queue |
 //! | 4 | [`server`], [`admin`] | edges: what answers the protocols, and what an operator types |
 //! | 5 | [`daemon`] | the server as a whole |
@@ -47,6 +47,7 @@ pub mod net;
 pub mod observe;
 pub mod protocol;
 pub mod queue;
+pub mod sender_auth;
 pub mod server;
 pub mod store;
 pub mod tls;

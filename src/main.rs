@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use facteur::admin::alias;
+use facteur::admin::ban;
 use facteur::admin::cli::Cli;
 use facteur::admin::cli::Command;
 use facteur::admin::cli::ConfigCommand;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Queue(QueueCommand::List { config, json }) => commands::queue_list(&config.config, json),
         Command::Queue(QueueCommand::Flush(file)) => commands::request(&file.config, &Request::QueueFlush),
         Command::Alias(command) => alias::run(&command),
+        Command::Ban(command) => ban::run(&command),
         Command::Explain(command) => explain::run(&command),
         Command::Config(ConfigCommand::Defaults) => commands::config_defaults(),
         Command::Mailbox(command) => mailbox::run(&command),

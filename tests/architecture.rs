@@ -34,6 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("milter", &["mail", "message", "config", "fsio"]),
     ("store", &["mail", "message", "config", "fsio", "clock"]),
     ("queue", &["mail", "message", "config", "fsio", "clock"]),
+    ("sender_auth", &["mail", "message", "config", "dns", "fsio", "clock"]),
     // Layer 3: flows.
     (
         "intake",
@@ -45,6 +46,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "protocol::smtp",
             "dns",
             "directory",
+            "sender_auth",
             "milter",
             "fsio",
             "clock",
@@ -64,6 +66,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
             "queue",
             "directory",
+            "sender_auth",
             "intake",
             "fsio",
             "clock",
@@ -83,6 +86,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
             "queue",
             "directory",
+            "sender_auth",
             "intake",
             "delivery",
             "milter",
@@ -92,7 +96,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "admin",
-        &["mail", "message", "config", "dns", "tls", "net", "store", "queue", "directory", "intake", "fsio", "clock"],
+        &[
+            "mail",
+            "message",
+            "config",
+            "dns",
+            "tls",
+            "net",
+            "store",
+            "queue",
+            "directory",
+            "intake",
+            "sender_auth",
+            "fsio",
+            "clock",
+        ],
     ),
     // Layer 5: root.
     (
@@ -108,6 +126,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
             "queue",
             "directory",
+            "sender_auth",
             "intake",
             "delivery",
             "server",
@@ -153,6 +172,8 @@ const BANNED: &[(&str, &[&str])] = &[
     ("create_dir", &["fsio"]),
     ("println!", &["admin"]),
     ("print!(", &["admin"]),
+    ("mail_auth::", &["sender_auth"]),
+    ("hickory_resolver::", &["dns"]),
 ];
 
 /// The longest function.

@@ -15,6 +15,9 @@ use common::server::Server;
 use common::wait_for;
 use rustix::process::Signal;
 
+/// The machine is what is tested: names of strangers have no DNS here.
+const NO_CHECKS: &str = "[checks]\nclient_fcrdns = \"off\"\nsender_domain = \"off\"\n[dns]\nresolver = \"off\"\n";
+
 const ENVELOPE: &str = "EHLO c\r\nMAIL FROM:<s@load.example>\r\nRCPT TO:<alice@example.test>\r\n";
 
 /// Codes of all replies until the server closes, which a QUIT at the end of `said` brings about. The greeting comes
@@ -45,7 +48,7 @@ fn of_replies(heard: &[u8]) -> Vec<u16> {
 
 #[test]
 fn early_talkers_get_no_greeting() {
-    let server = Server::serve("");
+    let server = Server::serve(NO_CHECKS);
     // It cannot look before the octets are there.
     server.signal(Signal::STOP);
     let mut early = TcpStream::connect(("127.0.0.1", server.port("SMTP"))).expect("the kernel takes it");
@@ -59,7 +62,7 @@ fn early_talkers_get_no_greeting() {
 
 #[test]
 fn chunks_do_not_smuggle() {
-    let server = Server::serve("");
+    let server = Server::serve(NO_CHECKS);
     let port = server.port("SMTP");
     let inner =
         "Subject: one\r\n\r\n.\r\nMAIL FROM:<evil@load.example>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nx\r\n.\r\n";
@@ -89,7 +92,7 @@ fn chunks_do_not_smuggle() {
 
 #[test]
 fn unbounded_chunks() {
-    let server = Server::serve("[smtp]\nmax_message_size = \"256KiB\"\n");
+    let server = Server::serve(&format!("{NO_CHECKS}[smtp]\nmax_message_size = \"256KiB\"\n"));
     let port = server.port("SMTP");
     let before = server.memory();
     // Empty ones have an end.
@@ -117,7 +120,7 @@ fn unbounded_chunks() {
 
 #[test]
 fn parameters_carry_no_lines_and_no_controls() {
-    let server = Server::serve("");
+    let server = Server::serve(NO_CHECKS);
     let mut smtp = server.smtp();
     smtp.ehlo();
     for (line, code) in [
@@ -148,7 +151,7 @@ fn lmtp_serves_mailboxes_here_and_relays_nothing() {
     let socket = folder.path().join("lmtp");
     let port = common::server::free_port("127.0.0.1");
     let server = Server::serve(&format!(
-        "[lmtp]\nlisten = [\"127.0.0.1:{port}\"]\nsocket = \"{}\"\nmode = \"0640\"\n",
+        "{NO_CHECKS}[lmtp]\nlisten = [\"127.0.0.1:{port}\"]\nsocket = \"{}\"\nmode = \"0640\"\n",
         socket.display()
     ));
     let mode = std::fs::metadata(&socket).expect("it is there").permissions().mode();
@@ -185,7 +188,7 @@ fn lmtp_serves_mailboxes_here_and_relays_nothing() {
 
 #[test]
 fn proxies_lend_nobody_their_own_trust() {
-    let server = Server::serve("");
+    let server = Server::serve(NO_CHECKS);
     let text = std::fs::read_to_string(server.config()).expect("it is there");
     let text = text.replace("trusted_networks = []", "trusted_networks = [\"127.0.0.0/8\"]");
     let text = text + "[proxy]\nnetworks = [\"127.0.0.1/32\"]\n";

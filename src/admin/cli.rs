@@ -53,6 +53,9 @@ pub enum Command {
     /// Look at aliases.
     #[command(subcommand)]
     Alias(AliasCommand),
+    /// Keep networks from logging in, or let them again.
+    #[command(subcommand)]
+    Ban(BanCommand),
     /// Say why the server does what it does.
     #[command(subcommand)]
     Explain(ExplainCommand),
@@ -108,6 +111,47 @@ pub enum AliasCommand {
         /// A JSON object with all steps, for programs.
         #[arg(long)]
         json: bool,
+    },
+}
+
+/// The commands below `ban`.
+#[derive(Debug, Subcommand)]
+pub enum BanCommand {
+    /// List the networks that may not log in, with the reason and the end.
+    #[command(after_help = "Example: facteur ban list")]
+    List {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// One JSON object per ban, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep a network from logging in by IMAP, POP3 and submission; mail from it is still taken on port 25.
+    ///
+    /// In force at once, for everybody there; only networks of bans.allow and relay.trusted_networks stay open.
+    #[command(after_help = "Example: facteur ban add 192.0.2.0/24 --for 1h --reason \"guesses passwords\"")]
+    Add {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// An address, or a network such as 192.0.2.0/24.
+        network: String,
+        /// For how long: a number with s, m, h or d.
+        #[arg(long = "for", value_name = "TIME", default_value = "1d")]
+        lasts: String,
+        /// Why, for whoever reads the list.
+        #[arg(long, value_name = "TEXT", default_value = "by hand")]
+        reason: String,
+    },
+    /// Let a network log in again, and forget what was counted there.
+    #[command(after_help = "Example: facteur ban remove 192.0.2.0/24")]
+    Remove {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The address or network, as the list shows it.
+        network: String,
     },
 }
 

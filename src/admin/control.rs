@@ -45,6 +45,22 @@ pub enum Request {
         /// The Maildir of an account.
         maildir: PathBuf,
     },
+    /// List the networks that may not log in, as JSON.
+    BanList,
+    /// Keep a network from logging in.
+    BanAdd {
+        /// The network, with its prefix.
+        network: String,
+        /// For how long.
+        seconds: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Let it log in again.
+    BanRemove {
+        /// The network, with its prefix.
+        network: String,
+    },
     /// Work on the mailboxes of an account.
     Mailbox {
         /// What to do.

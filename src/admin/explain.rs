@@ -94,7 +94,7 @@ async fn decide(
         now: clock.wall(),
         thoroughness: Thoroughness::Explain,
     };
-    let asker = Asker { ip, helo, sender, permit: permit.as_ref() };
+    let asker = Asker { ip, helo, sender, handed_over: false, permit: permit.as_ref() };
     Ok(desk.decide(&mut Visit::default(), &asker, to).await)
 }
 

@@ -3,6 +3,7 @@
 //! The only place that prints. Knows the protocols of mail only by the names of their ports.
 
 pub mod alias;
+pub mod ban;
 pub mod cli;
 pub mod commands;
 pub mod control;

@@ -9,10 +9,13 @@ use super::Config;
 use super::alias::AliasEntry;
 use super::alias::AliasName;
 use super::problem::Problems;
+use super::value::DmarcPolicy;
 use super::value::Span;
+use super::value::SpfPolicy;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
 use crate::mail::address::local_key;
+use crate::mail::limits::ALIAS_DEPTH;
 use crate::mail::limits::ALIAS_PATTERNS;
 use crate::mail::limits::DNSBLS;
 use crate::mail::limits::DOMAIN_OCTETS;
@@ -33,6 +36,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     listeners(config, problems);
     storage(config, problems);
     quota(config, problems);
+    sender_auth(config, problems);
     tls(config, problems);
     who_may_read(config, problems);
 }
@@ -160,6 +164,9 @@ fn aliases(config: &Config, owners: &HashSet<String>, problems: &mut Problems) {
         let name = &alias.name.value;
         if leads_back(&node(name).0, &leads) {
             problems.add(alias.name.at.start, &format!("aliases.{name}"), format!("{name} leads back to itself"));
+        } else if is_deep(&node(name).0, &leads) {
+            let what = format!("{name} leads through more than {ALIAS_DEPTH} aliases, one behind the other");
+            problems.add(alias.name.at.start, &format!("aliases.{name}"), what);
         }
     }
 }
@@ -226,6 +233,19 @@ fn leads_back(start: &str, targets: &HashMap<String, Vec<String>>) -> bool {
         }
     }
     false
+}
+
+/// Whether there is something behind [`ALIAS_DEPTH`] steps.
+fn is_deep(start: &str, targets: &HashMap<String, Vec<String>>) -> bool {
+    let mut here: HashSet<&str> = HashSet::from([start]);
+    for _ in 0..=ALIAS_DEPTH {
+        here = here
+            .into_iter()
+            .flat_map(|address| targets.get(address).into_iter().flatten())
+            .map(String::as_str)
+            .collect();
+    }
+    !here.is_empty()
 }
 
 fn patterns(config: &Config, problems: &mut Problems) {
@@ -341,6 +361,39 @@ fn quota(config: &Config, problems: &mut Problems) {
     }
     if config.quota.warn.iter().any(|percent| !(1..=100).contains(percent)) {
         problems.add_to("quota.warn", "write percentages from 1 to 100, for example [80, 95]");
+    }
+}
+
+/// DMARC stands on SPF and DKIM; a rule of a domain says something, and once.
+fn sender_auth(config: &Config, problems: &mut Problems) {
+    let rules = &config.sender_auth;
+    let wants_proof = |dmarc| matches!(dmarc, DmarcPolicy::Quarantine | DmarcPolicy::Reject);
+    if !rules.dkim && rules.spf == SpfPolicy::Off && wants_proof(rules.dmarc) {
+        let what = "with neither SPF nor DKIM every message would fail; set it to \"off\", or check one of the two";
+        problems.add_near("sender_auth.dkim", "sender_auth.dmarc", what);
+    }
+    let mut seen = HashSet::new();
+    for own in &config.sender_policies {
+        let domain = &own.domain;
+        if !seen.insert(&domain.value) {
+            problems.add(domain.at.start, "sender_policy.domain", format!("{} is there twice", domain.value));
+        }
+        if own.spf.is_none() && own.dmarc.is_none() {
+            let what = "says nothing; give spf or dmarc, for example dmarc = \"reject\"";
+            problems.add(domain.at.start, "sender_policy.domain", what);
+        }
+        // What is off for all is not known for one.
+        let off = |key: &str, at: usize, problems: &mut Problems| {
+            let what = format!("sender_auth.{key} is \"off\", so nothing is checked; set that to \"mark\" at least");
+            problems.add(at, &format!("sender_policy.{key}"), what);
+        };
+        if let Some(spf) = own.spf.as_ref().filter(|spf| spf.value != SpfPolicy::Off && rules.spf == SpfPolicy::Off) {
+            off("spf", spf.at.start, problems);
+        }
+        let dmarc = own.dmarc.as_ref().filter(|own| own.value != DmarcPolicy::Off && rules.dmarc == DmarcPolicy::Off);
+        if let Some(dmarc) = dmarc {
+            off("dmarc", dmarc.at.start, problems);
+        }
     }
 }
 

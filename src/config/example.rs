@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::sections::Auth;
+use super::sections::BanKeys;
 use super::sections::Checks;
 use super::sections::DirectoryKeys;
 use super::sections::Dns;
@@ -19,6 +20,7 @@ use super::sections::Proxy;
 use super::sections::Queue;
 use super::sections::Quota;
 use super::sections::Relay;
+use super::sections::SenderAuth;
 use super::sections::Smtp;
 use super::sections::Storage;
 use super::sections::Submission;
@@ -64,6 +66,14 @@ imap_disable = []
 #[[alias_pattern]]
 #pattern = '^sales-(.*)@example\.com$'
 #to = ["$1@example.com"]
+"#;
+
+const SENDER_POLICY: &str = r#"
+# Other rules for mail whose From is of one domain or of those below it; one section for each.
+#[[sender_policy]]
+#domain = "example.net"
+#spf = "reject"
+#dmarc = "reject"
 "#;
 
 const DNSBL: &str = r#"
@@ -115,8 +125,11 @@ pub fn example() -> String {
     section(&mut text, "queue", Queue::ABOUT, Queue::KEYS);
     section(&mut text, "quota", Quota::ABOUT, Quota::KEYS);
     section(&mut text, "dns", Dns::ABOUT, Dns::KEYS);
+    section(&mut text, "sender_auth", SenderAuth::ABOUT, SenderAuth::KEYS);
+    text.push_str(SENDER_POLICY);
     section(&mut text, "auth", Auth::ABOUT, Auth::KEYS);
     section(&mut text, "directory", DirectoryKeys::ABOUT, DirectoryKeys::KEYS);
+    section(&mut text, "bans", BanKeys::ABOUT, BanKeys::KEYS);
     section(&mut text, "limits", Limits::ABOUT, Limits::KEYS);
     section(&mut text, "log", Log::ABOUT, Log::KEYS);
     text

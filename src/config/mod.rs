@@ -25,6 +25,7 @@ pub use problem::Problem;
 pub use problem::Problems;
 pub use sections::AccountEntry;
 pub use sections::Auth;
+pub use sections::BanKeys;
 pub use sections::Checks;
 pub use sections::DirectoryKeys;
 pub use sections::Dns;
@@ -43,6 +44,8 @@ pub use sections::Proxy;
 pub use sections::Queue;
 pub use sections::Quota;
 pub use sections::Relay;
+pub use sections::SenderAuth;
+pub use sections::SenderPolicyEntry;
 pub use sections::Smtp;
 pub use sections::Storage;
 pub use sections::Submission;
@@ -50,6 +53,7 @@ pub use sections::Tls;
 pub use value::BareNewline;
 pub use value::ByteSize;
 pub use value::CheckAction;
+pub use value::DmarcPolicy;
 pub use value::HookFailure;
 pub use value::HookOn;
 pub use value::HookRefusal;
@@ -61,6 +65,8 @@ pub use value::OutboundTls;
 pub use value::RelayHost;
 pub use value::Resolver;
 pub use value::Span;
+pub use value::SpfPolicy;
+pub use value::parse_time;
 
 use crate::mail::address::Domain;
 
@@ -79,6 +85,8 @@ pub struct Config {
     pub aliases: Vec<AliasEntry>,
     /// `[[alias_pattern]]`.
     pub alias_patterns: Vec<AliasPattern>,
+    /// `[bans]`.
+    pub bans: BanKeys,
     /// `[directory]`.
     pub directory: DirectoryKeys,
     /// `[listen]`.
@@ -117,6 +125,10 @@ pub struct Config {
     pub quota: Quota,
     /// `[dns]`.
     pub dns: Dns,
+    /// `[sender_auth]`.
+    pub sender_auth: SenderAuth,
+    /// `[[sender_policy]]`.
+    pub sender_policies: Vec<SenderPolicyEntry>,
     /// `[auth]`.
     pub auth: Auth,
     /// `[limits]`.
@@ -218,6 +230,14 @@ mod tests {
         );
         let config = parse(Path::new("mail.toml"), &good).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((config.aliases.len(), config.alias_patterns.len()), (3, 1));
+        let chain = |length: usize| {
+            let link = |n| format!("\"n{n}@example.com\" = \"n{}\"\n", n + 1);
+            let links: String = (1..length).map(link).collect();
+            format!("{base}[aliases]\n{links}\"n{length}@example.com\" = \"alice\"\n")
+        };
+        assert_eq!(complaints(&chain(10)), [""; 0]);
+        let deep = complaints(&chain(11));
+        assert!(deep.len() == 1 && deep[0].contains("n1@example.com leads through more than 10 aliases"), "{deep:?}");
         for (wrong, words) in [
             (
                 "[aliases]\n\"a@example.com\" = \"|/bin/sh\"\n",
@@ -280,6 +300,32 @@ mod tests {
         let config = parse(Path::new("mail.toml"), &text).expect("valid");
         let limits = config.quota.limits_of(&config.accounts[0]);
         assert_eq!((limits.octets, limits.messages, &*limits.warn), (0, 7, &[80, 95][..]));
+    }
+
+    #[test]
+    fn rules_about_senders_that_cannot_work_are_found() {
+        let found = |more: &str| complaints(&format!("{SMALL}{more}"));
+        let own = "[[sender_policy]]\ndomain = \"a.example\"\n";
+        assert_eq!(found(&format!("{own}dmarc = \"reject\"\n")), [""; 0]);
+        for (more, place, what) in [
+            (
+                "[sender_auth]\nspf = \"off\"\ndkim = false\n".to_owned(),
+                "sender_auth.dmarc",
+                "every message would fail",
+            ),
+            (own.to_owned(), "sender_policy.domain", "says nothing"),
+            (format!("{own}spf = \"mark\"\n").repeat(2), "sender_policy.domain", "is there twice"),
+            (
+                format!("{own}dmarc = \"mark\"\n[sender_auth]\ndmarc = \"off\"\n"),
+                "sender_policy.dmarc",
+                "nothing is checked",
+            ),
+            (format!("{own}spf = \"mark\"\n[sender_auth]\nspf = \"off\"\n"), "sender_policy.spf", "nothing is checked"),
+            ("[sender_auth]\ndmarc = \"quarantene\"\n".to_owned(), "sender_auth.dmarc", "probably \"quarantine\""),
+        ] {
+            let found = found(&more);
+            assert!(found.len() == 1 && found[0].contains(place) && found[0].contains(what), "{more} {found:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::read::Table;
 use super::value::BareNewline;
 use super::value::ByteSize;
 use super::value::CheckAction;
+use super::value::DmarcPolicy;
 use super::value::HookFailure;
 use super::value::HookOn;
 use super::value::HookRefusal;
@@ -28,6 +29,7 @@ use super::value::OutboundTls;
 use super::value::RelayHost;
 use super::value::Resolver;
 use super::value::Span;
+use super::value::SpfPolicy;
 use super::value::Value;
 use super::value::read;
 use crate::mail::address::Address;
@@ -290,10 +292,34 @@ section! {
 }
 
 section! {
+    /// Who really sent a message that comes from elsewhere: SPF, DKIM, DMARC and ARC.
+    SenderAuth {
+        /// What SPF does where DMARC does not pass: off, mark (say so in the header) or reject (refuse what the domain disowns).
+        spf: one SpfPolicy = "\"mark\"",
+        /// Whether DKIM signatures are verified.
+        dkim: one bool = "true",
+        /// What a failure of DMARC does: off, mark, quarantine (to Junk what the domain wants refused or suspected) or reject.
+        dmarc: one DmarcPolicy = "\"quarantine\"",
+        /// Whether the seals of mailing lists and forwarders (ARC) are verified.
+        arc: one bool = "true",
+        /// Sealers that are believed when they say that a message passed on its way to them, for example "lists.example.org".
+        arc_trusted: list Domain = "[]",
+    }
+}
+
+section! {
     /// Logins.
     Auth {
         /// Allow logins without TLS, from this machine only; for tests.
         plaintext_login: one bool = "false",
+    }
+}
+
+section! {
+    /// Networks that may not log in. Too many failed logins ban an address for ten minutes, then an hour, then a day.
+    BanKeys {
+        /// Networks that are never banned, beside relay.trusted_networks and proxy.networks: your office, a webmail server.
+        allow: list IpNet = "[]",
     }
 }
 
@@ -326,7 +352,7 @@ section! {
         mailbox_connections_per_address: one u32 = "1000",
         /// Connections at once in all.
         connections: one u32 = "20000",
-        /// Failed logins from one address within ten minutes before logins from it are refused.
+        /// Failed logins from one IPv4 address or IPv6 /64 within ten minutes before it is banned; three times as many accounts tried from a /24 or /48 ban that, ten times as many failures of one account close it where its owner is not known.
         failed_logins: one u32 = "10",
     }
 }
@@ -401,6 +427,17 @@ section! {
     }
 }
 
+/// Other rules than those of `[sender_auth]` for the authors of one domain and of those below it.
+#[derive(Debug, Clone)]
+pub struct SenderPolicyEntry {
+    /// The domain in `From`.
+    pub domain: Span<Domain>,
+    /// What SPF does.
+    pub spf: Option<Span<SpfPolicy>>,
+    /// What a failure of DMARC does.
+    pub dmarc: Option<Span<DmarcPolicy>>,
+}
+
 impl Value for Secret<String> {
     const EXPECTED: &'static str = "a password hash was expected; `facteur password` makes one";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
@@ -434,6 +471,7 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         aliases: top.section("aliases", read_aliases),
         alias_patterns: top.sections("alias_pattern", read_pattern),
         directory: top.section("directory", DirectoryKeys::read),
+        bans: top.section("bans", BanKeys::read),
         listen: top.section("listen", Listen::read),
         storage: top.section("storage", Storage::read),
         tls: top.section("tls", Tls::read),
@@ -452,6 +490,8 @@ pub(super) fn read_file(file: &Path, text: &str, problems: &mut Problems) -> Opt
         queue: top.section("queue", Queue::read),
         quota: top.section("quota", Quota::read),
         dns: top.section("dns", Dns::read),
+        sender_auth: top.section("sender_auth", SenderAuth::read),
+        sender_policies: top.sections("sender_policy", read_sender_policy),
         auth: top.section("auth", Auth::read),
         limits: top.section("limits", Limits::read),
         log: top.section("log", Log::read),
@@ -465,6 +505,14 @@ fn read_domain(mut table: Table<'_, '_>) -> Option<DomainEntry> {
     let alias_of = table.value("alias_of");
     table.finish();
     name.map(|name| DomainEntry { name, alias_of })
+}
+
+fn read_sender_policy(mut table: Table<'_, '_>) -> Option<SenderPolicyEntry> {
+    let domain = table.required("domain", "give the domain in From, for example domain = \"example.com\"");
+    let spf = table.value("spf");
+    let dmarc = table.value("dmarc");
+    table.finish();
+    domain.map(|domain| SenderPolicyEntry { domain, spf, dmarc })
 }
 
 fn read_dnsbl(mut table: Table<'_, '_>) -> Option<DnsblEntry> {

@@ -168,25 +168,31 @@ impl Value for ByteSize {
     }
 }
 
+/// Reads a time such as `5m`: a number with s, m, h or d.
+///
+/// # Errors
+/// Words for the operator.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let seconds = match text[digits.len()..].trim() {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let number = digits.trim().parse::<u64>().ok();
+    // A century is longer than any wait makes sense, and keeps later sums far from overflow.
+    let total = number.zip(seconds).and_then(|(n, s)| n.checked_mul(s)).filter(|n| *n <= 100 * 365 * 86_400);
+    total
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("{text:?} is not a time; write a number with s, m, h or d, for example \"5m\""))
+}
+
 impl Value for Duration {
     const EXPECTED: &'static str = "a time was expected, for example \"5m\"";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
-        from_text(value, |t| {
-            let digits = t.trim_end_matches(|c: char| !c.is_ascii_digit());
-            let seconds = match t[digits.len()..].trim() {
-                "s" => Some(1),
-                "m" => Some(60),
-                "h" => Some(3600),
-                "d" => Some(86_400),
-                _ => None,
-            };
-            let number = digits.trim().parse::<u64>().ok();
-            // A century is longer than any wait makes sense, and keeps later sums far from overflow.
-            let total = number.zip(seconds).and_then(|(n, s)| n.checked_mul(s)).filter(|n| *n <= 100 * 365 * 86_400);
-            total
-                .map(Self::from_secs)
-                .ok_or_else(|| format!("{t:?} is not a time; write a number with s, m, h or d, for example \"5m\""))
-        })
+        from_text(value, parse_time)
     }
 }
 
@@ -477,6 +483,46 @@ impl Value for OutboundTls {
     const EXPECTED: &'static str = "\"opportunistic\" or \"off\" was expected";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
         one_of(value, &[("opportunistic", Self::Opportunistic), ("off", Self::Off)])
+    }
+}
+
+/// What SPF does to mail of strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpfPolicy {
+    /// It is not checked.
+    Off,
+    /// The header says what was found.
+    Mark,
+    /// What the domain of the sender disowns is refused, unless DMARC passes.
+    Reject,
+}
+
+impl Value for SpfPolicy {
+    const EXPECTED: &'static str = "\"mark\" was expected, or \"off\", \"reject\"";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        one_of(value, &[("off", Self::Off), ("mark", Self::Mark), ("reject", Self::Reject)])
+    }
+}
+
+/// What a failure of DMARC does to mail of strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DmarcPolicy {
+    /// It is not checked.
+    Off,
+    /// The header says what was found.
+    Mark,
+    /// What the domain of the author wants refused or suspected goes to Junk.
+    Quarantine,
+    /// What it wants refused is refused, what it wants suspected goes to Junk.
+    Reject,
+}
+
+impl Value for DmarcPolicy {
+    const EXPECTED: &'static str = "\"quarantine\" was expected, or \"off\", \"mark\", \"reject\"";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        let words =
+            [("off", Self::Off), ("mark", Self::Mark), ("quarantine", Self::Quarantine), ("reject", Self::Reject)];
+        one_of(value, &words)
     }
 }
 

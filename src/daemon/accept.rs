@@ -19,7 +19,6 @@ use crate::net::Class;
 use crate::net::Connection;
 use crate::net::Limiter;
 use crate::net::Listener;
-use crate::net::Refusal;
 use crate::net::UnixSocket;
 use crate::protocol::smtp::server::Role;
 use crate::server::imap;
@@ -30,6 +29,9 @@ use crate::tls::Service;
 
 /// A peer that is refused has so long to take our words.
 const REFUSAL_WAIT: Duration = Duration::from_secs(1);
+
+/// What a network is told that may not log in.
+const BANNED: &str = "logins from this network are refused for now";
 
 /// What a listener does with its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +112,12 @@ impl Door {
         self.config.load().relay.trusted_networks.iter().any(|network| network.contains(&ip))
     }
 
+    /// Whether a service for users has nobody to let in from there. Mail is taken all the same: who sends it has not tried
+    /// to log in.
+    fn is_banned(&self, kind: Kind, ip: IpAddr) -> bool {
+        kind.class != Class::Reception && !kind.lmtp && self.services.smtp.authenticator.closes_the_door(ip)
+    }
+
     fn enter(&self, kind: Kind, stream: TcpStream, peer: SocketAddr) {
         let ip = peer.ip().to_canonical();
         if self.config.load().proxy.networks.iter().any(|network| network.contains(&ip)) {
@@ -124,6 +132,11 @@ impl Door {
         let trusted = self.is_trusted(ip);
         if kind.lmtp && !trusted {
             tracing::warn!(%peer, "LMTP refused: not a trusted network (relay.trusted_networks)");
+            return;
+        }
+        if self.is_banned(kind, ip) {
+            tracing::info!(%peer, "connection refused: banned");
+            tokio::spawn(refuse(stream, kind, BANNED.to_owned()));
             return;
         }
         match self.limiter.enter(kind.class, ip, trusted) {
@@ -143,7 +156,7 @@ impl Door {
             }
             Err(refusal) => {
                 tracing::warn!(%peer, %refusal, "connection refused");
-                tokio::spawn(refuse(stream, kind, refusal));
+                tokio::spawn(refuse(stream, kind, refusal.to_string()));
             }
         }
     }
@@ -159,6 +172,9 @@ impl Door {
         let trusted = connection.is_known() && self.is_trusted(ip);
         if kind.lmtp && !trusted {
             return Err(io::Error::other("LMTP refused: not a trusted network (relay.trusted_networks)"));
+        }
+        if self.is_banned(kind, ip) {
+            return Err(io::Error::other(format!("{ip}: {BANNED}")));
         }
         // Strangers whom the proxy does not name share its address, and no limit of one address would be fair to them.
         let slot = self.limiter.enter(kind.class, ip, trusted || !connection.is_known()).map_err(io::Error::other)?;
@@ -215,7 +231,7 @@ impl Door {
 }
 
 /// Says why, in the words of the protocol. Where TLS comes first, nothing can be said.
-async fn refuse(mut stream: TcpStream, kind: Kind, refusal: Refusal) {
+async fn refuse(mut stream: TcpStream, kind: Kind, refusal: String) {
     let line = match kind.service {
         _ if kind.implicit_tls => return,
         Service::Smtp => format!("421 4.7.0 {refusal}\r\n"),

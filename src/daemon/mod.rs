@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::admin::ban;
 use crate::admin::control;
 use crate::admin::control::Answer;
 use crate::admin::control::Reply;
@@ -39,10 +40,12 @@ use crate::delivery::outbound::Outbound;
 use crate::delivery::quota_warning;
 use crate::directory::Authenticator;
 use crate::directory::Directory;
+use crate::directory::Guard;
 use crate::dns::Dns;
 use crate::fsio;
 use crate::intake::checks::Gate;
 use crate::intake::checks::Greylist;
+use crate::mail::limits::BANS_SAVED;
 use crate::mail::limits::CONTROL_JOBS;
 use crate::mail::limits::GREYLIST_SAVE;
 use crate::net;
@@ -144,7 +147,9 @@ impl Server {
         let directory = aliases.directory(&config).map_err(machine(&srs_key.display().to_string()))?;
         let directory = Arc::new(ArcSwap::from_pointee(directory));
         let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).map_err(machine("logins"))?;
-        let authenticator = Arc::new(authenticator);
+        let bans = folder.join("auth").join("bans");
+        let guard = Guard::open(&bans, clock.clone()).map_err(machine(&bans.display().to_string()))?;
+        let authenticator = Arc::new(authenticator.guarded_by(Arc::new(guard)));
         let state = config.storage.folder.join("state");
         let store = Store::open_with(clock.clone(), config.storage.layout, Some(&state));
         store.set_quotas(directory.load().quotas());
@@ -229,12 +234,16 @@ impl Server {
         }
         if let Some(listener) = self.control.take() {
             let (queue, store, config) = (self.queue.clone(), Arc::clone(&self.store), Arc::clone(&self.config));
-            let answer = move |request| answer(request, queue.clone(), Arc::clone(&store), config.load_full());
+            let guard = Arc::clone(self.services.smtp.authenticator.guard());
+            let answer = move |request| {
+                answer(request, queue.clone(), Arc::clone(&store), Arc::clone(&guard), config.load_full())
+            };
             tokio::spawn(control::serve(listener, stop.clone(), Arc::clone(&self.jobs), answer));
         }
         tokio::spawn(Arc::clone(&self.store).tend());
         let (config, directory) = (Arc::clone(&self.config), Arc::clone(&self.directory));
         tokio::spawn(quota_warning::send(Arc::clone(&self.store), directory, config, self.services.smtp.clock.clone()));
+        tokio::spawn(save_bans(Arc::clone(self.services.smtp.authenticator.guard())));
         let aliases = Arc::clone(&self.aliases);
         tokio::spawn(aliases::tend(aliases, Arc::clone(&self.config), Arc::clone(&self.directory)));
         let delivering = tokio::spawn({
@@ -319,6 +328,10 @@ impl Server {
         if tokio::time::timeout(DRAIN, tokio::task::spawn_blocking(move || store.close())).await.is_err() {
             tracing::warn!("not every index was written in time: they are made anew");
         }
+        let guard = Arc::clone(self.services.smtp.authenticator.guard());
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || guard.save()).await {
+            tracing::error!(%error, "bans could not be saved");
+        }
         fsio::remove_if_there(&control::socket(&self.config.load().storage.folder)).ok();
     }
 
@@ -333,8 +346,26 @@ impl Server {
     }
 }
 
+/// Writes new bans, and the addresses of owners, for as long as the server lives.
+async fn save_bans(guard: Arc<Guard>) {
+    let mut pulse = tokio::time::interval(BANS_SAVED);
+    let mut failing = false;
+    loop {
+        pulse.tick().await;
+        let guard = Arc::clone(&guard);
+        // A panic in there was logged where it happened.
+        let Ok(saved) = tokio::task::spawn_blocking(move || guard.save()).await else { continue };
+        if let Err(error) = &saved
+            && !failing
+        {
+            tracing::error!(%error, "bans could not be saved; it is tried again");
+        }
+        failing = saved.is_err();
+    }
+}
+
 /// Answers a command.
-async fn answer(request: Request, queue: Queue, store: Arc<Store>, config: Arc<Config>) -> Answer {
+async fn answer(request: Request, queue: Queue, store: Arc<Store>, guard: Arc<Guard>, config: Arc<Config>) -> Answer {
     let done = |text: String| Answer::Now(Reply { done: true, text });
     match request {
         Request::QueueFlush => {
@@ -344,6 +375,11 @@ async fn answer(request: Request, queue: Queue, store: Arc<Store>, config: Arc<C
         Request::Forget { maildir } => {
             let forgotten = tokio::task::spawn_blocking(move || forget(&store, &config, &maildir));
             Answer::Now(forgotten.await.unwrap_or_else(|_| Reply { done: false, text: "a bug ended it".to_owned() }))
+        }
+        request @ (Request::BanList | Request::BanAdd { .. } | Request::BanRemove { .. }) => {
+            let answered = tokio::task::spawn_blocking(move || ban::answer(&guard, &request));
+            let bug = || Reply { done: false, text: "a bug ended it".to_owned() };
+            Answer::Now(answered.await.ok().flatten().unwrap_or_else(bug))
         }
         Request::Mailbox { job } => match job.at_home(&config) {
             Some(job) => Answer::Work(Box::new(move |link| job::work(&store, &job, link))),

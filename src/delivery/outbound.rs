@@ -202,7 +202,7 @@ impl Outbound {
             content: job.content,
             maildirs: ready.iter().map(|(_, account)| account.maildir().to_owned()).collect(),
             received: self.clock.wall(),
-            special_use: job.junk.is_some().then_some(SpecialUse::Junk),
+            special_use: job.junk.map(|_| SpecialUse::Junk),
             again: true,
         };
         for ((recipient, _), done) in ready.into_iter().zip(self.store.deliver(delivery).await) {

@@ -231,6 +231,17 @@ mod tests {
         assert!(parsed.is_broken() && parsed.flaws.len() == ALIAS_FILE_FLAWS + 1);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic_or_names_what_is_not_said(text in "[a-c:,\"\\\\|/@#<> \t\n.é]{0,60}") {
+            for written in aliases(&text).items.into_iter().flat_map(|entry| entry.targets).chain(list(&text).items) {
+                if let Written::To(AliasTarget::Include(path)) = &written {
+                    proptest::prop_assert!(path.is_absolute());
+                }
+            }
+        }
+    }
+
     #[test]
     fn lists_have_comments_and_commas() {
         let parsed = list("# members\nalice, bob@example.com # both\n\n\\carol\nd#x@example.com\n");

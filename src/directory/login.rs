@@ -19,7 +19,6 @@ use super::Directory;
 use super::guard::Guard;
 use super::password;
 use crate::clock::Clock;
-use crate::mail::limits::FAILED_LOGIN_DELAY;
 use crate::mail::limits::LOGIN_CACHE;
 use crate::mail::limits::LOGIN_CACHE_ENTRIES;
 use crate::mail::limits::LOGINS_WAITING;
@@ -69,7 +68,7 @@ impl std::error::Error for LoginError {}
 pub struct Authenticator {
     directory: Arc<ArcSwap<Directory>>,
     clock: Clock,
-    guard: Guard,
+    guard: Arc<Guard>,
     turn: Semaphore,
     waiting: AtomicUsize,
     key: hmac::Key,
@@ -93,13 +92,31 @@ impl Authenticator {
             .map_err(|_| std::io::Error::other("no random bytes for the key of the login cache"))?;
         Ok(Self {
             directory,
+            guard: Arc::new(Guard::new(clock.clone())),
             clock,
-            guard: Guard::default(),
             turn: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             waiting: AtomicUsize::new(0),
             key,
             successes: Mutex::new(HashMap::new()),
         })
+    }
+
+    /// The same, with bans that outlive it.
+    #[must_use]
+    pub fn guarded_by(self, guard: Arc<Guard>) -> Self {
+        Self { guard, ..self }
+    }
+
+    /// What is counted and banned.
+    #[must_use]
+    pub fn guard(&self) -> &Arc<Guard> {
+        &self.guard
+    }
+
+    /// Whether nobody may log in from there, so that a connection to a service for users is of no use.
+    #[must_use]
+    pub fn closes_the_door(&self, peer: IpAddr) -> bool {
+        self.guard.closes_the_door(peer, &self.directory.load().rules)
     }
 
     /// The account that somebody means by this name, as at a login.
@@ -117,7 +134,8 @@ impl Authenticator {
     /// Checks a name and a password that came from `peer` over `service` (`imap`, `pop3`, `submission`).
     ///
     /// # Errors
-    /// See [`LoginError`]; [`LoginError::Refused`] comes after a fixed delay.
+    /// See [`LoginError`]; [`LoginError::Refused`] comes after a delay that grows with the failures of the peer, whether
+    /// or not there is such a user.
     pub async fn login(
         &self,
         service: &'static str,
@@ -128,19 +146,24 @@ impl Authenticator {
         let directory = self.directory.load_full();
         let account = directory.account_of_login(name);
         let known_as = account.as_ref().map_or_else(|| name.to_lowercase(), |a| a.address().key());
-        if self.guard.refuses(peer, &known_as, directory.failed_logins, self.clock.instant()) {
-            tracing::warn!(service, rip = %peer, user = ?name, "auth refused: too many failures");
+        if self.guard.refuses(peer, &known_as, &directory.rules) {
+            tracing::warn!(user = ?name, rip = %peer, proto = %service, "auth refused: too many failures");
             return Err(LoginError::TooManyFailures);
         }
         let right = self.is_right(account.as_deref(), password).await?;
         if let Some(account) = account.filter(|_| right) {
-            self.guard.succeeded(peer, &known_as, self.clock.instant());
-            tracing::debug!(service, rip = %peer, user = %account.address(), "auth ok");
+            self.guard.succeeded(peer, &known_as);
+            tracing::debug!(user = %account.address(), rip = %peer, proto = %service, "auth ok");
             return Ok(Authenticated(account));
         }
-        let failures = self.guard.failed(peer, self.clock.instant());
-        tracing::warn!(service, rip = %peer, user = ?name, failures, "auth failed");
-        tokio::time::sleep(FAILED_LOGIN_DELAY).await;
+        let consequence = self.guard.failed(peer, &known_as, &directory.rules);
+        // A form that fail2ban and its like can read; the name is quoted, since a stranger chose it.
+        tracing::warn!(user = ?name, rip = %peer, proto = %service, failures = consequence.failures, "auth failed");
+        for ban in &consequence.bans {
+            let seconds = ban.until.saturating_sub(ban.since);
+            tracing::warn!(network = %ban.network, seconds, reason = ban.reason, times = ban.times, "banned");
+        }
+        tokio::time::sleep(consequence.delay).await;
         Err(LoginError::Refused)
     }
 
@@ -220,9 +243,13 @@ mod tests {
     use super::*;
 
     fn authenticator() -> Authenticator {
+        with_limit(3)
+    }
+
+    fn with_limit(limit: u32) -> Authenticator {
         let hash = password::hash_password(&Secret::new("secret".to_owned())).expect("hashed");
         let text = format!(
-            "hostname = \"mail.example.com\"\n[[domain]]\nname = \"example.com\"\n[limits]\nfailed_logins = 3\n\
+            "hostname = \"mail.example.com\"\n[[domain]]\nname = \"example.com\"\n[limits]\nfailed_logins = {limit}\n\
              [[account]]\naddress = \"alice@example.com\"\npassword = \"{hash}\"\n[[account]]\naddress = \"off@example.com\"\n"
         );
         let config = crate::config::parse(std::path::Path::new("t.toml"), &text).expect("valid");
@@ -257,5 +284,49 @@ mod tests {
         assert_eq!(login(&auth, "192.0.2.1", "nobody", "x").await, Err(LoginError::TooManyFailures));
         assert!(login(&auth, "192.0.2.1", "alice", "secret").await.is_ok());
         assert!(login(&auth, "192.0.2.9", "alice", "secret").await.is_ok());
+        let at = |text: &str| text.parse().expect("an address");
+        assert!(!auth.closes_the_door(at("192.0.2.1")), "alice may come");
+        for _ in 0..3 {
+            assert_eq!(login(&auth, "198.51.100.1", "alice", "x").await, Err(LoginError::Refused));
+        }
+        assert!(auth.closes_the_door(at("198.51.100.1")));
+    }
+
+    /// `cargo test --release --lib -- --ignored --nocapture the_time_of_an_answer` on a machine that does nothing else.
+    #[tokio::test(start_paused = true)]
+    #[ignore = "a measurement: other work on the machine disturbs it"]
+    async fn the_time_of_an_answer_does_not_tell_who_exists() {
+        let auth = with_limit(0);
+        let mut times: [Vec<std::time::Duration>; 2] = Default::default();
+        for n in 0..1000_u16 {
+            let [high, low] = n.to_be_bytes();
+            for (times, name) in times.iter_mut().zip(["alice", "nobody"]) {
+                let start = std::time::Instant::now();
+                let peer = format!("198.{}.{high}.{low}", name.len());
+                assert_eq!(login(&auth, &peer, name, "wrong").await, Err(LoginError::Refused));
+                times.push(start.elapsed());
+            }
+        }
+        let [known, unknown] = times.map(|mut times| {
+            times.sort();
+            times[times.len() / 2].as_secs_f64()
+        });
+        let difference = (known / unknown - 1.0).abs();
+        assert!(difference < 0.05, "known {known} s, unknown {unknown} s");
+        eprintln!("known {:.3} ms, unknown {:.3} ms, {:.2} %", known * 1e3, unknown * 1e3, difference * 100.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_user_waits_as_long_as_a_wrong_password() {
+        let auth = authenticator();
+        let mut waits = Vec::new();
+        for (peer, name) in [("192.0.2.1", "alice"), ("192.0.2.2", "nobody"), ("192.0.2.3", "off@example.com")] {
+            let start = tokio::time::Instant::now();
+            for _ in 0..3 {
+                assert_eq!(login(&auth, peer, name, "wrong").await, Err(LoginError::Refused));
+            }
+            waits.push(start.elapsed().as_secs());
+        }
+        assert_eq!(waits, [3, 3, 3]);
     }
 }

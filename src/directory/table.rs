@@ -109,7 +109,7 @@ impl Table {
             entries: HashMap::new(),
             file: HashMap::new(),
             catch_alls: HashMap::new(),
-            patterns: config.alias_patterns.iter().filter(|p| p.enabled).cloned().collect(),
+            patterns: config.alias_patterns.clone(),
             first_account: None,
             delimiter: config.smtp.delimiter.chars().next(),
             lacks_names: files.lacks_names(),
@@ -127,8 +127,7 @@ impl Table {
             alias.except = entry.except.iter().map(|address| address.value.key()).collect();
             match &entry.name.value {
                 AliasName::Address(address) => drop(table.entries.insert(address.key(), Entry::Alias(alias))),
-                AliasName::CatchAll(domain) if entry.enabled => drop(table.catch_alls.insert(domain.clone(), alias)),
-                AliasName::CatchAll(_) => {}
+                AliasName::CatchAll(domain) => drop(table.catch_alls.insert(domain.clone(), alias)),
             }
         }
         let domain = table.first_domain.clone().unwrap_or_else(|| config.hostname.clone());
@@ -137,7 +136,9 @@ impl Table {
             alias.name.clone_from(&entry.name);
             table.file.insert(format!("{}@{domain}", entry.name), alias);
         }
-        let missing = table.aliases().filter_map(|a| a.missing.as_ref().map(|why| format!("{}: {why}", a.name)));
+        // Of the others this is told when they are followed.
+        let missing =
+            table.catch_alls.values().filter_map(|a| a.missing.as_ref().map(|why| format!("{}: {why}", a.name)));
         complaints.extend(missing);
         table
     }
@@ -202,7 +203,15 @@ impl Table {
         named.chain(self.file.values()).chain(self.catch_alls.values())
     }
 
-    /// All patterns in force.
+    /// The addresses that are aliases by themselves, in the order of their names.
+    pub(super) fn named_aliases(&self) -> Vec<Address> {
+        let named = self.entries.iter().filter(|(_, entry)| matches!(entry, Entry::Alias(_))).map(|(key, _)| key);
+        let mut keys: Vec<&String> = named.chain(self.file.keys()).collect();
+        keys.sort();
+        keys.into_iter().filter_map(|key| Address::parse(key).ok()).collect()
+    }
+
+    /// All patterns.
     pub(super) fn patterns(&self) -> &[AliasPattern] {
         &self.patterns
     }
@@ -241,7 +250,7 @@ impl Table {
         let keys =
             |domain: &Domain| [Some(address.local()), tag].map(|l| l.map(|l| format!("{}@{domain}", local_key(l))));
         let catch_all = self.domains_of(address.domain()).find_map(|domain| {
-            let alias = self.catch_alls.get(domain)?;
+            let alias = self.catch_alls.get(domain).filter(|alias| alias.enabled)?;
             Some(alias).filter(|_| !keys(domain).iter().flatten().any(|key| alias.except.contains(key)))
         });
         match (catch_all, &self.first_account) {
@@ -283,7 +292,7 @@ impl Table {
             .filter_map(|domain| Address::from_parts(address.local(), domain.clone()).ok())
             .map(|address| address.to_string())
             .collect();
-        self.patterns.iter().find_map(|pattern| {
+        self.patterns.iter().filter(|pattern| pattern.enabled).find_map(|pattern| {
             let addresses = spellings.iter().find_map(|spelling| self.expanded(pattern, spelling, address.domain()))?;
             Some(Found::Pattern(pattern, addresses))
         })

@@ -196,4 +196,54 @@ mod tests {
         assert!(matches!(dns.exchangers(&domain).await, Err(LookupError::Temporary(_))));
         assert_eq!(dns.addresses("192.0.2.1").await, Ok(vec!["192.0.2.1".parse().expect("an address")]));
     }
+
+    /// A name server whose answer by UDP is always cut short; by TCP it is one text record.
+    async fn cut_short() -> SocketAddr {
+        use tokio::io::AsyncReadExt;
+        use tokio::io::AsyncWriteExt;
+        let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = tcp.local_addr().expect("it is bound");
+        let udp = tokio::net::UdpSocket::bind(address).await.expect("the same port");
+        tokio::spawn(async move {
+            let mut packet = [0; 1500];
+            while let Ok((n, peer)) = udp.recv_from(&mut packet).await {
+                // RFC 1035 §4.1.1: a response that is truncated.
+                packet[2] |= 0x82;
+                if udp.send_to(&packet[..n], peer).await.is_err() {
+                    return;
+                }
+            }
+        });
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = tcp.accept().await {
+                tokio::spawn(async move {
+                    while let Ok(length) = stream.read_u16().await {
+                        let mut packet = vec![0; usize::from(length)];
+                        stream.read_exact(&mut packet).await.ok()?;
+                        // One answer and nothing else behind the question: its name, TXT, IN, a second, "long".
+                        let end = 12 + packet[12..].iter().position(|b| *b == 0)? + 5;
+                        packet.truncate(end);
+                        packet[2] |= 0x80;
+                        packet[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
+                        packet.extend_from_slice(b"\xc0\x0c\0\x10\0\x01\0\0\0\x01\0\x05\x04long");
+                        stream.write_u16(u16::try_from(packet.len()).ok()?).await.ok()?;
+                        stream.write_all(&packet).await.ok()?;
+                    }
+                    Some(())
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn answers_that_were_cut_short_come_by_tcp_from_one_of_two_servers() {
+        let servers = vec![server(cut_short().await), server(cut_short().await)];
+        let config = ResolverConfig::from_name_servers(servers);
+        let builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let dns = finish(builder, Duration::from_secs(5)).expect("a resolver");
+        for n in 0..20 {
+            assert_eq!(dns.texts(&format!("n{n}.example")).await, Ok(vec![b"long".to_vec()]));
+        }
+    }
 }

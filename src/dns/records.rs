@@ -134,8 +134,13 @@ fn name_of(text: &str) -> Option<Name> {
     Some(name)
 }
 
-/// Without the dot at its end, in lower case.
+/// Without the dot at its end, in lower case. The octets of labels are taken as they are, as [`name_of`] does.
 fn text_of(name: &Name) -> String {
+    let plain = |label: &[u8]| label.iter().all(|b| b.is_ascii_graphic() && *b != b'.');
+    if name.iter().all(plain) {
+        let labels: Vec<String> = name.iter().map(|l| String::from_utf8_lossy(l).to_ascii_lowercase()).collect();
+        return labels.join(".");
+    }
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 

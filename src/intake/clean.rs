@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
 use crate::message::header::Header;
+use crate::sender_auth::results;
 
 /// How a message came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,17 @@ pub fn unwanted(header: &Header<'_>, dispatch: Dispatch) -> Vec<Range<usize>> {
         field.is("Return-Path") || (dispatch == Dispatch::Submission && field.is("Bcc"))
     });
     ranges.extend(cut.map(|field| field.range.clone()));
+    ranges
+}
+
+/// What to cut out of a message that comes from another server: [`unwanted`], and `Authentication-Results` in our own
+/// name (RFC 8601 §5), which only we may write. Those of others stay, and so does `Received-SPF`.
+#[must_use]
+pub fn unwanted_from_strangers(header: &Header<'_>, hostname: &str) -> Vec<Range<usize>> {
+    let mut ranges = unwanted(header, Dispatch::Reception);
+    let forged = header.all("Authentication-Results").filter(|field| results::claims_to_be(field.value, hostname));
+    ranges.extend(forged.map(|field| field.range.clone()));
+    ranges.sort_by_key(|range| range.start);
     ranges
 }
 
@@ -70,6 +82,32 @@ fn copy(from: &mut impl Read, to: &mut ContentWriter) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::message::header;
+
+    #[test]
+    fn nobody_else_speaks_in_our_name() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        for (message, wanted) in [
+            ("Authentication-Results: mx.example; dmarc=pass\nA: b\n\nbody", "A: b\n\nbody"),
+            (
+                "A: b\nauthentication-RESULTS :\n (x)\n MX.EXAMPLE 1; dmarc=pass\nReturn-Path: <x>\nC: d\n",
+                "A: b\nC: d\n",
+            ),
+            ("Authentication-Results: (mx.example; x\nA: b\n", "A: b\n"),
+            (
+                "Authentication-Results: other.example; mx.example\n",
+                "Authentication-Results: other.example; mx.example\n",
+            ),
+            ("Received-SPF: pass (mx.example: x)\n", "Received-SPF: pass (mx.example: x)\n"),
+            ("ARC-Authentication-Results: i=1; mx.example; x\n", "ARC-Authentication-Results: i=1; mx.example; x\n"),
+            ("A: b\n\nAuthentication-Results: mx.example\n", "A: b\n\nAuthentication-Results: mx.example\n"),
+        ] {
+            let header = header::read(message.as_bytes()).expect("small");
+            let content = Content::from_bytes(message.as_bytes().to_vec());
+            let ranges = unwanted_from_strangers(&header, "mx.example");
+            let rest = without(&content, &ranges, folder.path()).expect("in memory");
+            assert_eq!(rest.head(1000).expect("in memory"), wanted.as_bytes(), "{message:?}");
+        }
+    }
 
     #[test]
     fn fields_are_cut_out() {

@@ -34,6 +34,8 @@ pub struct Asker<'a> {
     pub helo: &'a str,
     /// `MAIL FROM`.
     pub sender: &'a ReversePath,
+    /// Whether he hands over by LMTP: somebody of ours has judged the mail before.
+    pub handed_over: bool,
     /// His right to relay, where he has one.
     pub permit: Option<&'a RelayPermit>,
 }
@@ -101,6 +103,7 @@ impl Desk<'_> {
                 self.gate.recipient_elsewhere(self.config, to).await
             }
             Some(_) => Vec::new(),
+            None if asker.handed_over => Vec::new(),
             None => self.check_stranger(visit, asker, to).await,
         }
     }
@@ -137,6 +140,7 @@ fn standing(asker: &Asker<'_>) -> Finding {
         Some(permit) => {
             Finding::new(Rule::Permit, Outcome::Passed, format!("{permit}: may relay, and is not asked further"))
         }
+        None if asker.handed_over => Finding::new(Rule::Permit, Outcome::Passed, "handed over by LMTP"),
         None => Finding::new(Rule::Permit, Outcome::Skipped, format!("{} is a stranger", asker.ip)),
     }
 }

@@ -448,6 +448,27 @@ mod tests {
         assert!(Address::from_parts("\u{202e}", Domain::parse("x.example").expect("valid")).is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_printed_is_read_as_the_same(text in "[a-zA-Z.\"\\\\ @é\u{308}\u{200d}例ßΣς=_-]{0,12}@([a-zéßxn例.-]|xn--){1,12}") {
+            if let Ok(address) = Address::parse(&text) {
+                proptest::prop_assert_eq!(Address::parse(&address.to_string()), Ok(address.clone()));
+                proptest::prop_assert_eq!(Address::parse(&address.to_unicode()), Ok(address.clone()));
+                proptest::prop_assert!(address.domain().as_str().is_ascii());
+                proptest::prop_assert_eq!(local_key(&local_key(address.local())), local_key(address.local()));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,40}", more in proptest::prelude::any::<String>()) {
+            for text in [&text, &more, &format!("{text}@{more}"), &format!("\"{more}\"@x.example")] {
+                if let Ok(address) = Address::parse(text) {
+                    proptest::prop_assert!(!address.to_string().chars().any(char::is_control));
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_quoted_at_sign_stays_in_the_local_part() {
         let address = Address::parse("\"bob@evil.example\"@example.com").expect("valid");

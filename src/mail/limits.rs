@@ -116,11 +116,54 @@ pub const POP3_BAD_COMMANDS: u32 = 20;
 /// Longest password. More only costs Argon2 time.
 pub const PASSWORD_OCTETS: usize = 1024;
 
-/// Every failed login waits so long before its answer.
+/// A failed login waits so long before its answer, at least.
 pub const FAILED_LOGIN_DELAY: Duration = Duration::from_secs(1);
 
 /// How long a failed login counts.
 pub const FAILED_LOGIN_WINDOW: Duration = Duration::from_secs(600);
+
+/// A failed login waits so long at the most: each holds a connection.
+pub const FAILED_LOGIN_DELAY_MOST: Duration = Duration::from_secs(5);
+
+/// After so many more failures of an address each waits a second longer.
+pub const FAILED_LOGINS_PER_SECOND_MORE: u32 = 4;
+
+/// Pairs of address and account that may fail in an IPv4 /24 or IPv6 /48, as a multiple of what one address may: an
+/// office behind several addresses stays below it.
+pub const FAILED_LOGINS_PER_NETWORK: u32 = 3;
+
+/// Failures of one account from everywhere, as a multiple likewise: no owner has so many devices with an old password.
+pub const FAILED_LOGINS_PER_ACCOUNT: u32 = 10;
+
+/// A network is an owner's for so long after a login from it.
+pub const KNOWN_ADDRESS: Duration = Duration::from_secs(30 * 86_400);
+
+/// That an owner is still there is noted so often.
+pub const KNOWN_ADDRESS_FRESH: Duration = Duration::from_secs(86_400);
+
+/// Addresses of owners that are kept over a restart, the latest: some for each of a few thousand users.
+pub const KNOWN_ADDRESSES_SAVED: usize = 10_000;
+
+/// How long a network is banned: the first, the second and every later time.
+pub const BAN_STEPS: [Duration; 3] = [Duration::from_secs(600), Duration::from_secs(3600), Duration::from_secs(86_400)];
+
+/// Octets of what an operator says of a ban: a line of a table.
+pub const BAN_REASON_OCTETS: usize = 200;
+
+/// For so long after its end a ban makes the next one longer.
+pub const BAN_MEMORY: Duration = Duration::from_secs(7 * 86_400);
+
+/// Bans; the file with all of them is some megabytes.
+pub const BANS: usize = 10_000;
+
+/// Octets of that file: bans and owners' addresses at their longest.
+pub const BANS_FILE_OCTETS: u64 = 16 << 20;
+
+/// How often new bans and owners' addresses are written: a crash forgets so much at the most.
+pub const BANS_SAVED: Duration = Duration::from_secs(5);
+
+/// Wide networks in which failures are counted; each holds up to some dozens of marks.
+pub const FAILED_LOGIN_NETWORKS: usize = 10_000;
 
 /// Addresses whose failures are remembered; the oldest go first.
 pub const FAILED_LOGIN_ADDRESSES: usize = 100_000;
@@ -580,3 +623,67 @@ pub const CLIENT_NAME_TIME: Duration = Duration::from_secs(5);
 
 /// Time for a set of look-ups that belong together (RFC 7208 §4.6.4: at least 20 seconds).
 pub const DNS_SET_TIME: Duration = Duration::from_secs(20);
+
+/// Terms of an SPF record: a record of 64 KiB has no more that make sense.
+pub const SPF_TERMS: usize = 512;
+
+/// Octets that the macros of SPF may become: a name has 253, and an explanation is cut further.
+pub const SPF_EXPANDED_OCTETS: usize = 4096;
+
+/// Terms of an SPF check that ask DNS (RFC 7208 §4.6.4).
+pub const SPF_LOOKUPS: usize = 10;
+
+/// Questions of an SPF check that bring nothing (RFC 7208 §4.6.4).
+pub const SPF_VOID_LOOKUPS: usize = 2;
+
+/// Exchangers that an `mx` of SPF may have (RFC 7208 §4.6.4).
+pub const SPF_MX_HOSTS: usize = 10;
+
+/// Longest explanation of a failure of SPF that is passed on: a line of a reply.
+pub const SPF_EXPLANATION_CHARS: usize = 250;
+
+/// Tags of a list of DKIM and its relatives, where a dozen are known.
+pub const AUTH_TAGS: usize = 100;
+
+/// Octets of a body that are read at a time while it is hashed.
+pub const AUTH_BODY_PIECE: usize = 65_536;
+
+/// Octets of headers, each counted twice for what is hashed of it, that checks of signatures hold at one time: some
+/// ten thousand usual headers, and 256 of the largest. A message that finds no room within [`AUTH_PROOF_TIME`] gets a
+/// temporary error.
+pub const AUTH_HEADERS_OCTETS: usize = 128 << 20;
+
+/// Bodies that are hashed at one time, each with three pieces of [`AUTH_BODY_PIECE`]: no more than that keep disks and
+/// processors busy. Nobody waits for DNS with one of these places.
+pub const AUTH_BODIES: usize = 16;
+
+/// SPF, DKIM and ARC must be known within this time; keys that are not there by then are a temporary error.
+pub const AUTH_PROOF_TIME: Duration = Duration::from_secs(20);
+
+/// Everything about the sender must be known within this time: the client waits for the answer to its data, for 10
+/// minutes at least (RFC 5321 §4.5.3.2.6), and we need them for the disk as well.
+pub const AUTH_TIME: Duration = Duration::from_secs(30);
+
+/// DKIM signatures of one message that are verified; an honest one has two or three.
+pub const DKIM_SIGNATURES: usize = 5;
+
+/// DKIM signatures that `Authentication-Results` tells of.
+pub const DKIM_RESULTS: usize = 10;
+
+/// Key records of one name that are tried.
+pub const DKIM_KEY_RECORDS: usize = 3;
+
+/// Bits of an RSA key for DKIM (RFC 8301 §3.2): larger ones cost time and help nobody.
+pub const DKIM_RSA_BITS: std::ops::RangeInclusive<usize> = 1024..=4096;
+
+/// Sets of an ARC chain (RFC 8617 §4.2.1).
+pub const ARC_SETS: usize = 50;
+
+/// Domains in `From` whose policies are asked for where there should be one.
+pub const DMARC_AUTHORS: usize = 5;
+
+/// Questions of one walk up the tree of DNS (RFC 9989 §4.10).
+pub const DMARC_WALK: usize = 8;
+
+/// Longest piece of a stranger's text in a field that we write.
+pub const RESULT_TEXT_CHARS: usize = 255;

@@ -44,11 +44,14 @@
 //! | 6152 | 8BITMIME | `protocol/smtp/` |
 //! | 5464, 9590 | METADATA, LIST-METADATA | `store/annotations.rs`, `server/imap/command/metadata.rs` |
 //! | 6154 | special-use mailboxes, made for a use | `store/special_use.rs`, `server/imap/command/create.rs` |
+//! | 6376, 8301, 8463 | DKIM signatures of others; SHA-1, keys below 1024 or above 4096 bits and signatures over a part of the body do not count | `sender_auth/dkim.rs`, `sender_auth/canon.rs`, `sender_auth/key.rs` |
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
 //! | 5890, 6531, 6532 | addresses beyond ASCII; a local part may not have what is not seen, against RFC 6531 §3.3 | `mail/address.rs` |
 //! | 6851 | MOVE | `server/imap/command/` |
 //! | 6855 | UTF8=ACCEPT; headers in 8 bits are taken from everybody by APPEND, against §4: old mail that is moved here has them, and would be lost | `protocol/imap/syntax/spelling.rs`, `protocol/imap/structure.rs` |
 //! | 7162 | CONDSTORE and QRESYNC | `store/mailbox.rs`, `store/expunged.rs`, `server/imap/selected.rs`, `server/imap/command/` |
+//! | 7208 | SPF | `sender_auth/spf/` |
+//! | 7372 | codes for mail that is refused for its sender | `sender_auth/policy.rs` |
 //! | 7377 | ESEARCH in several mailboxes | `server/imap/command/multisearch.rs` |
 //! | 7435 | opportunistic TLS | `tls/client.rs` |
 //! | 7505 | null MX | `dns/`, `delivery/route.rs` |
@@ -64,6 +67,9 @@
 //! | 9422 | LIMITS | `protocol/smtp/extension.rs` |
 //! | 8508 | REPLACE | `server/imap/command/append.rs` |
 //! | 8514 | save dates | `store/file_name.rs`, `protocol/imap/matching.rs`, `server/imap/command/fetch.rs` |
+//! | 8601 | Authentication-Results, ours and those that are not; names of clients | `sender_auth/results.rs`, `intake/clean.rs`, `dns/client_name.rs` |
+//! | 8617 | ARC chains | `sender_auth/arc.rs` |
 //! | 8970 | PREVIEW | `message/preview.rs` |
 //! | 9394 | PARTIAL results of SEARCH and FETCH | `protocol/imap/syntax/esearch.rs`, `protocol/imap/syntax/fetch.rs` |
 //! | 9585 | INPROGRESS | `server/imap/command/progress.rs` |
+//! | 9989 | DMARC by walking up the tree; a message without exactly one author fails | `sender_auth/dmarc.rs` |

@@ -6,8 +6,13 @@
 //!   from a stranger refuses the message ([`crate::protocol::smtp::data`]).
 //! - **Somebody between us and the client**: whatever was read before a TLS handshake ends the connection, and the
 //!   session starts anew after it. Logins need TLS ([`crate::protocol::session::TlsActive`]).
-//! - **Guessers of passwords**: one answer in one time for an unknown user and a wrong password, a fixed delay, and a
-//!   count per address or /64; an address from which the owner has logged in stays open ([`crate::directory`]).
+//! - **Guessers of passwords**: one answer in one time for an unknown user and a wrong password, after a delay that
+//!   grows; counts per address or /64, per /24 or /48, and per account; then a ban for ten minutes, an hour, a day, at
+//!   the door of all services for users. Who has logged in from an address within a month is let in there whatever
+//!   others do ([`crate::directory`], `directory/guard.rs`). What `auth/bans` holds outlives the process.
+//! - **Strangers who want to relay by our aliases**: where an alias leads the operator decides. A pattern may take the
+//!   name of an address elsewhere from what a stranger wrote, never its domain (`directory/table.rs`); and the way back
+//!   of mail that went on is open only to addresses that we have signed (`directory/srs.rs`).
 //! - **Peers who want our memory or time**: every line, literal, header, list and wait has a limit in
 //!   [`crate::mail::limits`]; connections are counted per address ([`crate::net`]). Who asks for large
 //!   messages and takes them slowly holds an open file and a piece of it (`server/imap/command/streaming.rs`); what is

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
@@ -26,7 +25,6 @@ use crate::directory::Authenticated;
 use crate::directory::Authenticator;
 use crate::directory::Directory;
 use crate::directory::LoginError;
-use crate::directory::Resolution;
 use crate::fsio;
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
@@ -115,14 +113,12 @@ pub async fn serve(
     let session = SessionId::new(service.clock.since_epoch());
     let peer = connection.peer().ip().to_canonical();
     let config = service.config.load_full();
-    // An address that a proxy does not tell gives no right.
+    // Whoever hands over by LMTP relays nothing, and an address that a proxy does not tell gives no right.
     let network = match role {
         Role::Reception | Role::Submission if connection.is_known() => {
             RelayPermit::of_network(peer, &config.relay.trusted_networks)
         }
-        Role::Reception | Role::Submission => None,
-        // Only servers of our own come this far, so that they are no strangers; but what is not ours is refused at RCPT.
-        Role::Lmtp => RelayPermit::of_network(peer, &[IpNet::from(peer)]),
+        Role::Reception | Role::Submission | Role::Lmtp => None,
     };
     let settings = Settings {
         role,
@@ -298,13 +294,10 @@ impl Conversation {
     async fn rcpt(&mut self, address: Address) -> Result<(), Reply> {
         let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
         let of_user = self.user.as_ref().map(RelayPermit::of_user);
-        if self.role == Role::Lmtp && matches!(service.directory.load().resolve(&address), Resolution::Elsewhere) {
-            // RFC 2033 §5: LMTP is for mailboxes here, whoever hands over.
-            return Err(Reply::unknown_recipient());
-        }
         let (sender, helo) = (self.sender.clone(), self.greeting.clone());
         let permit = of_user.as_ref().or(self.network.as_ref());
-        let asker = Asker { ip: self.peer, helo: &helo, sender: &sender, permit };
+        let handed_over = self.role == Role::Lmtp;
+        let asker = Asker { ip: self.peer, helo: &helo, sender: &sender, handed_over, permit };
         let directory = service.directory.load_full();
         let desk = Desk {
             config: &config,
@@ -314,6 +307,10 @@ impl Conversation {
             now: service.clock.wall(),
             thoroughness: Thoroughness::Decide,
         };
+        if handed_over && !directory.is_local(address.domain()) {
+            // RFC 2033 §5: LMTP is for mailboxes here.
+            return Err(Reply::unknown_recipient());
+        }
         let decision = desk.decide(&mut self.visit, &asker, address.clone()).await;
         self.log(&decision.findings, &address);
         match decision.answer {
@@ -482,8 +479,10 @@ impl Conversation {
     async fn judge(&self, content: Content, complete: &Complete, id: &QueueId) -> Result<Judged, Reply> {
         intake::look(&content).map_err(|refused| self.refused(id, refused))?;
         let on = match self.role {
-            Role::Reception | Role::Lmtp => HookOn::Smtp,
+            Role::Reception => HookOn::Smtp,
             Role::Submission => HookOn::Submission,
+            // Whoever hands over by LMTP has judged it.
+            Role::Lmtp => return Ok(Judged { content, found: Vec::new(), junk: None, discarded: false }),
         };
         let mut junk = if self.role == Role::Reception { self.visit.junk() } else { Vec::new() };
         let subject = Subject {

@@ -16,6 +16,8 @@ pub(crate) mod smtp;
 pub(crate) mod structure;
 pub(crate) mod value;
 pub(crate) mod vectors;
+pub(crate) mod yaml;
+pub(crate) mod zone;
 
 use std::io::Write;
 use std::path::Path;
