@@ -184,6 +184,8 @@ fn what_goes_on_has_a_sender_of_ours_and_comes_back() {
     assert_eq!(smtp.send_message("", &[&from], "Subject: not delivered\n\nx\n").code, 250);
     let back = wait_for("the notice", || sink.taken().into_iter().find(|t| t.text().contains("not delivered")));
     assert_eq!((back.from.as_str(), back.to.as_slice()), ("", &["stranger@load.example".to_owned()][..]));
+    let shown = server.command(&["alias", "show", &from]);
+    assert!(String::from_utf8_lossy(&shown.stdout).ends_with("└─ stranger@load.example (elsewhere)\n"), "{shown:?}");
     // Nobody else's address can be written in there: this is no relay.
     for to in [from.replace("stranger", "victim"), from.replace("load.example", "victim.example")] {
         assert_eq!(rcpt(&server, &to), "550 5.1.1 no such recipient", "{to}");

@@ -108,6 +108,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "directory",
             "intake",
             "sender_auth",
+            "intake",
             "fsio",
             "clock",
         ],

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::admin::cli::AliasCommand;
@@ -12,11 +13,14 @@ use crate::admin::commands::EX_DATAERR;
 use crate::admin::commands::EX_NOUSER;
 use crate::admin::commands::complain;
 use crate::admin::commands::say;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::directory::AliasFiles;
 use crate::directory::Complaint;
 use crate::directory::Directory;
+use crate::directory::Srs;
 use crate::directory::Step;
+use crate::fsio;
 use crate::mail::address::Address;
 
 /// Does what was typed.
@@ -34,7 +38,10 @@ pub fn run(command: &AliasCommand) -> ExitCode {
 /// The directory of a configuration as it is on the disk, and what is wrong with its alias files.
 pub(super) fn look(config: &Config) -> (Directory, Vec<Complaint>) {
     let files = AliasFiles::load(config, None, SystemTime::UNIX_EPOCH);
-    (Directory::with(config, &files, None), files.complaints())
+    // Looking makes no key; where there is none, or it is not for this user, nothing was signed as far as we can tell.
+    let key = config.storage.folder.join("keys").join("srs.key");
+    let srs = fsio::is_regular(&key).then(|| Srs::open(&key, Clock::system())).and_then(Result::ok);
+    (Directory::with(config, &files, srs.map(Arc::new)), files.complaints())
 }
 
 fn open(file: &Path) -> Result<(Config, Directory), ExitCode> {

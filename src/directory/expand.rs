@@ -104,7 +104,8 @@ pub struct Step {
     /// The address.
     pub address: String,
     /// What it is here: `account`, `mailbox` (past all aliases), `alias`, `file`, `catch-all`, `pattern`, `elsewhere`,
-    /// `unknown`, `again` (it stands further up), or `trouble`.
+    /// `return` (a sender that we rewrote), `expired` (one too old), `unknown`, `again` (it stands further up), or
+    /// `trouble`.
     pub kind: &'static str,
     /// Whether it is in force.
     pub enabled: bool,
@@ -115,7 +116,7 @@ pub struct Step {
 }
 
 impl Step {
-    fn new(address: &Address, kind: &'static str) -> Self {
+    pub(super) fn new(address: &Address, kind: &'static str) -> Self {
         Self { address: address.to_unicode(), kind, enabled: true, comment: String::new(), to: Vec::new() }
     }
 }

@@ -301,7 +301,7 @@ mod tests {
         for n in 0..1000_u16 {
             let [high, low] = n.to_be_bytes();
             for (times, name) in times.iter_mut().zip(["alice", "nobody"]) {
-                let start = std::time::Instant::now();
+                let start = Instant::now();
                 let peer = format!("198.{}.{high}.{low}", name.len());
                 assert_eq!(login(&auth, &peer, name, "wrong").await, Err(LoginError::Refused));
                 times.push(start.elapsed());

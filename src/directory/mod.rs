@@ -260,7 +260,14 @@ impl Directory {
     /// Where an address leads, step by step, for people.
     #[must_use]
     pub fn way(&self, address: &Address) -> Step {
-        expand::way(&self.table, address)
+        let local = self.is_local(address.domain());
+        match self.srs.as_ref().filter(|_| local).and_then(|srs| srs.back(address)) {
+            Some(Return::To(sender)) => {
+                Step { to: vec![expand::way(&self.table, &sender)], ..Step::new(address, "return") }
+            }
+            Some(Return::Expired) => Step::new(address, "expired"),
+            Some(Return::Forged) | None => expand::way(&self.table, address),
+        }
     }
 
     /// All aliases, for people: by name, then the patterns in their order.
@@ -571,6 +578,8 @@ address = "bob@example.net"
         assert_eq!(directory.forward_sender(&path("alice@example.net")), path("alice@example.net"));
         let back = there.to_string();
         assert_eq!(resolved_by(&directory, &back), "remote joe@far.example");
+        let way = directory.way(&Address::parse(&back).expect("valid"));
+        assert_eq!((way.kind, way.to[0].address.as_str()), ("return", "joe@far.example"));
         assert_eq!(resolved_by(&directory, &back.replace("joe", "jim")), "unknown");
         clock.advance(std::time::Duration::from_secs(22 * 86_400));
         assert_eq!(resolved_by(&directory, &back), "expired");

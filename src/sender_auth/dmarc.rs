@@ -148,14 +148,10 @@ impl Author {
     }
 }
 
-/// A domain as DNS has it: other scripts in A-labels (RFC 5891 §4).
+/// A domain as DNS has it; headers may have a dot at its end.
 fn ascii(domain: &[u8]) -> Option<Domain> {
     let text = std::str::from_utf8(domain).ok()?;
-    let text = text.strip_suffix('.').unwrap_or(text);
-    if text.is_ascii() {
-        return Domain::parse(text).ok();
-    }
-    Domain::parse(&idna::domain_to_ascii(text).ok()?).ok()
+    Domain::parse(text.strip_suffix('.').unwrap_or(text)).ok()
 }
 
 /// A policy record.

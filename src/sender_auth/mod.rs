@@ -439,6 +439,36 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn without_room_in_time_nothing_is_known_and_nothing_refused() {
+        let text = "hostname = \"mx.example\"\n[[domain]]\nname = \"example\"\n\
+            [sender_auth]\ndmarc = \"reject\"\nspf = \"reject\"\n[dns]\nresolver = \"off\"\n";
+        let config = config::parse(std::path::Path::new("x"), text).expect("valid");
+        let auth = SenderAuth::new(Dns::new(&config.dns).expect("nothing to set up"), Clock::system());
+        let message =
+            "From: u@a.example\nDKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=from; bh=AAAA; b=AAAA\n\nx\n";
+        let content = Content::from_bytes(message.as_bytes().to_vec());
+        let ip = "192.0.2.1".parse().expect("an address");
+        let facts = Facts { ip, helo: "c.example", mail_from: &ReversePath::Null, client_name: None };
+        let known = async || {
+            let verdict = auth.judge(&config, &facts, &content).await.expect("in memory");
+            assert_eq!(verdict.action, Action::Accept);
+            let dkim: Vec<DkimResult> = verdict.dkim.iter().map(|dkim| dkim.result).collect();
+            (dkim, verdict.dmarc.map(|dmarc| dmarc.result))
+        };
+        // With room the body is read, and it is not the one that was signed.
+        assert_eq!(known().await, (vec![DkimResult::Fail], Some(DmarcResult::TempError)));
+        let all = u32::try_from(AUTH_HEADERS_OCTETS / 1024).expect("it fits");
+        let held = auth.headers.acquire_many(all).await.expect("it is open");
+        assert_eq!(known().await, (vec![], Some(DmarcResult::TempError)));
+        drop(held);
+        let held = auth.bodies.acquire_many(u32::try_from(AUTH_BODIES).expect("it fits")).await.expect("it is open");
+        assert_eq!(known().await, (vec![DkimResult::TempError], Some(DmarcResult::TempError)));
+        drop(held);
+        assert_eq!(known().await.0, [DkimResult::Fail]);
+        assert_eq!(auth.headers.available_permits(), AUTH_HEADERS_OCTETS / 1024);
+    }
+
     #[test]
     fn room_is_counted_up() {
         assert_eq!((room_of(0), room_of(512), room_of(HEADER_OCTETS)), (1, 2, 513));
