@@ -16,7 +16,8 @@ use common::wait_for;
 use rustix::process::Signal;
 
 /// The machine is what is tested: names of strangers have no DNS here.
-const NO_CHECKS: &str = "[checks]\nhelo_fqdn = \"off\"\nclient_fcrdns = \"off\"\nsender_domain = \"off\"\n[dns]\nresolver = \"off\"\n";
+const NO_CHECKS: &str =
+    "[checks]\nhelo_fqdn = \"off\"\nclient_fcrdns = \"off\"\nsender_domain = \"off\"\n[dns]\nresolver = \"off\"\n";
 
 const ENVELOPE: &str = "EHLO c\r\nMAIL FROM:<s@load.example>\r\nRCPT TO:<alice@example.test>\r\n";
 
