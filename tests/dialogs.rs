@@ -673,7 +673,10 @@ fn the_end_of_the_server_is_told() {
 }
 
 /// Replies of SMTP that no dialog can bring about in a moment, with where they are tested.
-const REPLIES_ELSEWHERE: [(&str, &str); 18] = [
+const REPLIES_ELSEWHERE: [(&str, &str); 21] = [
+    ("503 5.5.1 send LHLO first", "protocol/smtp/server/tests.rs: LMTP has no port of its own here"),
+    ("503 5.5.1 no recipient was accepted", "protocol/smtp/server/tests.rs: the same"),
+    ("554 5.5.1 wait for the greeting", "tests/attacks_smtp.rs: the server has to be held up"),
     ("421 4.4.2 timeout", "protocol/smtp/server/tests.rs: minutes go by"),
     ("421 4.4.2 data too slow", "protocol/smtp/server/tests.rs: minutes go by"),
     ("421 4.4.2 no message in time", "protocol/smtp/server/tests.rs: minutes go by"),

@@ -528,3 +528,55 @@ fn us_to_postfix(postfix: &Postfix, server: &Server) {
     assert!(text.contains("using TLSv1.3"), "opportunistic TLS: {text}");
     is_empty(server);
 }
+
+/// RFC 3461 §4.1, §5.2.2: a delivery here is told, and so is the end of our knowledge.
+#[test]
+fn senders_hear_of_deliveries_if_they_ask() {
+    let (sink, dns) = far(Script::default());
+    let server = by_mx(&dns, sink.port(), "");
+    let mut smtp = server.submissions();
+    smtp.ehlo();
+    smtp.login("alice");
+    for (line, code) in [
+        ("MAIL FROM:<alice@example.test> RET=HDRS ENVID=QQ+2B1", 250),
+        ("RCPT TO:<bob@example.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;robert@example.test", 250),
+        ("RCPT TO:<x@far.test> NOTIFY=SUCCESS", 250),
+        ("RCPT TO:<y@far.test> NOTIFY=NEVER", 250),
+        ("BDAT 0", 250),
+        ("BDAT 0 LAST", 250),
+    ] {
+        assert_eq!(smtp.command(line).code, code, "{line}");
+    }
+    is_empty(&server);
+    let reports: Vec<String> = server
+        .messages("alice", "INBOX")
+        .into_iter()
+        .map(|(_, text)| String::from_utf8_lossy(&text).replace("\r\n", "\n"))
+        .collect();
+    let text = reports.concat();
+    for words in [
+        "Return-Path: <>\n",
+        "Original-Envelope-Id: QQ+1\n",
+        "Original-Recipient: rfc822; robert@example.test\nFinal-Recipient: rfc822; bob@example.test\nAction: delivered\n",
+        "Final-Recipient: rfc822; x@far.test\nAction: relayed\nStatus: 2.0.0\nRemote-MTA: dns; mx.far.test\n",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(!text.contains("y@far.test") && !text.contains("Action: failed"), "{text}");
+    assert_eq!(text.matches("Final-Recipient:").count(), 2, "{text}");
+}
+
+/// RFC 8689 §4.2.1: mail that requires TLS goes to nobody whose certificate does not verify, and never in clear.
+#[test]
+fn mail_that_requires_tls_is_not_sent_without() {
+    let (sink, dns) = far(Script::default());
+    let server = by_mx(&dns, sink.port(), "");
+    let mut smtp = server.submissions();
+    smtp.ehlo();
+    smtp.login("alice");
+    for line in ["MAIL FROM:<alice@example.test> REQUIRETLS", "RCPT TO:<x@far.test>", "BDAT 0 LAST"] {
+        assert_eq!(smtp.command(line).code, 250, "{line}");
+    }
+    bounced(&server, "x@far.test", &["Status: 5.7.10"]);
+    assert!(sink.taken().is_empty());
+}

@@ -199,7 +199,13 @@ impl Random {
                 let chunk = if self.below(15) == 0 { vec![b'x'; 61] } else { self.pick(&chunks).to_vec() };
                 Move::Bdat { begin, end, last, chunk }
             }
-            31 => self.pick(&[0, 1]).eq(&0).then_some(Move::HugeBdat).unwrap_or(Move::BadBdat),
+            31 => {
+                if self.below(2) == 0 {
+                    Move::HugeBdat
+                } else {
+                    Move::BadBdat
+                }
+            }
             32 | 33 => Move::Rset,
             34 => Move::Noop,
             35 => Move::Vrfy,

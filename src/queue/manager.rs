@@ -551,8 +551,7 @@ mod tests {
         let notify = Notify::On { success: true, failure: true, delay: false };
         new.demands.report.set(&carol, RecipientReport { notify, original: None });
         new.delivered = vec![carol];
-        let mut attempts = 0;
-        for restart in 0..4 {
+        for restart in 0..4_usize {
             let queue = Queue::open(dir.path(), &config(), clock.clone()).expect("opened");
             let (stop, stopped) = watch::channel(false);
             let runner = tokio::spawn({
@@ -565,8 +564,7 @@ mod tests {
                 clock.advance(Duration::from_secs(3 * 3600));
                 queue.flush();
             }
-            attempts += 1;
-            until(|| script.tried.lock().expect("no panic").len() == attempts).await;
+            until(|| script.tried.lock().expect("no panic").len() == restart + 1).await;
             let rests = |table: &Table| table.due.len() == table.messages.len();
             until(|| rests(&queue.table())).await;
             stop.send(true).expect("running");

@@ -703,7 +703,7 @@ mod tests {
             message.trace.starts_with(b"Received: from c.example ([127.0.0.1])\n\tby mx.example.com with ESMTP id ")
         );
         assert_eq!(message.content.head(100).expect("in memory"), b"Subject: x\n\n.\n");
-        let remote = |admitted: &Admitted| matches!(admitted.destinations(), [Destination::Remote(_)]);
+        let remote = |admitted: &Admitted| matches!(admitted.destinations(), [Destination::Forward(_)]);
         assert_eq!(message.recipients.iter().map(remote).collect::<Vec<_>>(), [false, true]);
     }
 
