@@ -34,6 +34,7 @@ use crate::intake::recipient::Desk;
 use crate::intake::recipient::Thoroughness;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
+use crate::sender_auth::SenderAuth;
 
 /// Does what was typed. The exit code is 0 where the recipient is taken, 75 where he is refused for now, 77 where he is
 /// refused for good.
@@ -89,7 +90,7 @@ async fn decide(
     let desk = Desk {
         config,
         directory: &directory,
-        gate: &Gate::new(dns),
+        gate: &Gate::new(dns.clone(), SenderAuth::new(dns, clock.clone())),
         greylist: &Greylist::load(&greylist_file(&config.storage.folder)),
         now: clock.wall(),
         thoroughness: Thoroughness::Explain,

@@ -51,6 +51,7 @@ use crate::mail::limits::GREYLIST_SAVE;
 use crate::net;
 use crate::net::Limiter;
 use crate::queue::Queue;
+use crate::sender_auth::SenderAuth;
 use crate::server::pop3::Pop3Service;
 use crate::server::smtp::SmtpService;
 use crate::store::Store;
@@ -155,7 +156,9 @@ impl Server {
         store.set_quotas(directory.load().quotas());
         let queue = Queue::open(&folder.join("queue"), &config, clock.clone()).map_err(machine("queue"))?;
         let dns = Dns::new(&config.dns).map_err(|text| StartError::Config(format!("dns.resolver: {text}")))?;
-        let gate = Gate::new(dns.clone());
+        let sender_auth = SenderAuth::new(dns.clone(), clock.clone());
+        let gate = Gate::new(dns.clone(), sender_auth.clone());
+        let sender_auth = (!dns.is_off()).then_some(sender_auth);
         let greylist = Arc::new(Greylist::load(&greylist_file(&config)));
         let limiter = Limiter::new(config.limits.clone(), clock.clone());
         let listeners = bind_all(&config)?;
@@ -180,6 +183,7 @@ impl Server {
                 authenticator: Arc::clone(&authenticator),
                 commit: Arc::clone(&commit),
                 store: Arc::clone(&store),
+                sender_auth,
                 gate,
                 greylist,
                 clock: clock.clone(),

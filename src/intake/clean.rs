@@ -19,9 +19,10 @@ pub enum Dispatch {
     Submission,
 }
 
-/// What to cut out of a message, in ascending order.
+/// What to cut out of a message, in ascending order. `hostname` is our name, in which only we may tell what was found
+/// out: `Authentication-Results` of others stay, and so does `Received-SPF`.
 #[must_use]
-pub fn unwanted(header: &Header<'_>, dispatch: Dispatch) -> Vec<Range<usize>> {
+pub fn unwanted(header: &Header<'_>, dispatch: Dispatch, hostname: &str) -> Vec<Range<usize>> {
     let first = header.fields.first().map_or(header.end, |field| field.range.start);
     let mut ranges = Vec::new();
     if first > 0 {
@@ -31,20 +32,13 @@ pub fn unwanted(header: &Header<'_>, dispatch: Dispatch) -> Vec<Range<usize>> {
     let cut = header.fields.iter().filter(|field| {
         // RFC 5321 §4.4: the one who delivers writes Return-Path, so there is one and it is true.
         // RFC 5322 §3.6.3: nobody sees who got a blind copy.
-        field.is("Return-Path") || (dispatch == Dispatch::Submission && field.is("Bcc"))
+        // RFC 8601 §5: nobody forges our results, nor our reasons.
+        field.is("Return-Path")
+            || field.is("X-Junk-Reason")
+            || (dispatch == Dispatch::Submission && field.is("Bcc"))
+            || (field.is("Authentication-Results") && results::claims_to_be(field.value, hostname))
     });
     ranges.extend(cut.map(|field| field.range.clone()));
-    ranges
-}
-
-/// What to cut out of a message that comes from another server: [`unwanted`], and `Authentication-Results` in our own
-/// name (RFC 8601 §5), which only we may write. Those of others stay, and so does `Received-SPF`.
-#[must_use]
-pub fn unwanted_from_strangers(header: &Header<'_>, hostname: &str) -> Vec<Range<usize>> {
-    let mut ranges = unwanted(header, Dispatch::Reception);
-    let forged = header.all("Authentication-Results").filter(|field| results::claims_to_be(field.value, hostname));
-    ranges.extend(forged.map(|field| field.range.clone()));
-    ranges.sort_by_key(|range| range.start);
     ranges
 }
 
@@ -103,7 +97,7 @@ mod tests {
         ] {
             let header = header::read(message.as_bytes()).expect("small");
             let content = Content::from_bytes(message.as_bytes().to_vec());
-            let ranges = unwanted_from_strangers(&header, "mx.example");
+            let ranges = unwanted(&header, Dispatch::Reception, "mx.example");
             let rest = without(&content, &ranges, folder.path()).expect("in memory");
             assert_eq!(rest.head(1000).expect("in memory"), wanted.as_bytes(), "{message:?}");
         }
@@ -121,7 +115,7 @@ mod tests {
         ] {
             let header = header::read(message.as_bytes()).expect("small");
             let content = Content::from_bytes(message.as_bytes().to_vec());
-            let rest = without(&content, &unwanted(&header, dispatch), folder.path()).expect("in memory");
+            let rest = without(&content, &unwanted(&header, dispatch, "mx.example"), folder.path()).expect("in memory");
             assert_eq!(rest.head(1000).expect("in memory"), wanted.as_bytes(), "{message:?}");
         }
     }

@@ -1,12 +1,11 @@
 //! From the end of data to a message that is ready for delivery: a list of named stages over plain values.
 //!
-//! 1. [`verdict::judge`]: may this message be taken?
-//! 2. [`trace::received`] and [`trace::return_path`]: what we write on top of it.
-//! 3. [`complete::missing_fields`]: what a client of ours left out.
-//! 4. [`clean::unwanted`]: the fields that must not travel on.
+//! 1. [`examine`]: may this message be taken for its header ([`verdict`]), and without which fields ([`clean`])?
+//! 2. `sender_auth` finds out who sent it, on the message as it came.
+//! 3. [`hooks`]: what the milters think, and change.
+//! 4. [`stamp`]: what we write on top ([`trace`]), and what a client of ours left out ([`complete`]).
 //!
-//! [`prepare`] runs them in this order; a new check is a new stage. [`recipient`] decides earlier, at RCPT, by [`permit`] and [`checks`];
-//! [`hooks`] asks milters in between. Knows neither
+//! A new check is a new stage. [`recipient`] decides earlier, at RCPT, by [`permit`] and [`checks`]. Knows neither
 //! sockets nor folders.
 
 pub mod checks;
@@ -18,6 +17,7 @@ pub mod recipient;
 pub mod trace;
 pub mod verdict;
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
@@ -52,51 +52,53 @@ pub enum Refused {
     Trouble(io::Error),
 }
 
-/// Whether a message may be taken for its header alone. To be asked first: it costs nothing.
+/// Whether a message may be taken for its header alone, and the message without the fields that must not travel on.
+/// Costs next to nothing, so it comes first. It may read and write the spill file of a large message, which lies in
+/// `spool`: not for an async thread, unless the message is in memory.
 ///
 /// # Errors
-/// It may not; or the spill file cannot be read.
-pub fn look(content: &Content) -> Result<(), Refused> {
-    let head = content.head(HEADER_OCTETS + 1).map_err(Refused::Trouble)?;
+/// It may not; or the spill file fails.
+pub fn examine(content: &Content, dispatch: Dispatch, hostname: &str, spool: &Path) -> Result<Content, Refused> {
+    let head = head_of(content)?;
     let header = header::read(&head).map_err(|_| Refused::Policy(Reply::header_too_large()))?;
-    verdict::judge(&header).map_err(Refused::Policy)
+    verdict::judge(&header).map_err(Refused::Policy)?;
+    let unwanted = clean::unwanted(&header, dispatch, hostname);
+    clean::without(content, &unwanted, spool).map_err(Refused::Trouble)
 }
 
-/// Runs the stages, with the fields that say what was `found` out at the front. It may read and write the spill file of a large message, which lies in `spool`: not for an async
-/// thread, unless the message is in memory.
+/// Writes what we write on top of a message that was examined: the fields that say what was `found` out, `Received`,
+/// and for mail of our users what is missing. Reads the spill file of a large message.
 ///
 /// # Errors
-/// The first stage that says no.
-pub fn prepare(
-    content: &Content,
+/// The spill file cannot be read.
+pub fn stamp(
+    content: Content,
     facts: &Trace<'_>,
     found: &[u8],
     dispatch: Dispatch,
     zone: &TimeZone,
     now: SystemTime,
-    spool: &Path,
 ) -> Result<Prepared, Refused> {
-    let read;
-    let head = match content.in_memory() {
-        Some(all) => &all[..all.len().min(HEADER_OCTETS + 1)],
-        None => {
-            read = content.head(HEADER_OCTETS + 1).map_err(Refused::Trouble)?;
-            &read
-        }
-    };
-    let header = header::read(head).map_err(|_| Refused::Policy(Reply::header_too_large()))?;
-    verdict::judge(&header).map_err(Refused::Policy)?;
+    let head = head_of(&content)?;
+    let header = header::read(&head).map_err(|_| Refused::Policy(Reply::header_too_large()))?;
     let mut trace = found.to_vec();
     trace.extend(trace::received(facts, zone, now));
     if dispatch == Dispatch::Submission {
         trace.extend(complete::missing_fields(&header, facts.id, facts.hostname, zone, now));
     }
-    if lacks_empty_line(&header, head) {
+    if lacks_empty_line(&header, &head) {
         trace.push(b'\n');
     }
-    let unwanted = clean::unwanted(&header, dispatch);
-    let content = clean::without(content, &unwanted, spool).map_err(Refused::Trouble)?;
+    drop(head);
     Ok(Prepared { trace, return_path: trace::return_path(facts.sender), content })
+}
+
+/// The front of a message, with all of its header.
+fn head_of(content: &Content) -> Result<Cow<'_, [u8]>, Refused> {
+    match content.in_memory() {
+        Some(all) => Ok(Cow::Borrowed(&all[..all.len().min(HEADER_OCTETS + 1)])),
+        None => content.head(HEADER_OCTETS + 1).map(Cow::Owned).map_err(Refused::Trouble),
+    }
 }
 
 /// Whether the message is a body and nothing else: our fields would run into it.
@@ -126,7 +128,9 @@ mod tests {
         let content = Content::from_bytes(message.to_vec());
         let folder = tempfile::tempdir().expect("temporary folder");
         let now = SystemTime::UNIX_EPOCH;
-        match prepare(&content, &facts, b"", dispatch, &TimeZone::UTC, now, folder.path()) {
+        let done = examine(&content, dispatch, "mx.example", folder.path())
+            .and_then(|content| stamp(content, &facts, b"", dispatch, &TimeZone::UTC, now));
+        match done {
             Ok(prepared) => {
                 let mut whole = prepared.return_path;
                 prepared.content.write_to(&prepared.trace, &mut whole).expect("in memory");

@@ -67,6 +67,9 @@ use crate::protocol::smtp::server::Question;
 use crate::protocol::smtp::server::Role;
 use crate::protocol::smtp::server::Server;
 use crate::protocol::smtp::server::Settings;
+use crate::sender_auth::Facts;
+use crate::sender_auth::SenderAuth;
+use crate::sender_auth::policy::Action;
 use crate::store::Store;
 
 /// The pause before the answer to somebody who tries names.
@@ -84,6 +87,8 @@ pub struct SmtpService {
     pub commit: Arc<dyn Commit>,
     /// Whether there is room for them.
     pub store: Arc<Store>,
+    /// Who really sent a message; `None` where no name can be looked up.
+    pub sender_auth: Option<SenderAuth>,
     /// What strangers have to fulfil.
     pub gate: Gate,
     /// Who is new.
@@ -405,9 +410,10 @@ impl Conversation {
         let (sender, body) = (complete.envelope.sender.clone(), complete.envelope.body);
         let demands = complete.envelope.demands.clone();
         let judged = self.judge(content, &complete, id).await?;
-        let prepared = self.prepare(judged.content, judged.found, complete, id).await?;
+        let (discarded, junk) = (judged.discarded, judged.junk.clone());
+        let prepared = self.stamp(judged, complete, id).await?;
         let size = prepared.content.len();
-        if judged.discarded {
+        if discarded {
             return Ok(size);
         }
         let message = Accepted {
@@ -415,7 +421,7 @@ impl Conversation {
             sender,
             body,
             demands,
-            junk: judged.junk,
+            junk,
             recipients,
             return_path: prepared.return_path,
             trace: prepared.trace,
@@ -427,45 +433,49 @@ impl Conversation {
         Ok(size)
     }
 
-    /// Runs the stages of intake; for a message in a file, on a thread that may wait for the disk.
-    async fn prepare(
-        &self,
-        content: Content,
-        found: Vec<u8>,
-        complete: Complete,
-        id: &QueueId,
-    ) -> Result<Prepared, Reply> {
-        let in_memory = content.in_memory().is_some();
-        let stages = {
-            let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
-            let (peer, id, role) = (self.peer, id.clone(), self.role);
-            move || {
-                let facts = Trace {
-                    greeting: &complete.greeting.name,
-                    extended: complete.greeting.extended,
-                    authenticated: complete.authenticated,
-                    tls: complete.tls.as_ref(),
-                    peer,
-                    hostname: config.hostname.as_str(),
-                    id: &id,
-                    sender: &complete.envelope.sender,
-                    recipients: &complete.envelope.recipients,
-                };
-                let dispatch = match role {
-                    Role::Reception | Role::Lmtp => Dispatch::Reception,
-                    Role::Submission => Dispatch::Submission,
-                };
-                let now = service.clock.wall();
-                intake::prepare(&content, &facts, &found, dispatch, &service.zone, now, &config.storage.folder)
-            }
+    /// Writes on top of a message what we write there.
+    async fn stamp(&self, judged: Judged, complete: Complete, id: &QueueId) -> Result<Prepared, Reply> {
+        let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
+        let (peer, own_id, dispatch) = (self.peer, id.clone(), self.dispatch());
+        let Judged { content, found, .. } = judged;
+        let stage = move |content: Content| {
+            let facts = Trace {
+                greeting: &complete.greeting.name,
+                extended: complete.greeting.extended,
+                authenticated: complete.authenticated,
+                tls: complete.tls.as_ref(),
+                peer,
+                hostname: config.hostname.as_str(),
+                id: &own_id,
+                sender: &complete.envelope.sender,
+                recipients: &complete.envelope.recipients,
+            };
+            intake::stamp(content, &facts, &found, dispatch, &service.zone, service.clock.wall())
         };
-        let prepared = if in_memory {
-            stages()
+        self.run(id, content, stage).await
+    }
+
+    /// Runs a stage of intake; for a message in a file, on a thread that may wait for the disk.
+    async fn run<T: Send + 'static>(
+        &self,
+        id: &QueueId,
+        content: Content,
+        stage: impl FnOnce(Content) -> Result<T, Refused> + Send + 'static,
+    ) -> Result<T, Reply> {
+        let done = if content.in_memory().is_some() {
+            stage(content)
         } else {
-            let done = tokio::task::spawn_blocking(stages).await;
+            let done = tokio::task::spawn_blocking(move || stage(content)).await;
             done.unwrap_or_else(|error| Err(Refused::Trouble(io::Error::other(error))))
         };
-        prepared.map_err(|refused| self.refused(id, refused))
+        done.map_err(|refused| self.refused(id, refused))
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        match self.role {
+            Role::Reception | Role::Lmtp => Dispatch::Reception,
+            Role::Submission => Dispatch::Submission,
+        }
     }
 
     fn refused(&self, id: &QueueId, refused: Refused) -> Reply {
@@ -477,14 +487,19 @@ impl Conversation {
 
     /// What is thought of a message: its header, who sent it, what the hooks say, and what follows.
     async fn judge(&self, content: Content, complete: &Complete, id: &QueueId) -> Result<Judged, Reply> {
-        intake::look(&content).map_err(|refused| self.refused(id, refused))?;
+        let (config, dispatch) = (Arc::clone(&self.config), self.dispatch());
+        let examine = move |content: Content| {
+            intake::examine(&content, dispatch, config.hostname.as_str(), &config.storage.folder)
+        };
+        let clean = self.run(id, content.clone(), examine).await?;
         let on = match self.role {
             Role::Reception => HookOn::Smtp,
             Role::Submission => HookOn::Submission,
             // Whoever hands over by LMTP has judged it.
-            Role::Lmtp => return Ok(Judged { content, found: Vec::new(), junk: None, discarded: false }),
+            Role::Lmtp => return Ok(Judged { content: clean, found: Vec::new(), junk: None, discarded: false }),
         };
-        let mut junk = if self.role == Role::Reception { self.visit.junk() } else { Vec::new() };
+        let mut junk = self.visit.junk();
+        let mut found = self.authenticate(&content, complete, id, &mut junk).await?;
         let subject = Subject {
             hostname: self.config.hostname.to_string(),
             daemon: if on == HookOn::Submission { "ORIGINATING" } else { "MTA" },
@@ -498,12 +513,42 @@ impl Conversation {
             recipients: complete.envelope.recipients.clone(),
             max_size: self.config.smtp.max_message_size.octets(),
         };
-        let hooked = hooks::ask(&self.config, on, &subject, content, self.spool()).await;
+        let hooked = hooks::ask(&self.config, on, &subject, clean, self.spool()).await;
         let hooked = hooked.map_err(|refused| self.refused(id, refused))?;
         junk.extend(hooked.junk);
-        let found = trace::junk_reason(&junk);
+        found.extend(trace::junk_reason(&junk));
         let junk = (!junk.is_empty()).then(|| junk.join("; "));
         Ok(Judged { content: hooked.content, found, junk, discarded: hooked.discarded })
+    }
+
+    /// Finds out who sent a stranger's message, and what its domains want done with it. Gives the fields that say so.
+    async fn authenticate(
+        &self,
+        content: &Content,
+        complete: &Complete,
+        id: &QueueId,
+        junk: &mut Vec<String>,
+    ) -> Result<Vec<u8>, Reply> {
+        let Some(sender_auth) = &self.service.sender_auth else { return Ok(Vec::new()) };
+        if self.role != Role::Reception || self.network.is_some() {
+            return Ok(Vec::new());
+        }
+        let facts = Facts {
+            ip: self.peer,
+            helo: &complete.greeting.name,
+            mail_from: &complete.envelope.sender,
+            client_name: self.visit.name(),
+        };
+        let judged = Box::pin(sender_auth.judge(&self.config, &facts, content)).await;
+        let verdict = judged.map_err(|error| self.failed(id, CommitError::from_io(error)))?;
+        match verdict.action {
+            Action::Accept => {}
+            Action::Junk { reason } => junk.push(reason),
+            Action::Reject { status, reason } => return Err(Reply::not_from_its_sender(status, &reason)),
+        }
+        let mut found = verdict.results_field;
+        found.extend(verdict.received_spf);
+        Ok(found)
     }
 
     /// Tells the operator what went wrong and gives the reply for the peer, who keeps the mail.
@@ -597,7 +642,8 @@ mod tests {
             authenticator: Arc::new(authenticator),
             commit: Arc::clone(&kept) as Arc<dyn Commit>,
             store: Store::open(clock.clone()),
-            gate: Gate::new(Dns::new(&dns).expect("off")),
+            sender_auth: None,
+            gate: Gate::new(Dns::new(&dns).expect("off"), SenderAuth::new(Dns::new(&dns).expect("off"), clock.clone())),
             greylist: Arc::default(),
             clock,
             zone: TimeZone::UTC,

@@ -23,12 +23,18 @@ pub use visit::Visit;
 
 use crate::config::CheckAction;
 use crate::config::Config;
+use crate::config::SpfPolicy;
 use crate::dns::Dns;
 use crate::dns::client_name::ClientName;
 use crate::dns::mail_domain::MailDomain;
 use crate::mail::address::Address;
+use crate::mail::address::Domain;
 use crate::mail::address::ReversePath;
 use crate::protocol::smtp::reply::Reply;
+use crate::sender_auth::Facts;
+use crate::sender_auth::SenderAuth;
+use crate::sender_auth::spf::SpfResult;
+use crate::sender_auth::spf::SpfVerdict;
 
 /// A check, named by its key in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -186,13 +192,23 @@ pub struct Client {
 #[derive(Debug, Clone)]
 pub struct Gate {
     dns: Dns,
+    sender_auth: SenderAuth,
 }
 
 impl Gate {
     /// One that asks this resolver.
     #[must_use]
-    pub fn new(dns: Dns) -> Self {
-        Self { dns }
+    pub fn new(dns: Dns, sender_auth: SenderAuth) -> Self {
+        Self { dns, sender_auth }
+    }
+
+    /// SPF of the envelope's sender; `None` where nobody is asked.
+    pub async fn spf(&self, config: &Config, ip: IpAddr, helo: &str, sender: &ReversePath) -> Option<SpfVerdict> {
+        if self.dns.is_off() || config.sender_auth.spf == SpfPolicy::Off {
+            return None;
+        }
+        let facts = Facts { ip, helo, mail_from: sender, client_name: None };
+        Some(self.sender_auth.spf(config, &facts).await)
     }
 
     /// Looks a client up, its name and the lists at once. Ends within the limits of look-ups.
@@ -229,8 +245,10 @@ impl Gate {
     }
 
     /// By what a client is known when he comes again.
-    pub async fn origin(&self, _config: &Config, ip: IpAddr, _helo: &str, _sender: &ReversePath) -> Origin {
-        Origin::Network(ip)
+    pub async fn origin(&self, config: &Config, ip: IpAddr, helo: &str, sender: &ReversePath) -> Origin {
+        let passed = self.spf(config, ip, helo, sender).await.filter(|spf| spf.result == SpfResult::Pass);
+        let domain = passed.and_then(|spf| Domain::parse(&spf.domain).ok());
+        domain.map_or(Origin::Network(ip), Origin::Domain)
     }
 
     /// What is to be said of the recipient of somebody who may relay, where it is not one of ours.

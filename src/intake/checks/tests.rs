@@ -107,8 +107,9 @@ fn lists_are_summed() {
 #[tokio::test]
 async fn without_a_resolver_nothing_that_needs_one_is_asked() {
     let config = config("");
-    let gate =
-        Gate::new(Dns::new(&crate::config::Dns { resolver: crate::config::Resolver::Off, ..config.dns }).expect("off"));
+    let dns =
+        Dns::new(&crate::config::Dns { resolver: crate::config::Resolver::Off, ..config.dns.clone() }).expect("off");
+    let gate = Gate::new(dns.clone(), SenderAuth::new(dns, crate::clock::Clock::system()));
     let client = gate.client(&config, "192.0.2.1".parse().expect("an address")).await;
     let sender = ReversePath::Address(Address::parse("a@b.example").expect("valid"));
     let findings = gate.stranger(&config, &client, "mx.example", &sender).await;

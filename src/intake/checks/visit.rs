@@ -7,6 +7,7 @@ use super::Finding;
 use super::Gate;
 use super::Outcome;
 use crate::config::Config;
+use crate::dns::client_name::ClientName;
 use crate::mail::address::ReversePath;
 
 /// What is known of a client so far. Nothing is looked up before the first recipient that we would take.
@@ -47,6 +48,12 @@ impl Visit {
     pub fn junk(&self) -> Vec<String> {
         let junk = |finding: &&Finding| finding.outcome == Outcome::Junk;
         self.findings.iter().flatten().filter(junk).map(ToString::to_string).collect()
+    }
+
+    /// The client's name, where it was looked up.
+    #[must_use]
+    pub fn name(&self) -> Option<&ClientName> {
+        self.client.as_ref()?.name.as_ref()
     }
 
     /// The client's confirmed name, where it was looked up.

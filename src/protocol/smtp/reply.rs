@@ -592,10 +592,12 @@ impl Reply {
         later(451, 7, 1, "Service unavailable, try again later")
     }
 
-    /// Who is named as the author did not send it, and says that such mail is to be refused (RFC 9989).
+    /// Who is named as the sender did not send it, and says that such mail is to be refused (SPF, DMARC). `status` is
+    /// of RFC 7372, `reason` one line of printable ASCII.
     #[must_use]
-    pub fn not_from_its_author() -> Self {
-        no(550, 7, 1, "Message rejected by the policy of its author's domain")
+    pub fn not_from_its_sender(status: &str, reason: &str) -> Self {
+        let status = StatusCode::parse(status).filter(|status| status.class() == 5);
+        Self { code: 550, status: status.or(Self::refused_by_filter().status), text: reason.to_owned().into() }
     }
 
     /// Somebody new is asked to come again.
