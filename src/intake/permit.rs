@@ -135,6 +135,8 @@ mod tests {
     fn open_relay_needs_a_permit() {
         assert_eq!(admit(address(), Resolution::Elsewhere, None).err(), Some(Reply::relay_denied()));
         assert_eq!(admit(address(), Resolution::Unknown, None).err(), Some(Reply::unknown_recipient()));
+        assert_eq!(admit(address(), Resolution::Expired, None).err(), Some(Reply::expired_recipient()));
+        assert_eq!(admit(address(), Resolution::Trouble, None).err().map(|reply| reply.code()), Some(451));
         let permit = RelayPermit::of_network([127, 0, 0, 1].into(), &networks(&["127.0.0.0/8"])).expect("trusted");
         assert_eq!(admit(address(), Resolution::Unknown, Some(&permit)).err(), Some(Reply::unknown_recipient()));
         let admitted = admit(address(), Resolution::Elsewhere, Some(&permit)).expect("permitted");
