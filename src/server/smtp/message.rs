@@ -17,6 +17,7 @@ use crate::intake::clean::Dispatch;
 use crate::intake::hooks;
 use crate::intake::permit::Admitted;
 use crate::intake::trace;
+use crate::intake::trace::Spoken;
 use crate::intake::trace::Trace;
 use crate::mail::ids::QueueId;
 use crate::milter::Subject;
@@ -100,10 +101,18 @@ impl Conversation {
         let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
         let (peer, own_id, dispatch) = (self.peer, id.clone(), self.dispatch());
         let Judged { content, found, .. } = judged;
+        let name = self.visit.client_name().map(str::to_owned);
+        let spoken = match self.role {
+            Role::Lmtp => Spoken::Lmtp,
+            Role::Reception | Role::Submission if complete.greeting.extended => Spoken::Esmtp,
+            Role::Reception | Role::Submission => Spoken::Smtp,
+        };
         let stage = move |content: Content| {
             let facts = Trace {
                 greeting: &complete.greeting.name,
-                extended: complete.greeting.extended,
+                client_name: name.as_deref(),
+                spoken,
+                international: complete.envelope.demands.international,
                 authenticated: complete.authenticated,
                 tls: complete.tls.as_ref(),
                 peer,
