@@ -342,6 +342,12 @@ impl Reply {
         no(503, 5, 1, "no recipient was accepted")
     }
 
+    /// There are too many connections, and this one has done nothing with its own.
+    #[must_use]
+    pub fn displaced() -> Self {
+        no(421, 3, 2, "too many connections: yours was idle, come again")
+    }
+
     /// Somebody who does not wait for the greeting.
     #[must_use]
     pub fn too_early() -> Self {
