@@ -124,7 +124,9 @@ mod tests {
         let id = QueueId::parse("id-1").expect("valid");
         let facts = Trace {
             greeting: "client.example",
-            extended: true,
+            client_name: None,
+            spoken: trace::Spoken::Esmtp,
+            international: false,
             authenticated: false,
             tls: None,
             peer: "192.0.2.1".parse().expect("an address"),

@@ -91,9 +91,8 @@ const fn no(code: u16, subject: u16, detail: u16, text: &'static str) -> Reply {
 impl Reply {
     /// The greeting. It names neither product nor version.
     #[must_use]
-    pub fn banner(hostname: &str, lmtp: bool) -> Self {
-        let protocol = if lmtp { "LMTP" } else { "ESMTP" };
-        Self { code: 220, status: None, text: format!("{hostname} {protocol}").into() }
+    pub fn banner(hostname: &str, text: &str) -> Self {
+        Self { code: 220, status: None, text: format!("{hostname} {text}").into() }
     }
 
     /// To HELO.
@@ -626,7 +625,7 @@ mod tests {
     #[test]
     fn replies_as_they_go_over_the_wire() {
         for (reply, wanted) in [
-            (Reply::banner("mx.example", false), "220 mx.example ESMTP\r\n"),
+            (Reply::banner("mx.example", "ESMTP"), "220 mx.example ESMTP\r\n"),
             (Reply::ok(), "250 2.0.0 OK\r\n"),
             (
                 Reply::ehlo("mx.example", &["PIPELINING".to_owned(), "SIZE 10".to_owned()]),

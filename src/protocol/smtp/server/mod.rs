@@ -77,6 +77,8 @@ impl Role {
 pub struct Settings {
     /// Whom the listener serves.
     pub role: Role,
+    /// What the greeting says after our name.
+    pub banner: String,
     /// Our name, in the greeting and behind a `postmaster` without domain.
     pub hostname: Domain,
     /// The largest message, in octets on the wire.
@@ -231,7 +233,8 @@ impl Server {
             overshoot: 0,
             settings,
         };
-        let banner = Reply::banner(server.settings.hostname.as_str(), server.settings.role == Role::Lmtp);
+        let text = if server.settings.role == Role::Lmtp { "LMTP" } else { &server.settings.banner };
+        let banner = Reply::banner(server.settings.hostname.as_str(), text);
         server.say(&banner);
         server
     }
