@@ -44,7 +44,7 @@ impl Reply {
     }
 
     /// Appends the reply as it goes over the wire.
-    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
+    pub fn write_to(&self, out: &mut Vec<u8>) {
         let mut lines = self.text.split('\n').peekable();
         while let Some(line) = lines.next() {
             let separator = if lines.peek().is_some() { '-' } else { ' ' };
@@ -344,7 +344,7 @@ impl Reply {
     /// There are too many connections, and this one has done nothing with its own.
     #[must_use]
     pub fn displaced() -> Self {
-        no(421, 3, 2, "too many connections: yours was idle, come again")
+        later(421, 3, 2, "too many connections, and yours is idle: come again")
     }
 
     /// Somebody who does not wait for the greeting.
