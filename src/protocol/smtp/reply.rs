@@ -44,7 +44,7 @@ impl Reply {
     }
 
     /// Appends the reply as it goes over the wire.
-    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
+    pub fn write_to(&self, out: &mut Vec<u8>) {
         let mut lines = self.text.split('\n').peekable();
         while let Some(line) = lines.next() {
             let separator = if lines.peek().is_some() { '-' } else { ' ' };
@@ -339,6 +339,12 @@ impl Reply {
     #[must_use]
     pub fn no_recipient_yet() -> Self {
         no(503, 5, 1, "no recipient was accepted")
+    }
+
+    /// There are too many connections, and this one has done nothing with its own.
+    #[must_use]
+    pub fn displaced() -> Self {
+        later(421, 3, 2, "too many connections, and yours is idle: come again")
     }
 
     /// Somebody who does not wait for the greeting.

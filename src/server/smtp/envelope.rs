@@ -1,6 +1,7 @@
 //! MAIL and RCPT: who may send, how much, and to whom.
 
 use std::sync::Arc;
+use std::sync::PoisonError;
 
 use crate::delivery::room::Room;
 use crate::fsio;
@@ -39,7 +40,11 @@ impl Conversation {
             tracing::info!(session = %self.session, ?sender, ?user, "sender refused: not an address of this user");
             return Err(Reply::sender_not_owned());
         }
-        self.check_disk(mail.size.unwrap_or(0))
+        self.check_disk(mail.size.unwrap_or(0))?;
+        if let Some(place) = self.place.take() {
+            place.lock().unwrap_or_else(PoisonError::into_inner).settle();
+        }
+        Ok(())
     }
 
     /// Whether there is room for the message and what becomes of it. `statvfs` reads no disk, so it may run here.

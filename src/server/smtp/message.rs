@@ -20,6 +20,8 @@ use crate::intake::permit::Admitted;
 use crate::intake::trace;
 use crate::intake::trace::Spoken;
 use crate::intake::trace::Trace;
+use crate::intake::verdict;
+use crate::mail::address::Address;
 use crate::mail::ids::QueueId;
 use crate::milter::Subject;
 use crate::protocol::smtp::reply::Reply;
@@ -28,6 +30,7 @@ use crate::protocol::smtp::server::Complete;
 use crate::protocol::smtp::server::Role;
 use crate::sender_auth::Facts;
 use crate::sender_auth::policy::Action;
+use crate::sender_auth::spf::SpfResult;
 
 use super::Conversation;
 
@@ -39,6 +42,8 @@ struct Judged {
     /// Why it goes to Junk.
     junk: Option<String>,
     fate: Fate,
+    /// Whether its sender is known: one of ours, or one for whom SPF says that this client sends.
+    vouched: bool,
 }
 
 /// What becomes of a message that is answered with yes.
@@ -47,6 +52,14 @@ enum Fate {
     Kept,
     /// A hook throws it away.
     Discarded,
+}
+
+/// What was found out about the sender.
+struct Authenticated {
+    /// Fields that say so.
+    fields: Vec<u8>,
+    /// As [`Judged::vouched`].
+    vouched: bool,
 }
 
 impl Conversation {
@@ -118,8 +131,17 @@ impl Conversation {
         let content = content.map_err(|error| self.failed(id, CommitError::from_io(error)))?;
         let received = self.service.clock.wall();
         let (sender, body) = (complete.envelope.sender.clone(), complete.envelope.body);
-        let demands = complete.envelope.demands.clone();
-        let judged = self.judge(content, &complete, id).await?;
+        let mut demands = complete.envelope.demands.clone();
+        let sent_on = match self.role {
+            // Who sends a message again that he got by an alias has logged in, and knows what he does.
+            Role::Submission => Vec::new(),
+            Role::Reception | Role::Lmtp => verdict::sent_on(&recipients),
+        };
+        let judged = self.judge(content, &complete, id, sent_on).await?;
+        if !judged.vouched {
+            // Whoever is named as the sender did not ask for our notices; that he sent nothing here is still told.
+            demands.report.keep_failures_only();
+        }
         let (fate, junk) = (judged.fate, judged.junk.clone());
         let Prepared { trace, return_path, content } = self.stamp(judged, complete, id).await?;
         let id = id.clone();
@@ -190,20 +212,29 @@ impl Conversation {
     }
 
     /// What is thought of a message: its header, who sent it, what the hooks say, and what follows.
-    async fn judge(&self, content: Content, complete: &Complete, id: &QueueId) -> Result<Judged, Reply> {
+    async fn judge(
+        &self,
+        content: Content,
+        complete: &Complete,
+        id: &QueueId,
+        sent_on: Vec<Address>,
+    ) -> Result<Judged, Reply> {
         let (config, dispatch) = (Arc::clone(&self.config), self.dispatch());
         let examine = move |content: Content| {
-            intake::examine(&content, dispatch, config.hostname.as_str(), &config.storage.folder)
+            intake::examine(&content, dispatch, &sent_on, config.hostname.as_str(), &config.storage.folder)
         };
         let clean = self.run(id, content.clone(), examine).await?;
         let on = match self.role {
             Role::Reception => HookOn::Smtp,
             Role::Submission => HookOn::Submission,
             // Whoever hands over by LMTP has judged it.
-            Role::Lmtp => return Ok(Judged { content: clean, found: Vec::new(), junk: None, fate: Fate::Kept }),
+            Role::Lmtp => {
+                let found = Vec::new();
+                return Ok(Judged { content: clean, found, junk: None, fate: Fate::Kept, vouched: true });
+            }
         };
         let mut junk = self.visit.junk();
-        let mut found = self.authenticate(&content, complete, id, &mut junk).await?;
+        let Authenticated { fields: mut found, vouched } = self.authenticate(&content, complete, id, &mut junk).await?;
         let subject = Subject {
             hostname: self.config.hostname.to_string(),
             daemon: if on == HookOn::Submission { "ORIGINATING" } else { "MTA" },
@@ -223,21 +254,23 @@ impl Conversation {
         found.extend(trace::junk_reason(&junk));
         let junk = (!junk.is_empty()).then(|| junk.join("; "));
         let fate = if hooked.discarded { Fate::Discarded } else { Fate::Kept };
-        Ok(Judged { content: hooked.content, found, junk, fate })
+        Ok(Judged { content: hooked.content, found, junk, fate, vouched })
     }
 
-    /// Finds out who sent a stranger's message, and what its domains want done with it. Gives the fields that say so.
+    /// Finds out who sent a stranger's message, and what its domains want done with it.
     async fn authenticate(
         &self,
         content: &Content,
         complete: &Complete,
         id: &QueueId,
         junk: &mut Vec<String>,
-    ) -> Result<Vec<u8>, Reply> {
-        let Some(sender_auth) = &self.service.sender_auth else { return Ok(Vec::new()) };
+    ) -> Result<Authenticated, Reply> {
         if self.role != Role::Reception || self.network.is_some() {
-            return Ok(Vec::new());
+            return Ok(Authenticated { fields: Vec::new(), vouched: true });
         }
+        let Some(sender_auth) = &self.service.sender_auth else {
+            return Ok(Authenticated { fields: Vec::new(), vouched: false });
+        };
         let facts = Facts {
             ip: self.peer,
             helo: &complete.greeting.name,
@@ -251,9 +284,10 @@ impl Conversation {
             Action::Junk { reason } => junk.push(reason),
             Action::Reject { status, reason } => return Err(Reply::not_from_its_sender(status, &reason)),
         }
-        let mut found = verdict.results_field;
-        found.extend(verdict.received_spf);
-        Ok(found)
+        let vouched = verdict.spf.is_some_and(|spf| spf.result == SpfResult::Pass);
+        let mut fields = verdict.results_field;
+        fields.extend(verdict.received_spf);
+        Ok(Authenticated { fields, vouched })
     }
 
     /// Tells the operator what went wrong and gives the reply for the peer, who keeps the mail.

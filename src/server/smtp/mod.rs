@@ -10,10 +10,14 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -36,6 +40,7 @@ use crate::mail::ids::SessionId;
 use crate::net::Answers;
 use crate::net::Connection;
 use crate::net::Sent;
+use crate::net::Slot;
 use crate::net::pump;
 use crate::protocol::sasl::Credentials;
 use crate::protocol::smtp::data::BareNewline;
@@ -51,6 +56,9 @@ use crate::store::Store;
 
 /// The pause before the answer to somebody who tries names.
 const UNKNOWN_RECIPIENT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Who is sent away for others has so long to take our words.
+const LAST_WORD_WAIT: Duration = Duration::from_secs(1);
 
 /// What all SMTP sessions share.
 pub struct SmtpService {
@@ -142,13 +150,40 @@ pub async fn serve(
         body: None,
         messages: 0,
         unknown: 0,
+        place: Some(connection.slot()),
     };
-    let ended = pump(&mut connection, &mut machine, &mut conversation, &clock, &mut shutdown).await;
+    let displaced = connection.slot().lock().unwrap_or_else(PoisonError::into_inner).displaced();
+    let ended = tokio::select! {
+        ended = pump(&mut connection, &mut machine, &mut conversation, &clock, &mut shutdown) => ended,
+        () = when_told(displaced) => {
+            tracing::info!(%session, %peer, "displaced: too many connections (limits.connections), and no message yet");
+            say_last(&mut connection, &Reply::displaced()).await
+        }
+    };
     match &ended {
         Ok(()) => tracing::info!(%session, messages = conversation.messages, "disconnected"),
         Err(error) => tracing::info!(%session, messages = conversation.messages, %error, "connection lost"),
     }
     ended
+}
+
+/// Waits until somebody else needs the place of a connection; for ever where it is its own.
+async fn when_told(displaced: Option<Arc<Notify>>) {
+    match displaced {
+        Some(told) => told.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A last reply, for whoever takes it at once.
+async fn say_last(connection: &mut Connection, reply: &Reply) -> io::Result<()> {
+    let mut line = Vec::new();
+    reply.write_to(&mut line);
+    let said = async {
+        connection.write_all(&line).await?;
+        connection.shutdown().await
+    };
+    tokio::time::timeout(LAST_WORD_WAIT, said).await?
 }
 
 /// One session's side of the conversation.
@@ -173,6 +208,8 @@ struct Conversation {
     body: Option<io::Result<ContentWriter>>,
     messages: u32,
     unknown: u32,
+    /// Its place under the limits, which is its own from its first message on.
+    place: Option<Arc<Mutex<Slot>>>,
 }
 
 impl Answers<Server> for Conversation {

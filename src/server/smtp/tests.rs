@@ -217,6 +217,7 @@ async fn a_body_without_recipients_that_agree_is_nobodys() {
         body: Some(Ok(ContentWriter::new(std::path::PathBuf::new()))),
         messages: 0,
         unknown: 0,
+        place: None,
     };
     let envelope = crate::mail::envelope::Envelope {
         sender: ReversePath::Null,
