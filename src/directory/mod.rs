@@ -8,6 +8,9 @@ mod aliases_file;
 mod bans;
 mod expand;
 mod files;
+#[cfg(fuzzing)]
+#[path = "../../tests/fuzz/inside/alias_file.rs"]
+pub mod fuzz;
 mod guard;
 mod login;
 mod password;

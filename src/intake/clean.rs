@@ -42,12 +42,26 @@ pub fn unwanted(header: &Header<'_>, dispatch: Dispatch, hostname: &str) -> Vec<
     ranges
 }
 
-/// The content without these ranges, which are in ascending order. Nothing is copied where there are none.
+/// Where an empty line is missing: a line that is no field ends the header for us, who judge it, and must not be passed
+/// over by those who show it, or they would see fields that nobody judged. `octets` are those of the message that were
+/// looked at.
+#[must_use]
+pub fn missing_empty_line(header: &Header<'_>, octets: usize) -> Option<usize> {
+    (header.end == header.body && header.end < octets).then_some(header.end)
+}
+
+/// The content without these ranges, which are in ascending order, and with an empty line at a place behind them.
+/// Nothing is copied where there is neither.
 ///
 /// # Errors
 /// What the kernel says of a spill file.
-pub fn without(content: &Content, ranges: &[Range<usize>], spool: &Path) -> io::Result<Content> {
-    if ranges.is_empty() {
+pub fn without(
+    content: &Content,
+    ranges: &[Range<usize>],
+    empty_line: Option<usize>,
+    spool: &Path,
+) -> io::Result<Content> {
+    if ranges.is_empty() && empty_line.is_none() {
         return Ok(content.clone());
     }
     let mut writer = ContentWriter::new(spool.to_owned());
@@ -57,6 +71,10 @@ pub fn without(content: &Content, ranges: &[Range<usize>], spool: &Path) -> io::
         copy(&mut (&mut reader).take((range.start - at) as u64), &mut writer)?;
         io::copy(&mut (&mut reader).take(range.len() as u64), &mut io::sink())?;
         at = range.end;
+    }
+    if let Some(place) = empty_line {
+        copy(&mut (&mut reader).take((place - at) as u64), &mut writer)?;
+        writer.push(b"\n")?;
     }
     copy(&mut reader, &mut writer)?;
     writer.finish()
@@ -98,7 +116,7 @@ mod tests {
             let header = header::read(message.as_bytes()).expect("small");
             let content = Content::from_bytes(message.as_bytes().to_vec());
             let ranges = unwanted(&header, Dispatch::Reception, "mx.example");
-            let rest = without(&content, &ranges, folder.path()).expect("in memory");
+            let rest = without(&content, &ranges, None, folder.path()).expect("in memory");
             assert_eq!(rest.head(1000).expect("in memory"), wanted.as_bytes(), "{message:?}");
         }
     }
@@ -115,7 +133,8 @@ mod tests {
         ] {
             let header = header::read(message.as_bytes()).expect("small");
             let content = Content::from_bytes(message.as_bytes().to_vec());
-            let rest = without(&content, &unwanted(&header, dispatch, "mx.example"), folder.path()).expect("in memory");
+            let ranges = unwanted(&header, dispatch, "mx.example");
+            let rest = without(&content, &ranges, None, folder.path()).expect("in memory");
             assert_eq!(rest.head(1000).expect("in memory"), wanted.as_bytes(), "{message:?}");
         }
     }

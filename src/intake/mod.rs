@@ -71,7 +71,8 @@ pub fn examine(
     let header = header::read(&head).map_err(|_| Refused::Policy(Reply::header_too_large()))?;
     verdict::judge(&header, sent_on).map_err(Refused::Policy)?;
     let unwanted = clean::unwanted(&header, dispatch, hostname);
-    clean::without(content, &unwanted, spool).map_err(Refused::Trouble)
+    let empty_line = clean::missing_empty_line(&header, head.len());
+    clean::without(content, &unwanted, empty_line, spool).map_err(Refused::Trouble)
 }
 
 /// Writes what we write on top of a message that was examined: the fields that say what was `found` out, `Received`,
@@ -163,6 +164,19 @@ mod tests {
             ("\nbody\n", "\nbody\n"),
             ("only a body\n", "\nonly a body\n"),
             ("From x@y Thu\nA: b\n\n", "A: b\n\n"),
+        ] {
+            assert_eq!(prepared(message.as_bytes(), Dispatch::Reception), Ok(format!("{TOP}{wanted}")), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_judged_as_a_header_is_a_body_for_everybody() {
+        for (message, wanted) in [
+            ("A: b\nno field\nFrom: c\n\nbody\n", "A: b\n\nno field\nFrom: c\n\nbody\n"),
+            ("Return-Path: <x>\nFrom y z\nFrom: c\n\nbody\n", "\nFrom y z\nFrom: c\n\nbody\n"),
+            ("From x\nFrom y\nFrom: c\n\nbody\n", "\nFrom y\nFrom: c\n\nbody\n"),
+            ("From x\n folded\nFrom: c\n\nbody\n", "\n folded\nFrom: c\n\nbody\n"),
+            ("A: b\n", "A: b\n"),
         ] {
             assert_eq!(prepared(message.as_bytes(), Dispatch::Reception), Ok(format!("{TOP}{wanted}")), "{message:?}");
         }

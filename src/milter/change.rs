@@ -3,6 +3,10 @@
 //! A field from a milter is trusted in what it says, not in its form: it can hold no second field and no end of the
 //! header.
 
+#[cfg(fuzzing)]
+#[path = "../../tests/fuzz/inside/milter_packets.rs"]
+pub mod fuzz;
+
 use std::io;
 use std::io::Read;
 use std::path::Path;

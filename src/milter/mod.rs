@@ -24,6 +24,8 @@ use tokio::net::UnixStream;
 pub use change::Changes;
 pub use change::Field;
 pub use change::HeaderChange;
+#[cfg(fuzzing)]
+pub use change::fuzz;
 use packet::Said;
 use packet::action;
 use packet::step;

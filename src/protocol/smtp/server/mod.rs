@@ -6,6 +6,9 @@
 
 mod chunks;
 mod content;
+#[cfg(fuzzing)]
+#[path = "../../../../tests/fuzz/inside/smtp_session.rs"]
+pub mod fuzz;
 mod greeting;
 mod information;
 mod login;
