@@ -213,10 +213,11 @@ fn smuggling_with_a_login() {
     let mut session = None;
     for terminator in TERMINATORS {
         let length = OUTER.len() + terminator.len() + INNER.len();
-        // At and near the false end everywhere, and elsewhere now and then: each is a delivery that reaches the disk.
+        // Everywhere at and near the false end.
         let near = OUTER.len().saturating_sub(2)..=OUTER.len() + terminator.len() + 2;
         for way in WAYS {
-            let step = if way == Way::Mixed { 40 } else { 7 };
+            // Who mixes is hung up on, and every login costs.
+            let step = if way == Way::Mixed { 8 } else { 1 };
             for cut in (0..=length).filter(|cut| near.contains(cut) || cut % step == 0) {
                 let attempt = attempt(terminator, way, cut, true);
                 let mut smtp = session.take().unwrap_or_else(login);
@@ -242,6 +243,6 @@ fn smuggling_with_a_login() {
         }
     }
     common::say(&format!("smuggling, with a login: {tried} tried, {taken} taken as they were"));
-    assert!(taken > 500, "{tried} tried, {taken} taken");
+    assert!(taken > 5000, "{tried} tried, {taken} taken");
     only_whole_messages(&server, taken);
 }
