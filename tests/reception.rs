@@ -32,7 +32,10 @@ fn server(dns: &NameServer, sections: &str) -> Server {
 
 /// The reply to RCPT.
 fn try_mail(server: &Server, helo: &str, from: &str, to: &str) -> String {
-    let mut smtp = Smtp::connect(server.port("SMTP"));
+    ask(Smtp::connect(server.port("SMTP")), helo, from, to)
+}
+
+fn ask(mut smtp: Smtp, helo: &str, from: &str, to: &str) -> String {
     assert_eq!(smtp.command(&format!("EHLO {helo}")).code, 250);
     let reply = smtp.command(&format!("MAIL FROM:<{from}>"));
     assert_eq!(reply.code, 250, "answered at RCPT: {reply:?}");
@@ -113,4 +116,47 @@ fn who_is_new_comes_again() {
     assert!(server.terminate().success());
     let server = server.restart();
     starts(&of(&server, "bob@example.test"), "250");
+}
+
+#[test]
+fn clients_without_a_name_that_leads_back() {
+    // The resolver itself answers for loopback addresses.
+    let (name, address) = ("7.2.0.192.in-addr.arpa", "192.0.2.7");
+    let proxy = "[proxy]\nnetworks = [\"127.0.0.2/32\"]\n";
+    let with = |records: &[(&str, Record)], checks: &str| {
+        let dns = NameServer::start(&[("good.test", Record::Mx(10, "mx.good.test"))]);
+        records.iter().for_each(|(name, record)| dns.add(name, record.clone()));
+        let server = server(&dns, &format!("{proxy}{checks}"));
+        let smtp = Smtp::behind_proxy(server.port("SMTP"), address);
+        (ask(smtp, "mx.good.test", "s@good.test", ALICE), server.log())
+    };
+    let named = (name, Record::Ptr("mx.good.test"));
+    let at = |last| ("mx.good.test", Record::A([192, 0, 2, last].into()));
+    let elsewhere = [named.clone(), at(1)];
+    starts(&with(&[named.clone(), at(7)], "").0, "250");
+    starts(&with(&elsewhere, "").0, "450 4.7.25 Client host rejected: cannot find your hostname");
+    starts(&with(&[at(7)], "").0, "450 4.7.25");
+    // A doubt refuses nobody.
+    starts(&with(&[(name, Record::Broken)], "").0, "250");
+    starts(&with(&[named, ("mx.good.test", Record::Broken)], "").0, "250");
+    starts(&with(&elsewhere, "[checks]\nclient_fcrdns = \"reject\"\n").0, "550 5.7.25");
+    let (reply, log) = with(&elsewhere, "[checks]\nclient_fcrdns = \"mark\"\n");
+    starts(&reply, "250");
+    assert!(log.contains("marked") && log.contains("checks.client_fcrdns"), "{log}");
+    starts(&with(&elsewhere, "[checks]\nclient_fcrdns = \"off\"\n").0, "250");
+}
+
+#[test]
+fn users_may_be_told_of_unknown_recipients_by_a_notice() {
+    let server = Server::serve("[submission]\naccept_unlisted = true\n");
+    let mut smtp = server.submissions();
+    smtp.ehlo();
+    smtp.login("alice");
+    let reply = smtp.send_message(ALICE, &["nobody@example.test"], "Subject: lost\n\nx\n");
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let notice = wait_for("the notice", || server.messages("alice", "INBOX").pop());
+    let text = String::from_utf8_lossy(&notice.1).into_owned();
+    assert!(text.contains("Status: 5.1.1") && text.contains("nobody@example.test"), "{text}");
+    // Strangers are refused as ever.
+    starts(&try_mail(&server, "mx.good.test", "s@good.test", "nobody@example.test"), "550 5.1.1");
 }

@@ -161,9 +161,9 @@ pub enum ExplainCommand {
     /// Show what a client on port 25 would be told, rule by rule.
     ///
     /// DNS is asked now, nothing is changed. The exit code is 0 where the recipient is taken, 75 where he is refused for
-    /// now, 77 where he is refused for good.
+    /// now, 77 where he, or the message, is refused for good.
     #[command(
-        after_help = "Example: facteur explain smtp --ip 192.0.2.7 --helo mx.example.org --from bob@example.org --to alice@example.com"
+        after_help = "Example: facteur explain smtp --ip 192.0.2.7 --helo mx.example.org --from bob@example.org --to alice@example.com --message saved.eml"
     )]
     Smtp(ExplainSmtp),
 }
@@ -186,6 +186,9 @@ pub struct ExplainSmtp {
     /// The recipient.
     #[arg(long, value_name = "ADDRESS")]
     pub to: String,
+    /// A message as it was received, to show what DKIM, DMARC and ARC say of it, and what follows.
+    #[arg(long, value_name = "FILE")]
+    pub message: Option<PathBuf>,
     /// One JSON object, for programs.
     #[arg(long)]
     pub json: bool,

@@ -219,6 +219,8 @@ section! {
 section! {
     /// Mail from your own clients.
     Submission {
+        /// Take mail of users also for recipients here that nobody is, and tell them by a notice instead of at once.
+        accept_unlisted: one bool = "false",
         /// Show AUTH also as AUTH=, for clients from the last century.
         legacy_auth_line: one bool = "false",
     }

@@ -100,6 +100,14 @@ pub fn admit(address: Address, resolution: Resolution, permit: Option<&RelayPerm
     Ok(Admitted { address, destinations })
 }
 
+/// Admits a recipient whom nobody here is, for a user who wants a notice instead of a refusal: from the queue he gets
+/// one. `None` for whoever is no user of ours.
+#[must_use]
+pub fn admit_unlisted(address: Address, permit: Option<&RelayPermit>) -> Option<Admitted> {
+    let destinations = vec![Destination::Remote(address.clone())];
+    permit.filter(|permit| permit.is_of_user()).map(|_| Admitted { address, destinations })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

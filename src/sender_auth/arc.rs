@@ -152,6 +152,7 @@ async fn verify(dns: &Dns, message: &Signed<'_>, bodies: &BodyHashes, sets: &[Se
     if !signature.verifies(&key, message, newest.message) {
         return Err(KeyError::Permanent("the header has changed"));
     }
+    // A key with `t=y` counts here: a chain is good for nothing unless the operator trusts the sealer by name.
     // RFC 8617 §5.1.1: each seal is over all sets up to its own, in relaxed form, its own signature left out.
     let mut sealed = Vec::new();
     for set in sets {

@@ -67,6 +67,8 @@ pub struct DkimVerdict {
     pub signature: String,
     /// Why it is no pass, in our words.
     pub reason: Option<String>,
+    /// The domain is trying out: the message counts as one that nobody signed, whatever the result (RFC 6376 §3.6.1).
+    pub testing: bool,
 }
 
 /// What a signature must be, beside a pass.
@@ -244,7 +246,7 @@ impl Labels {
     fn verdict(self, outcome: Result<(), (DkimResult, String)>) -> DkimVerdict {
         let (result, reason) = outcome.map_or_else(|(result, why)| (result, Some(why)), |()| (DkimResult::Pass, None));
         let Self { domain, selector, signature } = self;
-        DkimVerdict { result, domain, selector, signature, reason }
+        DkimVerdict { result, domain, selector, signature, reason, testing: false }
     }
 }
 
@@ -287,11 +289,12 @@ impl<'a> Signatures<'a> {
     ) -> Vec<DkimVerdict> {
         let mut verdicts = Vec::new();
         for (field, parsed, labels) in self.all {
+            let mut testing = false;
             let outcome = match parsed {
-                Ok(parsed) => verify(dns, message, bodies, field, &parsed, deadline).await,
+                Ok(parsed) => verify(dns, message, bodies, field, &parsed, deadline, &mut testing).await,
                 Err(Problem(result, why)) => Err((result, why.to_owned())),
             };
-            verdicts.push(labels.verdict(outcome));
+            verdicts.push(DkimVerdict { testing, ..labels.verdict(outcome) });
         }
         verdicts
     }
@@ -304,6 +307,7 @@ async fn verify(
     field: &Field<'_>,
     parsed: &Parsed,
     deadline: tokio::time::Instant,
+    testing: &mut bool,
 ) -> Result<(), (DkimResult, String)> {
     let signature = &parsed.signature;
     let fail = |why: &str| Err((DkimResult::Fail, why.to_owned()));
@@ -317,6 +321,7 @@ async fn verify(
         Ok(Err(KeyError::Temporary(why))) => return Err((DkimResult::TempError, why)),
         Err(_) => return Err((DkimResult::TempError, "no answer in time".to_owned())),
     };
+    *testing = key.testing;
     if key.exact_domain && parsed.below {
         return Err((DkimResult::PermError, "i= is not the domain itself".to_owned()));
     }

@@ -38,6 +38,8 @@ pub struct Key {
     method: Method,
     /// `t=s`: the identity must be the domain itself (RFC 6376 §3.6.1).
     pub exact_domain: bool,
+    /// `t=y`: the domain is trying out (RFC 6376 §3.6.1).
+    pub testing: bool,
 }
 
 impl Key {
@@ -94,8 +96,8 @@ impl Key {
         if method == Method::Rsa && !DKIM_RSA_BITS.contains(&key.p.public_key_bits()) {
             return Err("RSA key of a size that is not allowed");
         }
-        let exact_domain = tags.get("t").is_some_and(|flags| flags.split(':').any(|flag| trim(flag) == "s"));
-        Ok(Self { key, method, exact_domain })
+        let flag = |wanted| tags.get("t").is_some_and(|flags| flags.split(':').any(|flag| trim(flag) == wanted));
+        Ok(Self { key, method, exact_domain: flag("s"), testing: flag("y") })
     }
 
     /// Whether this is the signature of `signed`.

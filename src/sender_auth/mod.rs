@@ -9,6 +9,27 @@
 //! SPF at most 10 terms for each of two names, each of which asks for 11 at most; DKIM 5; DMARC 8 for the author and 8
 //! for each proved name below its organisation; ARC 2 for each of 50 sets.
 //!
+//! # Why the evaluation is our own
+//!
+//! mail-auth 0.13.3 has verifiers for all of this. Measured over the same cases and the same name server
+//! (`tests/sender_auth.rs` does it again; `tests/sender_auth.allow` has every name):
+//!
+//! - SPF: another result or explanation in 63 of the 203 cases of the RFC 7208 suite. It passes records that are in
+//!   error (`badip4`, `cidr4-33`, `cidr4-032`, `control-char-policy`, `a-dual-cidr-ip4-err`), and clients of IPv4 by
+//!   prefixes of IPv6 (`cidr6-ip4`, `a-cidr6-0-ip4mapped` and two more); takes one of two records (`multitxt1`,
+//!   `multitxt2`); refuses what a colon in a name or a redirect in front makes legal (`a-colon-domain`,
+//!   `redirect-after-mechanisms2` …); answers with a temporary error where it will never get better (13 cases, from
+//!   `a-null` to `macro-mania-in-domain`); and knows neither `%{p}` in explanations nor the client's name by `ptr`.
+//! - ARC: in 15 of 175 cases. Nine chains pass that must not: by SHA-1 (`ams_fields_a_sha1`, `as_fields_a_sha1`), without
+//!   an algorithm, with double or malformed tags in a seal (`as_format_tags_dup` and three more), over a seal
+//!   (`ams_fields_h_includes_as`). One of the 15 is ours, too (`ams_fields_c_na`).
+//! - DKIM: blanks below a message break a relaxed signature (4 of 28 cases; RFC 6376 §3.4.4).
+//! - Memory: it wants the message in one piece and with CRLF. One of 50 MiB with two signatures takes 52 MiB more than
+//!   before, and here 2.2 MiB.
+//!
+//! Records of SPF are fetched within it, also those of `include` and `redirect`, so that nothing of this can be seen
+//! to beforehand.
+//!
 //! Knows nothing of sockets, of replies or of folders.
 
 pub mod arc;
@@ -323,7 +344,7 @@ fn proved(found: &Found) -> Vec<Proved> {
         };
         Some(Proved { domain: Domain::parse(&spf.domain).ok()?, by_spf: true, doubtful })
     });
-    let dkim = found.proofs.dkim.iter().flatten().filter_map(|dkim| {
+    let dkim = found.proofs.dkim.iter().flatten().filter(|dkim| !dkim.testing).filter_map(|dkim| {
         let doubtful = match dkim.result {
             DkimResult::Pass => false,
             DkimResult::TempError => true,

@@ -59,6 +59,9 @@ impl Results {
         }
         for one in all.iter().take(DKIM_RESULTS) {
             let mut text = format!("dkim={}", one.result.as_str());
+            if one.testing {
+                text.push_str(" (the domain is testing, it does not count)");
+            }
             reason(&mut text, one.reason.as_deref());
             if let Some(domain) = &one.domain {
                 let (s, b) = (value(&one.selector), value(&one.signature));
@@ -190,11 +193,20 @@ pub fn claims_to_be(field_value: &[u8], hostname: &str) -> bool {
         id.eq_ignore_ascii_case(hostname.as_bytes())
     };
     match (tokens.next(), tokens.next()) {
-        (Some(Token::Word(id)), None | Some(Token::Semicolon | Token::Word(_))) => ours(&id),
+        (Some(Token::Word(id)), None | Some(Token::Semicolon)) => ours(&id),
+        // RFC 8601 §2.2: a version is digits.
+        (Some(Token::Word(id)), Some(Token::Word(version))) if version.iter().all(u8::is_ascii_digit) => ours(&id),
         _ => {
-            let plain: Vec<u8> =
-                field_value.iter().filter(|b| !b.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect();
-            memchr::memmem::find(&plain, hostname.to_ascii_lowercase().as_bytes()).is_some()
+            let name = hostname.to_ascii_lowercase();
+            let is_in = |text: &[u8]| {
+                let squeezed = text.iter().filter(|b| !b.is_ascii_whitespace()).map(u8::to_ascii_lowercase);
+                memchr::memmem::find(&squeezed.collect::<Vec<u8>>(), name.as_bytes()).is_some()
+            };
+            let words = Tokens { text: field_value, at: 0 }.filter_map(|token| match token {
+                Token::Word(word) => Some(word),
+                Token::Semicolon | Token::Other(_) => None,
+            });
+            is_in(field_value) || is_in(&words.flatten().collect::<Vec<u8>>())
         }
     }
 }
@@ -423,6 +435,7 @@ mod tests {
                 selector: "s".to_owned(),
                 signature: "a+/=".to_owned(),
                 reason: Some("why".to_owned()),
+                testing: false,
             };
             1000
         ]);

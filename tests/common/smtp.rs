@@ -1,6 +1,12 @@
 //! A client for SMTP, as obedient or rude as the test wants it.
 
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+use std::net::TcpStream;
 use std::path::Path;
+
+use rustix::net::AddressFamily;
+use rustix::net::SocketType;
 
 use super::client::Line;
 use super::server::PASSWORD;
@@ -31,6 +37,17 @@ impl Smtp {
     /// The same where TLS comes first.
     pub(crate) fn connect_tls(port: u16, ca: &Path) -> Self {
         Self::greeted(Line::connect_tls(port, ca))
+    }
+
+    /// The same from any address, by a proxy on 127.0.0.2 (`proxy.networks`).
+    pub(crate) fn behind_proxy(port: u16, ip: &str) -> Self {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        let address = |last, port| SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), port);
+        rustix::net::bind(&socket, &address(2, 0)).expect("an address of this machine");
+        rustix::net::connect(&socket, &address(1, port)).expect("the port answers");
+        let mut line = Line::over(TcpStream::from(socket));
+        line.send(format!("PROXY TCP4 {ip} 127.0.0.1 40000 25\r\n").as_bytes());
+        Self::greeted(line)
     }
 
     fn greeted(line: Line) -> Self {

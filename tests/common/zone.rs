@@ -48,6 +48,11 @@ impl Zone {
         self.0.entry(name.trim_end_matches('.').to_ascii_lowercase()).or_default().push(rr);
     }
 
+    /// Takes all records of a name away.
+    pub(crate) fn clear(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// With a text record, cut into strings as long as they may be.
     pub(crate) fn txt(mut self, name: &str, text: &str) -> Self {
         self.add(name, Rr::Txt(vec![text.as_bytes().to_vec()]));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::HookOn;
 use crate::delivery::commit::Accepted;
 use crate::delivery::commit::CommitError;
+use crate::delivery::room::Room;
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
 use crate::intake;
@@ -40,10 +41,17 @@ struct Judged {
     found: Vec<u8>,
     /// Why it goes to Junk.
     junk: Option<String>,
-    /// Nobody gets it.
-    discarded: bool,
+    fate: Fate,
     /// Whether its sender is known: one of ours, or one for whom SPF says that this client sends.
     vouched: bool,
+}
+
+/// What becomes of a message that is answered with yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    /// A hook throws it away.
+    Discarded,
 }
 
 /// What was found out about the sender.
@@ -60,8 +68,19 @@ impl Conversation {
         let id = self.session.message(self.messages);
         let from = complete.envelope.sender.to_string();
         let to: Vec<String> = complete.envelope.recipients.iter().map(ToString::to_string).collect();
-        match self.take_responsibility(complete, &id).await {
-            Ok(size) => {
+        let message = self.prepare(complete, &id).await;
+        let size = message.as_ref().map_or(0, |(message, _)| message.content.len());
+        let kept = match message {
+            // A hook wants it so.
+            Ok((_, Fate::Discarded)) => Ok(()),
+            Ok((message, Fate::Kept)) if self.role == Role::Lmtp => {
+                return Answer::KeptForSome(self.keep_for_each(message).await);
+            }
+            Ok((message, Fate::Kept)) => self.keep(message).await,
+            Err(reply) => Err(reply),
+        };
+        match kept {
+            Ok(()) => {
                 tracing::info!(session = %self.session, %id, ?from, ?to, size, "message accepted");
                 Answer::Kept(id)
             }
@@ -72,8 +91,36 @@ impl Conversation {
         }
     }
 
-    /// The stages after the end of data. Yes is durable.
-    async fn take_responsibility(&mut self, complete: Complete, id: &QueueId) -> Result<u64, Reply> {
+    /// Takes responsibility. Yes is durable.
+    async fn keep(&self, message: Accepted) -> Result<(), Reply> {
+        let id = message.id.clone();
+        self.service.commit.commit(message).await.map_err(|error| self.failed(&id, error))
+    }
+
+    /// Takes responsibility for each recipient by himself, under an id of his own: one full mailbox keeps nobody else's
+    /// mail away.
+    async fn keep_for_each(&self, message: Accepted) -> Vec<Result<QueueId, Reply>> {
+        let mut outcomes = Vec::with_capacity(message.recipients.len());
+        for (at, recipient) in message.recipients.iter().enumerate() {
+            let id = if at == 0 { Some(message.id.clone()) } else { message.id.part(&format!("r{at}")) };
+            let Some(id) = id else {
+                outcomes.push(Err(Reply::local_trouble()));
+                continue;
+            };
+            let (to, room) = (recipient.address().to_string(), Room::of(None));
+            let own = Accepted { id: id.clone(), recipients: vec![recipient.clone()], room, ..message.clone() };
+            let kept = self.keep(own).await;
+            match &kept {
+                Ok(()) => tracing::info!(session = %self.session, %id, ?to, "message accepted"),
+                Err(reply) => tracing::info!(session = %self.session, %id, ?to, %reply, "message refused"),
+            }
+            outcomes.push(kept.map(|()| id));
+        }
+        outcomes
+    }
+
+    /// The stages after the end of data.
+    async fn prepare(&mut self, complete: Complete, id: &QueueId) -> Result<(Accepted, Fate), Reply> {
         let (recipients, room) = (std::mem::take(&mut self.recipients), std::mem::take(&mut self.room));
         let addresses = recipients.iter().map(Admitted::address);
         let content = match self.body.take() {
@@ -82,7 +129,7 @@ impl Conversation {
             _ => Err(io::Error::other("a message without a transaction")),
         };
         let content = content.map_err(|error| self.failed(id, CommitError::from_io(error)))?;
-        let now = self.service.clock.wall();
+        let received = self.service.clock.wall();
         let (sender, body) = (complete.envelope.sender.clone(), complete.envelope.body);
         let mut demands = complete.envelope.demands.clone();
         let sent_on = match self.role {
@@ -95,27 +142,13 @@ impl Conversation {
             // Whoever is named as the sender did not ask for our notices; that he sent nothing here is still told.
             demands.report.keep_failures_only();
         }
-        let (discarded, junk) = (judged.discarded, judged.junk.clone());
-        let prepared = self.stamp(judged, complete, id).await?;
-        let size = prepared.content.len();
-        if discarded {
-            return Ok(size);
-        }
-        let message = Accepted {
-            id: id.clone(),
-            sender,
-            body,
-            demands,
-            junk,
-            recipients,
-            return_path: prepared.return_path,
-            trace: prepared.trace,
-            content: prepared.content,
-            received: now,
-            room,
-        };
-        self.service.commit.commit(message).await.map_err(|error| self.failed(id, error))?;
-        Ok(size)
+        let (fate, junk) = (judged.fate, judged.junk.clone());
+        let Prepared { trace, return_path, content } = self.stamp(judged, complete, id).await?;
+        let id = id.clone();
+        Ok((
+            Accepted { id, sender, body, demands, junk, recipients, return_path, trace, content, received, room },
+            fate,
+        ))
     }
 
     /// Writes on top of a message what we write there.
@@ -197,7 +230,7 @@ impl Conversation {
             // Whoever hands over by LMTP has judged it.
             Role::Lmtp => {
                 let found = Vec::new();
-                return Ok(Judged { content: clean, found, junk: None, discarded: false, vouched: true });
+                return Ok(Judged { content: clean, found, junk: None, fate: Fate::Kept, vouched: true });
             }
         };
         let mut junk = self.visit.junk();
@@ -220,7 +253,8 @@ impl Conversation {
         junk.extend(hooked.junk);
         found.extend(trace::junk_reason(&junk));
         let junk = (!junk.is_empty()).then(|| junk.join("; "));
-        Ok(Judged { content: hooked.content, found, junk, discarded: hooked.discarded, vouched })
+        let fate = if hooked.discarded { Fate::Discarded } else { Fate::Kept };
+        Ok(Judged { content: hooked.content, found, junk, fate, vouched })
     }
 
     /// Finds out who sent a stranger's message, and what its domains want done with it.

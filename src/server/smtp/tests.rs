@@ -31,6 +31,10 @@ struct Kept {
 impl Commit for Kept {
     fn commit(&self, message: Accepted) -> Pending<'_, Result<(), CommitError>> {
         Box::pin(async move {
+            let bob_alone = message.recipients.iter().all(|to| to.address().local() == "bob");
+            if message.content.head(100).expect("in memory").starts_with(b"Subject: no room for bob") && bob_alone {
+                return Err(CommitError::OverQuota);
+            }
             if self.full {
                 return Err(CommitError::from_io(io::ErrorKind::StorageFull.into()));
             }
@@ -132,6 +136,21 @@ async fn a_message_from_elsewhere_is_kept() {
     assert_eq!(message.content.head(100).expect("in memory"), b"Subject: x\n\n.\n");
     let remote = |admitted: &Admitted| matches!(admitted.destinations(), [Destination::Forward(_)]);
     assert_eq!(message.recipients.iter().map(remote).collect::<Vec<_>>(), [false, true]);
+}
+
+#[tokio::test]
+async fn lmtp_answers_for_each_recipient_and_relays_nothing() {
+    let world = world("\"127.0.0.0/8\"", false);
+    let said = "LHLO mx\r\nMAIL FROM:<s@there.example>\r\nRCPT TO:<bob@example.com>\r\n\
+        RCPT TO:<v@elsewhere.example>\r\nRCPT TO:<alice@example.com>\r\n\
+        DATA\r\nSubject: no room for bob\r\n\r\nx\r\n.\r\nQUIT\r\n";
+    let replies = world.talk(Role::Lmtp, said).await;
+    assert_eq!(codes(&replies), ["220", "250", "250", "250", "550", "250", "354", "452", "250", "221"], "{replies}");
+    let messages = world.messages();
+    let [message] = messages.as_slice() else { panic!("one message") };
+    assert_eq!(message.recipients[0].address().to_string(), "alice@example.com");
+    assert!(replies.contains(&format!("250 2.0.0 {} accepted", message.id)) && message.id.as_str().ends_with("-r1"));
+    assert!(String::from_utf8_lossy(&message.trace).contains("with LMTP id"));
 }
 
 #[tokio::test]

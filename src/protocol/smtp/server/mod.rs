@@ -150,6 +150,8 @@ pub enum Answer {
     Accepted,
     /// Yes to [`Question::End`]: the message is durable, under this id.
     Kept(QueueId),
+    /// By LMTP, to [`Question::End`]: yes or no for each recipient, in their order (RFC 2033 §4.2).
+    KeptForSome(Vec<Result<QueueId, Reply>>),
     /// No. A reply with 421 ends the session.
     Refused(Reply),
 }
