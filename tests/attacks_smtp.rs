@@ -570,3 +570,42 @@ fn slowloris_under_pressure_idle_strangers_go_first() {
     }
     assert_eq!(Line::connect(server.port("SMTP")).text(), "421 4.7.0 too many connections (limits.connections)");
 }
+
+/// What was sent in the belief that all before it would be taken is never a command.
+#[test]
+fn pipelining_desync() {
+    let server = Server::serve(NO_CHECKS);
+    let port = server.port("SMTP");
+    let body = "Subject: x\r\n\r\nx\r\n.\r\n";
+    let inner = "MAIL FROM:<evil@load.example>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nx\r\n.\r\n";
+    // No recipient is left: the body comes all the same, and must not be read.
+    let said = format!("EHLO c\r\nMAIL FROM:<s@load.example>\r\nRCPT TO:<no@example.test>\r\nDATA\r\n{inner}QUIT\r\n");
+    assert_eq!(codes(port, said.as_bytes()), [220, 250, 250, 550, 554]);
+    let said = format!("EHLO c\r\nDATA\r\n{inner}QUIT\r\n");
+    assert_eq!(codes(port, said.as_bytes()), [220, 250, 503]);
+    // Where one is, what came before 354 is the body.
+    let said = format!("{ENVELOPE}RCPT TO:<no@example.test>\r\nDATA\r\n{body}{ENVELOPE}DATA\r\n{body}QUIT\r\n");
+    assert_eq!(
+        codes(port, said.as_bytes()),
+        [220, 250, 250, 250, 550, 354, 250, 250, 250, 250, 354, 250, 221],
+        "two messages in one piece"
+    );
+    assert_eq!(server.messages("alice", "INBOX").len(), 2);
+    assert!(server.messages("bob", "INBOX").is_empty());
+}
+
+#[test]
+fn unbounded_commands_without_work() {
+    let server = Server::serve(NO_CHECKS);
+    for line in ["RSET", "VRFY x", "HELP", "EHLO c", "NOOP", "XYZZY", "MAIL FROM:<>\r\nRSET"] {
+        let many = format!("EHLO c\r\n{}", format!("{line}\r\n").repeat(100_000));
+        let heard = codes(server.port("SMTP"), many.as_bytes());
+        // Some of them are no junk by themselves, and cost nothing; all of them have an end.
+        assert!(
+            heard.len() < 1000 && heard.last() == Some(&421),
+            "{line}: {} replies, {:?}",
+            heard.len(),
+            heard.last()
+        );
+    }
+}
