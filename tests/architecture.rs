@@ -100,6 +100,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "mail",
             "message",
             "config",
+            "protocol::smtp",
             "dns",
             "tls",
             "net",

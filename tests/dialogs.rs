@@ -673,7 +673,8 @@ fn the_end_of_the_server_is_told() {
 }
 
 /// Replies of SMTP that no dialog can bring about in a moment, with where they are tested.
-const REPLIES_ELSEWHERE: [(&str, &str); 21] = [
+const REPLIES_ELSEWHERE: [(&str, &str); 22] = [
+    ("550 5.1.1 this return address has expired", "directory/mod.rs, intake/permit.rs: three weeks go by"),
     ("503 5.5.1 send LHLO first", "protocol/smtp/server/tests.rs: LMTP has no port of its own here"),
     ("503 5.5.1 no recipient was accepted", "protocol/smtp/server/tests.rs: the same"),
     ("554 5.5.1 wait for the greeting", "tests/attacks_smtp.rs: the server has to be held up"),

@@ -145,3 +145,18 @@ fn clients_without_a_name_that_leads_back() {
     assert!(log.contains("marked") && log.contains("checks.client_fcrdns"), "{log}");
     starts(&with(&elsewhere, "[checks]\nclient_fcrdns = \"off\"\n").0, "250");
 }
+
+#[test]
+fn users_may_be_told_of_unknown_recipients_by_a_notice() {
+    let server = Server::serve("[submission]\naccept_unlisted = true\n");
+    let mut smtp = server.submissions();
+    smtp.ehlo();
+    smtp.login("alice");
+    let reply = smtp.send_message(ALICE, &["nobody@example.test"], "Subject: lost\n\nx\n");
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let notice = wait_for("the notice", || server.messages("alice", "INBOX").pop());
+    let text = String::from_utf8_lossy(&notice.1).into_owned();
+    assert!(text.contains("Status: 5.1.1") && text.contains("nobody@example.test"), "{text}");
+    // Strangers are refused as ever.
+    starts(&try_mail(&server, "mx.good.test", "s@good.test", "nobody@example.test"), "550 5.1.1");
+}

@@ -50,6 +50,7 @@ pub use sections::Smtp;
 pub use sections::Storage;
 pub use sections::Submission;
 pub use sections::Tls;
+pub use value::Banner;
 pub use value::BareNewline;
 pub use value::ByteSize;
 pub use value::CheckAction;

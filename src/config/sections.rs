@@ -14,6 +14,7 @@ use super::alias::read_aliases;
 use super::alias::read_pattern;
 use super::problem::Problems;
 use super::read::Table;
+use super::value::Banner;
 use super::value::BareNewline;
 use super::value::ByteSize;
 use super::value::CheckAction;
@@ -161,6 +162,8 @@ section! {
     Smtp {
         /// The largest message, also for submission and for IMAP APPEND.
         max_message_size: one ByteSize = "\"50MiB\"",
+        /// What the greeting says after the host name; the less it tells, the better.
+        banner: one Banner = "\"ESMTP\"",
         /// How long a peer may be silent.
         timeout: one Duration = "\"5m\"",
         /// What to do with a bare CR or LF in a message of a stranger: reject or normalise.
@@ -216,6 +219,8 @@ section! {
 section! {
     /// Mail from your own clients.
     Submission {
+        /// Take mail of users also for recipients here that nobody is, and tell them by a notice instead of at once.
+        accept_unlisted: one bool = "false",
         /// Show AUTH also as AUTH=, for clients from the last century.
         legacy_auth_line: one bool = "false",
     }

@@ -348,6 +348,27 @@ impl Value for CheckAction {
     }
 }
 
+/// What follows the host name in the greeting of SMTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Banner(pub String);
+
+impl Value for Banner {
+    const EXPECTED: &'static str = "a text was expected, for example \"ESMTP\"";
+    fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
+        from_text(value, |t| {
+            let printable = t.bytes().all(|b| (b' '..=b'~').contains(&b));
+            // RFC 5321 §4.5.3.1.5: a reply line has 512 octets.
+            if printable && t.len() <= 200 && t.split(' ').next() == Some("ESMTP") {
+                Ok(Self(t.to_owned()))
+            } else {
+                Err(format!(
+                    "{t:?} is no banner; write ESMTP and up to 200 printable characters, for example \"ESMTP\""
+                ))
+            }
+        })
+    }
+}
+
 /// Where a milter listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MilterAddress {

@@ -18,6 +18,7 @@ use crate::directory::Destination;
 use crate::directory::Directory;
 use crate::fsio::Content;
 use crate::intake::permit::Admitted;
+use crate::intake::verdict;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
 use crate::mail::envelope::BodyKind;
@@ -151,12 +152,8 @@ impl StoreAndQueue {
     async fn commit_all(&self, mut message: Accepted) -> Result<(), CommitError> {
         let octets = message.return_path.len() as u64 + message.trace.len() as u64 + message.content.len();
         message.room.settle(&self.store, &message.recipients, octets).await.map_err(from_store)?;
-        let Destinations { accounts, remote: mut onward, mut forward } = destinations(&message.recipients);
-        let sender = self.directory.as_ref().map(|directory| directory.load().forward_sender(&message.sender));
-        let rewritten = sender.filter(|sender| *sender != message.sender).zip(message.id.part("f"));
-        if rewritten.is_none() {
-            onward.append(&mut forward);
-        }
+        let Destinations { accounts, remote: mut onward, forward } = destinations(&message.recipients);
+        let forward = self.entries_of(&message, forward)?;
         let mut absent = HashSet::new();
         let elsewhere = onward.len();
         let outcomes = self.deliver(&message, &accounts).await;
@@ -186,8 +183,8 @@ impl StoreAndQueue {
             }
             _ => {}
         }
-        if let Some((sender, id)) = rewritten.filter(|_| !forward.is_empty()) {
-            self.forward(&message, forward, sender, id).await?;
+        for entry in forward {
+            self.forward(entry, &message.id).await?;
         }
         let delivered = delivered(&message, &absent);
         if onward.is_empty() && delivered.is_empty() {
@@ -218,31 +215,43 @@ impl StoreAndQueue {
         Ok(())
     }
 
-    /// What aliases send elsewhere, under its own sender: it is an entry of its own, since a queued message has one.
-    async fn forward(
+    /// What aliases send elsewhere, under a sender of ours: for each of them an entry of its own, since a queued message
+    /// has one sender, and one front. The front says by which of our addresses it went, so that we know it again
+    /// (RFC 5321 §6.3) and nobody learns of the other recipients (§7.2).
+    fn entries_of(
         &self,
         message: &Accepted,
-        recipients: Vec<Address>,
-        sender: ReversePath,
-        id: QueueId,
-    ) -> Result<(), CommitError> {
-        let to: Vec<String> = recipients.iter().map(ToString::to_string).collect();
-        let from = sender.to_string();
-        let entry = NewEntry {
-            id: id.clone(),
-            sender,
-            recipients,
-            delivered: Vec::new(),
-            body: message.body,
-            demands: Demands { report: report(message), ..message.demands.clone() },
-            junk: message.junk.clone(),
-            prefix: message.trace.clone(),
-            content: message.content.clone(),
-            arrived: message.received,
-            quiet: false,
+        forward: Vec<(Address, Vec<Address>)>,
+    ) -> Result<Vec<NewEntry>, CommitError> {
+        let sender = match &self.directory {
+            Some(directory) => directory.load().forward_sender(&message.sender),
+            None => message.sender.clone(),
         };
+        let entry = |(n, (alias, recipients)): (usize, (Address, Vec<Address>))| {
+            let suffix = if n == 0 { "f".to_owned() } else { format!("f{}", n + 1) };
+            Some(NewEntry {
+                id: message.id.part(&suffix)?,
+                sender: sender.clone(),
+                recipients,
+                delivered: Vec::new(),
+                body: message.body,
+                demands: Demands { report: report(message), ..message.demands.clone() },
+                junk: message.junk.clone(),
+                prefix: [verdict::delivered_to(&alias), message.trace.clone()].concat(),
+                content: message.content.clone(),
+                arrived: message.received,
+                quiet: false,
+            })
+        };
+        let entries: Option<Vec<NewEntry>> = forward.into_iter().enumerate().map(entry).collect();
+        entries.ok_or_else(|| CommitError::Trouble(format!("the id {} is too long for its parts", message.id)))
+    }
+
+    async fn forward(&self, entry: NewEntry, of: &QueueId) -> Result<(), CommitError> {
+        let to: Vec<String> = entry.recipients.iter().map(ToString::to_string).collect();
+        let (id, from) = (entry.id.clone(), entry.sender.to_string());
         self.onward.submit(entry).await.map_err(from_queue)?;
-        tracing::info!(%id, of = %message.id, ?from, ?to, "queued");
+        tracing::info!(%id, %of, ?from, ?to, "queued");
         Ok(())
     }
 
@@ -277,23 +286,26 @@ struct Destinations {
     accounts: Vec<Arc<Account>>,
     /// Elsewhere, named by the sender himself.
     remote: Vec<Address>,
-    /// Elsewhere, named by an alias.
-    forward: Vec<Address>,
+    /// Elsewhere, named by an alias, with the alias.
+    forward: Vec<(Address, Vec<Address>)>,
 }
 
 fn destinations(recipients: &[Admitted]) -> Destinations {
     let mut found = Destinations::default();
     let mut seen = HashSet::new();
     // Who was named by the sender gets it as from him, also where an alias leads there, too.
-    let all = || recipients.iter().flat_map(Admitted::destinations);
-    for destination in all().filter(|d| !matches!(d, Destination::Forward(_))).chain(all()) {
+    let all = || recipients.iter().flat_map(|to| to.destinations().iter().map(move |goal| (to.address(), goal)));
+    for (to, destination) in all().filter(|(_, goal)| !matches!(goal, Destination::Forward(_))).chain(all()) {
         match destination {
             Destination::Account(account) if seen.insert(account.address().key()) => {
                 found.accounts.push(Arc::clone(account));
             }
             // Another host decides whether case counts in its local parts (RFC 5321 §2.4).
             Destination::Remote(address) if seen.insert(address.to_string()) => found.remote.push(address.clone()),
-            Destination::Forward(address) if seen.insert(address.to_string()) => found.forward.push(address.clone()),
+            Destination::Forward(address) if seen.insert(address.to_string()) => match found.forward.last_mut() {
+                Some((alias, addresses)) if alias == to => addresses.push(address.clone()),
+                _ => found.forward.push((to.clone(), vec![address.clone()])),
+            },
             Destination::Account(_) | Destination::Remote(_) | Destination::Forward(_) => {}
         }
     }
@@ -493,7 +505,8 @@ mod tests {
         assert_eq!(world.inbox("bob").await, [WHOLE]);
         assert_eq!(world.queued(), ["far@elsewhere.example"]);
         let entries = world.taken.entries.lock().expect("not poisoned");
-        assert_eq!(entries[0].prefix, b"Received: here\n", "Return-Path is for inboxes");
+        let prefix = b"Delivered-To: all@example.com\nReceived: here\n";
+        assert_eq!(entries[0].prefix, prefix, "Return-Path is for inboxes");
         assert!(!entries[0].quiet, "of what goes elsewhere the sender is told");
     }
 
@@ -522,8 +535,8 @@ mod tests {
         let of = |n: usize| (entries[n].id.to_string(), entries[n].sender.to_string());
         assert_eq!(of(0).0, "id-1-f");
         assert!(of(0).1.starts_with("SRS0=") && of(0).1.ends_with("=far.example=joe@example.com"), "{}", of(0).1);
-        assert_eq!(of(1), ("id-2".to_owned(), "alice@example.com".to_owned()), "our own senders stay");
-        assert_eq!(of(2), ("id-1".to_owned(), String::new()), "and the null sender");
+        assert_eq!(of(1), ("id-2-f".to_owned(), "alice@example.com".to_owned()), "our own senders stay");
+        assert_eq!(of(2), ("id-1-f".to_owned(), String::new()), "and the null sender");
         assert_eq!(entries.len(), 3);
     }
 
@@ -578,7 +591,8 @@ mod tests {
         world.commit_as("id-3", &["all@example.com"], Room::default()).await.expect("committed");
         assert_eq!(world.inbox("alice").await.len(), 1);
         assert_eq!(world.queued(), ["far@elsewhere.example", "bob@example.com"]);
-        assert!(world.taken.entries.lock().expect("not poisoned")[0].quiet);
+        let entries = world.taken.entries.lock().expect("not poisoned");
+        assert_eq!(entries.iter().map(|entry| entry.quiet).collect::<Vec<_>>(), [false, true]);
     }
 
     #[tokio::test]

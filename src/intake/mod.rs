@@ -25,6 +25,7 @@ use std::time::SystemTime;
 use jiff::tz::TimeZone;
 
 use crate::fsio::Content;
+use crate::mail::address::Address;
 use crate::mail::limits::HEADER_OCTETS;
 use crate::message::header;
 use crate::message::header::Header;
@@ -52,16 +53,23 @@ pub enum Refused {
     Trouble(io::Error),
 }
 
-/// Whether a message may be taken for its header alone, and the message without the fields that must not travel on.
+/// Whether a message may be taken for its header alone, by recipients of whom these are [`verdict::sent_on`], and the
+/// message without the fields that must not travel on.
 /// Costs next to nothing, so it comes first. It may read and write the spill file of a large message, which lies in
 /// `spool`: not for an async thread, unless the message is in memory.
 ///
 /// # Errors
 /// It may not; or the spill file fails.
-pub fn examine(content: &Content, dispatch: Dispatch, hostname: &str, spool: &Path) -> Result<Content, Refused> {
+pub fn examine(
+    content: &Content,
+    dispatch: Dispatch,
+    sent_on: &[Address],
+    hostname: &str,
+    spool: &Path,
+) -> Result<Content, Refused> {
     let head = head_of(content)?;
     let header = header::read(&head).map_err(|_| Refused::Policy(Reply::header_too_large()))?;
-    verdict::judge(&header).map_err(Refused::Policy)?;
+    verdict::judge(&header, sent_on).map_err(Refused::Policy)?;
     let unwanted = clean::unwanted(&header, dispatch, hostname);
     clean::without(content, &unwanted, spool).map_err(Refused::Trouble)
 }
@@ -116,7 +124,9 @@ mod tests {
         let id = QueueId::parse("id-1").expect("valid");
         let facts = Trace {
             greeting: "client.example",
-            extended: true,
+            client_name: None,
+            spoken: trace::Spoken::Esmtp,
+            international: false,
             authenticated: false,
             tls: None,
             peer: "192.0.2.1".parse().expect("an address"),
@@ -128,7 +138,7 @@ mod tests {
         let content = Content::from_bytes(message.to_vec());
         let folder = tempfile::tempdir().expect("temporary folder");
         let now = SystemTime::UNIX_EPOCH;
-        let done = examine(&content, dispatch, "mx.example", folder.path())
+        let done = examine(&content, dispatch, &[], "mx.example", folder.path())
             .and_then(|content| stamp(content, &facts, b"", dispatch, &TimeZone::UTC, now));
         match done {
             Ok(prepared) => {

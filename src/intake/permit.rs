@@ -100,6 +100,14 @@ pub fn admit(address: Address, resolution: Resolution, permit: Option<&RelayPerm
     Ok(Admitted { address, destinations })
 }
 
+/// Admits a recipient whom nobody here is, for a user who wants a notice instead of a refusal: from the queue he gets
+/// one. `None` for whoever is no user of ours.
+#[must_use]
+pub fn admit_unlisted(address: Address, permit: Option<&RelayPermit>) -> Option<Admitted> {
+    let destinations = vec![Destination::Remote(address.clone())];
+    permit.filter(|permit| permit.is_of_user()).map(|_| Admitted { address, destinations })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +143,8 @@ mod tests {
     fn open_relay_needs_a_permit() {
         assert_eq!(admit(address(), Resolution::Elsewhere, None).err(), Some(Reply::relay_denied()));
         assert_eq!(admit(address(), Resolution::Unknown, None).err(), Some(Reply::unknown_recipient()));
+        assert_eq!(admit(address(), Resolution::Expired, None).err(), Some(Reply::expired_recipient()));
+        assert_eq!(admit(address(), Resolution::Trouble, None).err().map(|reply| reply.code()), Some(451));
         let permit = RelayPermit::of_network([127, 0, 0, 1].into(), &networks(&["127.0.0.0/8"])).expect("trusted");
         assert_eq!(admit(address(), Resolution::Unknown, Some(&permit)).err(), Some(Reply::unknown_recipient()));
         let admitted = admit(address(), Resolution::Elsewhere, Some(&permit)).expect("permitted");

@@ -16,13 +16,28 @@ use crate::mail::limits::JUNK_REASONS;
 use crate::message::date;
 use crate::protocol::session::TlsActive;
 
+/// What a client spoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// SMTP, greeted by HELO.
+    Smtp,
+    /// SMTP, greeted by EHLO.
+    Esmtp,
+    /// LMTP (RFC 2033).
+    Lmtp,
+}
+
 /// What a trace tells.
 #[derive(Debug, Clone, Copy)]
 pub struct Trace<'a> {
     /// What the client called itself.
     pub greeting: &'a str,
-    /// Whether that was in EHLO.
-    pub extended: bool,
+    /// Its confirmed name, where it has one.
+    pub client_name: Option<&'a str>,
+    /// How it spoke to us.
+    pub spoken: Spoken,
+    /// Whether the envelope was international (RFC 6531).
+    pub international: bool,
     /// Whether it logged in.
     pub authenticated: bool,
     /// TLS, where it was active.
@@ -67,7 +82,8 @@ pub fn received(trace: &Trace<'_>, zone: &TimeZone, now: SystemTime) -> Vec<u8> 
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => format!("IPv6:{v6}"),
     };
-    let mut field = format!("Received: from {greeting} ([{peer}])\n");
+    let name = trace.client_name.map_or_else(String::new, |name| format!("{} ", harmless(name)));
+    let mut field = format!("Received: from {greeting} ({name}[{peer}])\n");
     if let Some(tls) = trace.tls {
         let (version, cipher) = (harmless(tls.version()), harmless(tls.cipher()));
         field.push_str(&format!("\t(version={version} cipher={cipher})\n"));
@@ -80,15 +96,18 @@ pub fn received(trace: &Trace<'_>, zone: &TimeZone, now: SystemTime) -> Vec<u8> 
     field.into_bytes()
 }
 
-/// The `with` clause (RFC 3848).
-fn protocol(trace: &Trace<'_>) -> &'static str {
-    match (trace.extended, trace.tls.is_some(), trace.authenticated) {
-        (false, ..) => "SMTP",
-        (true, false, false) => "ESMTP",
-        (true, true, false) => "ESMTPS",
-        (true, false, true) => "ESMTPA",
-        (true, true, true) => "ESMTPSA",
-    }
+/// The `with` clause (RFC 3848, RFC 6531 §3.7.3).
+fn protocol(trace: &Trace<'_>) -> String {
+    let spoken = match (trace.spoken, trace.international) {
+        (Spoken::Smtp, _) => return "SMTP".to_owned(),
+        (Spoken::Esmtp, false) => "ESMTP",
+        (Spoken::Esmtp, true) => "UTF8SMTP",
+        (Spoken::Lmtp, false) => "LMTP",
+        (Spoken::Lmtp, true) => "UTF8LMTP",
+    };
+    let tls = if trace.tls.is_some() { "S" } else { "" };
+    let login = if trace.authenticated { "A" } else { "" };
+    format!("{spoken}{tls}{login}")
 }
 
 /// The characters that names and address literals have; anything else becomes a question mark.
@@ -118,7 +137,9 @@ mod tests {
         let tls = TlsActive::after_handshake("TLSv1.3", "TLS_AES_128_GCM_SHA256");
         let base = Trace {
             greeting: "c.example",
-            extended: false,
+            client_name: None,
+            spoken: Spoken::Smtp,
+            international: false,
             authenticated: false,
             tls: None,
             peer: "2001:db8::1".parse().expect("an address"),
@@ -133,7 +154,17 @@ mod tests {
         let wanted = "Received: from c.example ([IPv6:2001:db8::1])\n\tby mx.example with SMTP id id-1;\n\
             \tThu, 01 Jan 1970 00:00:00 +0000\n";
         assert_eq!(text(&base), wanted);
-        let full = Trace { extended: true, authenticated: true, tls: Some(&tls), recipients: &one, ..base };
+        for (spoken, international, wanted) in [
+            (Spoken::Esmtp, false, "ESMTP"),
+            (Spoken::Esmtp, true, "UTF8SMTP"),
+            (Spoken::Lmtp, false, "LMTP"),
+            (Spoken::Lmtp, true, "UTF8LMTP"),
+        ] {
+            let trace = Trace { spoken, international, client_name: Some("a(b.example"), ..base };
+            let start = "Received: from c.example (a?b.example [IPv6:2001:db8::1])\n\tby mx.example with";
+            assert!(text(&trace).starts_with(&format!("{start} {wanted} id id-1;")), "{}", text(&trace));
+        }
+        let full = Trace { spoken: Spoken::Esmtp, authenticated: true, tls: Some(&tls), recipients: &one, ..base };
         let wanted = "Received: from c.example ([IPv6:2001:db8::1])\n\
             \t(version=TLSv1.3 cipher=TLS_AES_128_GCM_SHA256)\n\tby mx.example with ESMTPSA id id-1\n\
             \tfor <a@b.example>;\n\tThu, 01 Jan 1970 00:00:00 +0000\n";

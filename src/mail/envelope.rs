@@ -86,6 +86,18 @@ impl Report {
         }
     }
 
+    /// Keeps of what was said of recipients only that failures are told, where they were to be.
+    pub fn keep_failures_only(&mut self) {
+        for (_, said) in &mut self.recipients {
+            said.notify = match said.notify {
+                Notify::On { failure: true, .. } => Notify::On { success: false, failure: true, delay: false },
+                Notify::On { failure: false, .. } => Notify::Never,
+                Notify::Never => Notify::Never,
+                Notify::Unsaid => Notify::Unsaid,
+            };
+        }
+    }
+
     /// The same wishes about the message, and none about any recipient.
     #[must_use]
     pub fn without_recipients(&self) -> Self {
@@ -176,5 +188,25 @@ mod tests {
         assert_eq!(report, Report::default());
         assert!(Notify::Unsaid.failure() && Notify::Unsaid.delay() && !Notify::Unsaid.success());
         assert!(!Notify::Never.failure() && !Notify::Never.delay() && !Notify::Never.success());
+    }
+
+    #[test]
+    fn backscatter_of_wishes_only_failures_stay() {
+        let to = Address::parse("a@x.example").expect("valid");
+        let on = |success, failure, delay| Notify::On { success, failure, delay };
+        for (said, kept) in [
+            (Notify::Unsaid, Notify::Unsaid),
+            (Notify::Never, Notify::Never),
+            (on(true, true, true), on(false, true, false)),
+            (on(false, true, false), on(false, true, false)),
+            (on(true, false, false), Notify::Never),
+            (on(false, false, true), Notify::Never),
+        ] {
+            let original = Some(OriginalRecipient { kind: "rfc822".to_owned(), address: "o@x.example".to_owned() });
+            let mut report = Report::default();
+            report.set(&to, RecipientReport { notify: said, original: original.clone() });
+            report.keep_failures_only();
+            assert_eq!(report.of(&to), RecipientReport { notify: kept, original });
+        }
     }
 }

@@ -42,5 +42,5 @@
 //! | Copiers, Veeam, PHP, routers | old ways to log in | submission: `legacy_auth_line` |
 //! | SMTP clients | a space before the path, an empty AUTH | submission: `submission/auth-login-outlook.txt` has the space |
 //! | MX that does not announce 8BITMIME | 8-bit mail | `delivery/` |
-//! | Google/iCloud sender pools | many addresses | greylisting, of which there is none yet |
+//! | Google/iCloud sender pools | come again from another address | `intake/checks/greylist.rs`: known by an SPF pass of their domain, else by the /24 or /64 |
 //! | outlook.com, proton.me | headers written anew | DKIM, of which there is none yet |

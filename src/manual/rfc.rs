@@ -6,6 +6,7 @@
 //! | 1939 | POP3 | `protocol/pop3/` |
 //! | 2033 | LMTP; all recipients of a message share one answer, since it is kept for all or for none | `protocol/smtp/server/` |
 //! | 2047, 2231 | encoded words and parameters | `message/decode.rs`, `message/extended.rs` |
+//! | 2033 | LMTP | `protocol/smtp/server/` |
 //! | 2177 | IDLE | `server/imap/command/idle.rs` |
 //! | 2342 | NAMESPACE | `server/imap/command/mod.rs` |
 //! | 2449 | POP3 CAPA, RESP-CODES, PIPELINING | `protocol/pop3/` |
@@ -22,6 +23,7 @@
 //! | 3516 | BINARY; lines end with LF on disk, so a part whose encoding is "binary" comes back with CRLF where it had LF alone | `protocol/imap/binary.rs`, `server/imap/command/append.rs` |
 //! | 3691 | UNSELECT | `server/imap/command/` |
 //! | 3834 | Auto-Submitted of what we write ourselves | `queue/bounce.rs`, `delivery/quota_warning.rs` |
+//! | 3848 | what was spoken, in Received | `intake/trace.rs` |
 //! | 4155 | mbox files | `message/mbox.rs` |
 //! | 4314, 8440 | mailboxes shared with other accounts | `store/acl.rs`, `server/imap/access.rs`, `server/imap/command/acl.rs` |
 //! | 4315 | UIDPLUS | `server/imap/command/` |
@@ -41,11 +43,13 @@
 //! | 5465 | NOTIFY; annotations of messages, and what other programs do to the tree, have no events | `server/imap/notify.rs`, `store/events.rs` |
 //! | 5530 | response codes | `server/imap/errors.rs` |
 //! | 6531 | SMTPUTF8 | `protocol/smtp/` |
+//! | 5782 | lists of addresses asked by DNS | `dns/listing.rs` |
 //! | 6152 | 8BITMIME | `protocol/smtp/` |
 //! | 5464, 9590 | METADATA, LIST-METADATA | `store/annotations.rs`, `server/imap/command/metadata.rs` |
 //! | 6154 | special-use mailboxes, made for a use | `store/special_use.rs`, `server/imap/command/create.rs` |
 //! | 6376, 8301, 8463 | DKIM signatures of others; SHA-1, keys below 1024 or above 4096 bits and signatures over a part of the body do not count | `sender_auth/dkim.rs`, `sender_auth/canon.rs`, `sender_auth/key.rs` |
 //! | 6409 | submission | `protocol/smtp/server/`, `intake/complete.rs` |
+//! | 6647 | greylisting, by network or by SPF | `intake/checks/greylist.rs` |
 //! | 5890, 6531, 6532 | addresses beyond ASCII; a local part may not have what is not seen, against RFC 6531 §3.3 | `mail/address.rs` |
 //! | 6851 | MOVE | `server/imap/command/` |
 //! | 6855 | UTF8=ACCEPT; headers in 8 bits are taken from everybody by APPEND, against §4: old mail that is moved here has them, and would be lost | `protocol/imap/syntax/spelling.rs`, `protocol/imap/structure.rs` |

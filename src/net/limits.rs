@@ -3,6 +3,7 @@
 //! Every limit is a key of `[limits]`, named in the refusal, so that an operator who reads a log line knows what to
 //! change; 0 lifts it. Counters vanish with their last connection, so their number is bounded by the connections.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::Limits;
@@ -62,6 +64,10 @@ struct Counts {
     /// New connections to port 25 since the start of a minute.
     minute: HashMap<PeerKey, u32>,
     minute_start: Option<Instant>,
+    /// Strangers on port 25 who have not begun a message, in the order they came.
+    strangers: BTreeMap<u64, Arc<Notify>>,
+    /// The number of the next one.
+    next_stranger: u64,
 }
 
 /// What is counted.
@@ -79,6 +85,8 @@ pub struct Slot {
     limiter: Limiter,
     peer: PeerKey,
     held: Vec<Counted>,
+    /// While it may be displaced: its number, and what tells of it.
+    stranger: Option<(u64, Arc<Notify>)>,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -101,15 +109,17 @@ impl Limiter {
         self.counts().all
     }
 
-    /// A place for a new connection. `trusted` peers are counted, but only the total can refuse them.
+    /// A place for a new connection. `trusted` peers are counted, but only the total can refuse them. Where the total is
+    /// reached, the stranger on port 25 who has been there longest without a message makes room: mail that waits comes
+    /// again, and a crowd that only holds connections must not shut out the users. Time counts from the beginning and
+    /// not from the last octet, which a slow peer sends whenever it likes.
     ///
     /// # Errors
-    /// The peer has too many.
+    /// The peer has too many; or everybody has, and nobody can be sent away.
     pub fn enter(&self, class: Class, ip: IpAddr, trusted: bool) -> Result<Slot, Refusal> {
         let limits = self.0.limits.load();
         let peer = PeerKey::of(ip);
         let mut counts = self.counts();
-        over(limits.connections, counts.all, "connections")?;
         let mut wanted = vec![(Counted::Peer(class, peer), peer_limit(class, &limits))];
         match class {
             Class::Reception => {
@@ -131,6 +141,11 @@ impl Limiter {
                 over(*limit, counts.open.get(counted).copied().unwrap_or(0), key)?;
             }
         }
+        if let Err(full) = over(limits.connections, counts.all, "connections")
+            && !counts.displace_one()
+        {
+            return Err(full);
+        }
         let held: Vec<Counted> = wanted.into_iter().map(|(counted, _)| counted).collect();
         for counted in &held {
             *counts.open.entry(counted.clone()).or_default() += 1;
@@ -139,7 +154,8 @@ impl Limiter {
         if class == Class::Reception {
             *counts.minute.entry(peer).or_default() += 1;
         }
-        Ok(Slot { limiter: self.clone(), peer, held })
+        let stranger = (class == Class::Reception && !trusted).then(|| counts.add_stranger());
+        Ok(Slot { limiter: self.clone(), peer, held, stranger })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -170,6 +186,19 @@ impl Counts {
         self.minute.get(&peer).copied().unwrap_or(0)
     }
 
+    fn add_stranger(&mut self) -> (u64, Arc<Notify>) {
+        let (number, told) = (self.next_stranger, Arc::new(Notify::new()));
+        self.next_stranger = number.saturating_add(1);
+        self.strangers.insert(number, Arc::clone(&told));
+        (number, told)
+    }
+
+    /// Sends the stranger away who has been here longest. Its place is free when it is gone, which is soon: until then
+    /// there is one connection more than may be. `false`: there is none.
+    fn displace_one(&mut self) -> bool {
+        self.strangers.pop_first().map(|(_, told)| told.notify_one()).is_some()
+    }
+
     fn give_back(&mut self, counted: &Counted) {
         if let Some(count) = self.open.get_mut(counted) {
             *count = count.saturating_sub(1);
@@ -181,6 +210,19 @@ impl Counts {
 }
 
 impl Slot {
+    /// What tells that this connection has to go, for others to come; `None` where that cannot be.
+    #[must_use]
+    pub fn displaced(&self) -> Option<Arc<Notify>> {
+        self.stranger.as_ref().map(|(_, told)| Arc::clone(told))
+    }
+
+    /// The connection has work to do: it stays.
+    pub fn settle(&mut self) {
+        if let Some((number, _)) = self.stranger.take() {
+            self.limiter.counts().strangers.remove(&number);
+        }
+    }
+
     /// The connection belongs to a user now: it no longer waits for a login, and counts for him.
     ///
     /// # Errors
@@ -219,6 +261,9 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.limiter.counts();
         counts.all = counts.all.saturating_sub(1);
+        if let Some((number, _)) = &self.stranger {
+            counts.strangers.remove(number);
+        }
         for counted in &self.held {
             counts.give_back(counted);
         }
@@ -269,6 +314,33 @@ mod tests {
         drop(one);
         assert!(enter("192.0.2.1").is_ok());
         assert_eq!(limiter.open(), 2);
+    }
+
+    #[tokio::test]
+    async fn under_pressure_idle_strangers_go_first() {
+        let text = "hostname = \"mail.example.com\"\n[limits]\nconnections = 4\n";
+        let config = crate::config::parse(std::path::Path::new("t.toml"), text).expect("valid");
+        let limiter = Limiter::new(config.limits, Clock::system());
+        let enter = |class, trusted| limiter.enter(class, ip("192.0.2.1"), trusted);
+        let mut busy = enter(Class::Reception, false).expect("first");
+        let trusted = enter(Class::Reception, true).expect("second");
+        let first = enter(Class::Reception, false).expect("third");
+        let second = enter(Class::Reception, false).expect("fourth");
+        busy.settle();
+        assert!(busy.displaced().is_none() && trusted.displaced().is_none());
+        let user = enter(Class::Mailbox, false).expect("in the place of the first idle stranger");
+        first.displaced().expect("a stranger").notified().await;
+        drop(first);
+        // Who comes by the same right as the next to go is let in, too.
+        let third = enter(Class::Reception, false).expect("in the place of the second");
+        second.displaced().expect("a stranger").notified().await;
+        drop((second, third));
+        let _more = enter(Class::Submission, false).expect("a place was free");
+        assert_eq!(limiter.open(), 4);
+        let refusal = enter(Class::Mailbox, false).expect_err("nobody is idle");
+        assert_eq!(refusal.to_string(), "too many connections (limits.connections)");
+        drop((busy, trusted, user));
+        assert!(limiter.counts().strangers.is_empty());
     }
 
     #[test]

@@ -396,6 +396,10 @@ fn write_config(home: &Path, base: u16, storage: &str, sections: &str) {
     }
     text += &format!("[storage]\nfolder = \"{}\"\n{storage}\n", folder.display());
     text += &format!("[relay]\ntrusted_networks = []\n{sections}");
+    if !sections.contains("[dns]") {
+        // No test asks the name servers of this machine.
+        text += "\n[dns]\nresolver = \"off\"\n";
+    }
     if !sections.contains("[checks]") {
         // Dialogs greet in as few letters as they can.
         text += "\n[checks]\nhelo_fqdn = \"off\"\n";

@@ -44,7 +44,7 @@ impl Reply {
     }
 
     /// Appends the reply as it goes over the wire.
-    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
+    pub fn write_to(&self, out: &mut Vec<u8>) {
         let mut lines = self.text.split('\n').peekable();
         while let Some(line) = lines.next() {
             let separator = if lines.peek().is_some() { '-' } else { ' ' };
@@ -91,9 +91,8 @@ const fn no(code: u16, subject: u16, detail: u16, text: &'static str) -> Reply {
 impl Reply {
     /// The greeting. It names neither product nor version.
     #[must_use]
-    pub fn banner(hostname: &str, lmtp: bool) -> Self {
-        let protocol = if lmtp { "LMTP" } else { "ESMTP" };
-        Self { code: 220, status: None, text: format!("{hostname} {protocol}").into() }
+    pub fn banner(hostname: &str, text: &str) -> Self {
+        Self { code: 220, status: None, text: format!("{hostname} {text}").into() }
     }
 
     /// To HELO.
@@ -340,6 +339,12 @@ impl Reply {
     #[must_use]
     pub fn no_recipient_yet() -> Self {
         no(503, 5, 1, "no recipient was accepted")
+    }
+
+    /// There are too many connections, and this one has done nothing with its own.
+    #[must_use]
+    pub fn displaced() -> Self {
+        later(421, 3, 2, "too many connections, and yours is idle: come again")
     }
 
     /// Somebody who does not wait for the greeting.
@@ -620,7 +625,7 @@ mod tests {
     #[test]
     fn replies_as_they_go_over_the_wire() {
         for (reply, wanted) in [
-            (Reply::banner("mx.example", false), "220 mx.example ESMTP\r\n"),
+            (Reply::banner("mx.example", "ESMTP"), "220 mx.example ESMTP\r\n"),
             (Reply::ok(), "250 2.0.0 OK\r\n"),
             (
                 Reply::ehlo("mx.example", &["PIPELINING".to_owned(), "SIZE 10".to_owned()]),

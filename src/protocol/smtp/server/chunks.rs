@@ -56,7 +56,7 @@ impl Server {
                 return;
             }
             Answer::Refused(reply) => reply,
-            Answer::Kept(_) => Reply::local_trouble(),
+            Answer::Kept(_) | Answer::KeptForSome(_) => Reply::local_trouble(),
         };
         self.state = State::Transaction(envelope);
         self.drop_chunk(command, refused);

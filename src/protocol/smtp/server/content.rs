@@ -1,6 +1,7 @@
 //! DATA (RFC 5321 §4.1.1.4) from the verb to the answer after the last dot, and the end of messages in chunks.
 
 use crate::mail::envelope::Envelope;
+use crate::mail::ids::QueueId;
 use crate::mail::limits::TEXT_LINE_OCTETS;
 use crate::protocol::smtp::command;
 use crate::protocol::smtp::data::Incoming;
@@ -34,7 +35,7 @@ impl Server {
                 return self.say(&Reply::start_data());
             }
             Answer::Refused(reply) => reply,
-            Answer::Kept(_) => Reply::local_trouble(),
+            Answer::Kept(_) | Answer::KeptForSome(_) => Reply::local_trouble(),
         };
         self.reset_transaction();
         self.refuse(&refused);
@@ -107,13 +108,28 @@ impl Server {
                     self.say(&Reply::message_accepted(&id));
                 }
             }
+            Answer::KeptForSome(each) if each.len() == times => self.say_each(&each),
             Answer::Refused(reply) => self.refuse_times(&reply, times),
-            Answer::Accepted => self.refuse_times(&Reply::local_trouble(), times),
+            Answer::KeptForSome(_) | Answer::Accepted => self.refuse_times(&Reply::local_trouble(), times),
         }
     }
 
-    /// How often the end of a message is answered: by LMTP for each recipient (RFC 2033 §4.2). They share one fate,
-    /// since a message is kept for all or for none.
+    /// One reply for each recipient. A message that nobody has is one refusal.
+    fn say_each(&mut self, each: &[Result<QueueId, Reply>]) {
+        if each.iter().any(Result::is_ok) {
+            self.junk = 0;
+        } else if self.is_junk() {
+            return self.say(&Reply::too_much_junk());
+        }
+        for outcome in each {
+            match outcome {
+                Ok(id) => self.say(&Reply::message_accepted(id)),
+                Err(reply) => self.say(reply),
+            }
+        }
+    }
+
+    /// How often the end of a message is answered: by LMTP for each recipient (RFC 2033 §4.2).
     pub(super) fn replies_at_end(&self, envelope: &Envelope) -> usize {
         if self.settings.role == Role::Lmtp { envelope.recipients.len().max(1) } else { 1 }
     }

@@ -47,7 +47,7 @@ impl Server {
                 self.say(&Reply::authenticated());
             }
             Answer::Refused(reply) => self.refuse(&reply),
-            Answer::Kept(_) => self.refuse(&Reply::local_trouble()),
+            Answer::Kept(_) | Answer::KeptForSome(_) => self.refuse(&Reply::local_trouble()),
         }
     }
 }

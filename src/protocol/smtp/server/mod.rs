@@ -77,6 +77,8 @@ impl Role {
 pub struct Settings {
     /// Whom the listener serves.
     pub role: Role,
+    /// What the greeting says after our name.
+    pub banner: String,
     /// Our name, in the greeting and behind a `postmaster` without domain.
     pub hostname: Domain,
     /// The largest message, in octets on the wire.
@@ -148,6 +150,8 @@ pub enum Answer {
     Accepted,
     /// Yes to [`Question::End`]: the message is durable, under this id.
     Kept(QueueId),
+    /// By LMTP, to [`Question::End`]: yes or no for each recipient, in their order (RFC 2033 §4.2).
+    KeptForSome(Vec<Result<QueueId, Reply>>),
     /// No. A reply with 421 ends the session.
     Refused(Reply),
 }
@@ -231,7 +235,8 @@ impl Server {
             overshoot: 0,
             settings,
         };
-        let banner = Reply::banner(server.settings.hostname.as_str(), server.settings.role == Role::Lmtp);
+        let text = if server.settings.role == Role::Lmtp { "LMTP" } else { &server.settings.banner };
+        let banner = Reply::banner(server.settings.hostname.as_str(), text);
         server.say(&banner);
         server
     }

@@ -55,7 +55,7 @@ impl Server {
                 self.say(&Reply::sender_accepted());
             }
             Answer::Refused(reply) => self.refuse(&reply),
-            Answer::Kept(_) => self.refuse(&Reply::local_trouble()),
+            Answer::Kept(_) | Answer::KeptForSome(_) => self.refuse(&Reply::local_trouble()),
         }
     }
 
@@ -96,7 +96,7 @@ impl Server {
                 self.say(&Reply::recipient_accepted());
             }
             (Answer::Refused(reply), _) => self.refuse(&reply),
-            (Answer::Accepted | Answer::Kept(_), _) => self.refuse(&Reply::local_trouble()),
+            (Answer::Accepted | Answer::Kept(_) | Answer::KeptForSome(_), _) => self.refuse(&Reply::local_trouble()),
         }
     }
 
