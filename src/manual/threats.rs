@@ -33,6 +33,14 @@
 //! - **Crowds that only hold connections**: they are counted by address and network; when no more may be at all, the
 //!   stranger on port 25 who has been there longest without a message makes room, so that users still get in
 //!   (`net/limits.rs`).
+//! - **Strangers who write as somebody else**: SPF, DKIM and DMARC tell who may, and what the author's domain wants done
+//!   with the rest is done: Junk, or refused where the operator says so ([`crate::sender_auth`]). Fields that claim
+//!   our results or our reasons are cut out (`intake/clean.rs`). A signature over a part of a body, by SHA-1 or by a
+//!   short key counts nothing, nor does one of a domain that is only testing. A doubt of DNS refuses nobody, so who
+//!   silences a domain's name servers can write in its name: the field says `temperror`. Sealers (ARC) are believed
+//!   only by name, and a domain that says nothing of DMARC is not protected.
+//! - **Strangers who let us ask and hash**: look-ups, signatures, keys, time and memory for all of it are bounded
+//!   ([`crate::sender_auth`]); bodies are read in pieces, a few at one time.
 //! - **Names that want to leave the Maildir**: a mailbox name is checked when it is parsed, and there is no other way
 //!   to one ([`crate::mail::mailbox::MailboxName`]); message files are opened without following links.
 //!
