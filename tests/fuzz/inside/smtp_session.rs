@@ -61,6 +61,7 @@ fn settings(flags: u8, max_size: u64) -> Settings {
             _ => Role::Lmtp,
         },
         hostname: Domain::parse("mx.here.example").expect("a domain"),
+        banner: "ESMTP".to_owned(),
         max_size,
         can_start_tls: flags & 0x08 == 0,
         plaintext_login: flags & 0x10 != 0,
