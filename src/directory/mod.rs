@@ -100,6 +100,14 @@ pub enum Destination {
     Forward(Address),
 }
 
+impl Destination {
+    /// Whether it is an inbox here.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        matches!(self, Self::Account(_))
+    }
+}
+
 /// What an address is to us.
 #[derive(Debug)]
 pub enum Resolution {
