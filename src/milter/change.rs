@@ -122,7 +122,10 @@ impl Changes {
             change_header(&mut fields, change);
         }
         let mut writer = ContentWriter::new(spool.to_owned());
-        writer.push(&head[..start])?;
+        if start > 0 {
+            // Of mbox; it would swallow the first field.
+            writer.push(&with_line_end(&head[..start]))?;
+        }
         for (_, line) in &fields {
             writer.push(line)?;
         }
@@ -213,6 +216,7 @@ mod tests {
         assert_eq!(changed("\nbody\n", add(), None), "X: y\n\nbody\n");
         assert_eq!(changed("A: 1", add(), None), "A: 1\nX: y\n");
         assert_eq!(changed("", add(), None), "X: y\n");
+        assert_eq!(changed("From a", add(), None), "From a\nX: y\n");
     }
 
     #[test]

@@ -367,8 +367,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<S> {
                     Field::new(&name, &value, spaced).map(|field| HeaderChange::Insert(at, field))
                 }
                 Said::ChangeHeader { nth, name, value } => {
-                    let field = Field::new(&name, &value, spaced).filter(|_| !value.is_empty());
-                    String::from_utf8(name).ok().map(|name| HeaderChange::Change { nth, name, field })
+                    // An empty value takes the field away; one that cannot stand there is no reason to.
+                    let field = Field::new(&name, &value, spaced);
+                    let fits = value.is_empty() || field.is_some();
+                    let field = field.filter(|_| !value.is_empty());
+                    let name = String::from_utf8(name).ok().filter(|_| fits);
+                    name.map(|name| HeaderChange::Change { nth, name, field })
                 }
                 Said::ReplaceBody(chunk) => {
                     let writer = body.get_or_insert_with(|| ContentWriter::new(spool.to_owned()));
