@@ -312,8 +312,10 @@ impl State {
             self.known.insert((narrow, account.clone()), at);
             self.changed = true;
         }
-        self.known.insert((wide, account), at);
-        self.known_peers.insert(narrow, at);
+        // The file begins with the latest: what comes after must not make it older.
+        let later = |before: &mut u64| *before = at.max(*before);
+        self.known.entry((wide, account)).and_modify(later).or_insert(at);
+        self.known_peers.entry(narrow).and_modify(later).or_insert(at);
     }
 }
 
@@ -507,6 +509,28 @@ mod tests {
         std::fs::write(&file, "nonsense").expect("written");
         let guard = Guard::open(&file, clock).expect("put aside");
         assert!(guard.bans().is_empty() && dir.path().join("auth/bans.broken").exists());
+    }
+
+    #[test]
+    fn the_latest_login_of_an_address_counts_after_a_restart() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (file, clock) = (dir.path().join("auth/bans"), clock());
+        let guard = Guard::open(&file, clock.clone()).expect("none yet");
+        guard.succeeded(ip("192.0.2.1"), "b@example.com");
+        guard.succeeded(ip("192.0.2.2"), A);
+        clock.advance(KNOWN_ADDRESS - Duration::from_secs(60));
+        guard.succeeded(ip("192.0.2.1"), A);
+        guard.save().expect("saved");
+        let guard = Guard::open(&file, clock.clone()).expect("there");
+        clock.advance(Duration::from_secs(3600));
+        for _ in 0..3 {
+            guard.failed(ip("192.0.2.1"), "x", &rules(3));
+        }
+        assert!(!guard.closes_the_door(ip("192.0.2.1"), &rules(3)), "somebody was let in an hour ago");
+        for n in 0..30_u8 {
+            guard.failed(IpAddr::from([198, 18, n, 1]), A, &rules(3));
+        }
+        assert!(!guard.refuses(ip("192.0.2.9"), A, &rules(3)), "his provider gives him another address");
     }
 
     #[test]
