@@ -147,20 +147,20 @@ impl Bans {
         found
     }
 
-    /// A ban that follows from what happened; longer than the last one of this network. Gives its end.
-    pub(super) fn punish(&mut self, network: IpNet, reason: String, now: u64) -> &Ban {
+    /// A ban that follows from what happened; longer than the last one of this network. `None` where another holds: who is
+    /// let in during a ban is an owner, and his old password must not make it longer for the others.
+    pub(super) fn punish(&mut self, network: IpNet, reason: String, now: u64) -> Option<&Ban> {
         let before = self.0.get(&network).filter(|ban| now < ban.until.saturating_add(BAN_MEMORY.as_secs()));
         let times = before.filter(|ban| !ban.by_hand).map_or(0, |ban| ban.times);
         let last = BAN_STEPS.len() - 1;
         let step = usize::try_from(times).map_or(last, |times| times.min(last));
-        // One by hand that lasts longer stays.
-        if let Some(ban) = before.filter(|ban| ban.by_hand && ban.holds(now)).cloned() {
-            return self.0.entry(network).or_insert(ban);
+        let until = now.saturating_add(BAN_STEPS[step].as_secs());
+        if before.is_some_and(|ban| ban.holds(now)) {
+            return None;
         }
         self.make_room(now);
-        let until = now.saturating_add(BAN_STEPS[step].as_secs());
         let ban = Ban { network, since: now, until, reason, by_hand: false, times: times.saturating_add(1) };
-        self.0.entry(network).insert_entry(ban).into_mut()
+        Some(self.0.entry(network).insert_entry(ban).into_mut())
     }
 
     /// A ban by hand, in place of any other of the same network.
@@ -223,14 +223,15 @@ mod tests {
         let network = net("192.0.2.1/32");
         let mut now = 1_800_000_000;
         for (times, lasts) in [(1, 600), (2, 3600), (3, 86_400), (4, 86_400)] {
-            let ban = bans.punish(network, "x".to_owned(), now).clone();
+            let ban = bans.punish(network, "x".to_owned(), now).expect("none holds").clone();
+            assert_eq!(bans.punish(network, "x".to_owned(), ban.until - 1), None, "it holds");
             assert_eq!((ban.times, ban.until - now), (times, lasts));
             assert!(bans.of(ip("192.0.2.1"), ban.until - 1).is_some() && bans.of(ip("192.0.2.1"), ban.until).is_none());
             assert!(bans.of(ip("::ffff:192.0.2.1"), now).is_some() && bans.of(ip("192.0.2.2"), now).is_none());
             now = ban.until;
         }
         now += BAN_MEMORY.as_secs();
-        assert_eq!(bans.punish(network, "x".to_owned(), now).times, 1);
+        assert_eq!(bans.punish(network, "x".to_owned(), now).map(|ban| ban.times), Some(1));
     }
 
     #[test]

@@ -208,12 +208,12 @@ impl Guard {
         if rules.limit > 0 && failures >= rules.limit {
             // It begins anew: the next ban takes as many.
             peers.remove(&narrow);
-            consequence.bans.push(bans.punish(narrow, format!("{failures} failed logins"), now).clone());
+            consequence.bans.extend(bans.punish(narrow, format!("{failures} failed logins"), now).cloned());
         }
         if most_pairs > 0 && pairs >= most_pairs {
             networks.remove(&wide);
             let reason = format!("failed logins of {pairs} pairs of address and account");
-            consequence.bans.push(bans.punish(wide, reason, now).clone());
+            consequence.bans.extend(bans.punish(wide, reason, now).cloned());
         }
         *changed |= !consequence.bans.is_empty();
         consequence
@@ -434,6 +434,18 @@ mod tests {
             .ban("192.0.2.0/24".parse().expect("a network"), Duration::from_secs(60), "enough".to_owned())
             .expect("room");
         assert!(guard.refuses(home, A, &peer) && guard.closes_the_door(home, &peer));
+    }
+
+    #[test]
+    fn an_owners_old_password_makes_no_ban_longer() {
+        let clock = clock();
+        let guard = Guard::new(clock.clone());
+        let home = ip("192.0.2.1");
+        guard.succeeded(home, A);
+        let bans: Vec<_> = (0..100).flat_map(|_| guard.failed(home, A, &rules(3)).bans).collect();
+        assert_eq!((bans.len(), bans[0].times), (1, 1), "those of the ban's time do not count");
+        clock.advance(Duration::from_secs(600));
+        assert!(!guard.refuses(home, "b@example.com", &rules(3)));
     }
 
     #[test]
