@@ -155,7 +155,8 @@ impl Bans {
         let last = BAN_STEPS.len() - 1;
         let step = usize::try_from(times).map_or(last, |times| times.min(last));
         let until = now.saturating_add(BAN_STEPS[step].as_secs());
-        if before.is_some_and(|ban| ban.holds(now)) {
+        // One by hand that ends before this one would is no way around it.
+        if before.is_some_and(|ban| ban.holds(now) && (!ban.by_hand || ban.until >= until)) {
             return None;
         }
         self.make_room(now);
@@ -240,9 +241,12 @@ mod tests {
         bans.add(net("2001:db8:1:2::9/48"), Duration::from_secs(60), "spam".to_owned(), 1000).expect("room");
         assert!(bans.of(ip("2001:db8:1:ffff::1"), 1059).is_some_and(|b| b.by_hand));
         assert!(bans.of(ip("2001:db8:2::1"), 1000).is_none() && bans.of(ip("2001:db8:1::1"), 1060).is_none());
-        bans.add(net("192.0.2.0/24"), Duration::from_secs(9), "spam".to_owned(), 1000).expect("room");
+        bans.add(net("192.0.2.0/24"), Duration::from_secs(3600), "spam".to_owned(), 1000).expect("room");
         bans.punish(net("192.0.2.0/24"), "guessing".to_owned(), 1001);
         assert!(bans.of(ip("192.0.2.7"), 1002).is_some_and(|b| b.by_hand), "not shortened, not replaced");
+        bans.add(net("198.51.100.1/32"), Duration::from_secs(9), "spam".to_owned(), 1000).expect("room");
+        bans.punish(net("198.51.100.1/32"), "guessing".to_owned(), 1001);
+        assert!(bans.of(ip("198.51.100.1"), 1600).is_some_and(|b| !b.by_hand), "a shorter one does not protect");
         assert!(bans.remove(net("192.0.2.77/24"), 1002) && !bans.remove(net("192.0.2.0/24"), 1002));
     }
 
