@@ -5,6 +5,7 @@
 //! said, is never pushed out by others, and holds for everybody there.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -197,13 +198,27 @@ impl Bans {
             self.0.retain(|_, ban| ban.holds(now));
         }
         if self.0.len() >= BANS {
-            let mut ends: Vec<u64> = self.0.values().filter(|b| !b.by_hand).map(|b| b.until).collect();
-            ends.sort_unstable();
             // A tenth at once, so that this is not done for each.
-            let last = ends.get(BANS / 10).or(ends.last()).copied().unwrap_or(0);
-            self.0.retain(|_, ban| ban.by_hand || ban.until > last);
+            drop_first(&mut self.0, BANS / 10, |ban| (!ban.by_hand).then_some(ban.until));
         }
     }
+}
+
+/// Drops so many of a map, the smallest first, those without a number never; of equals no more than need be.
+pub(super) fn drop_first<K: Hash + Eq, V>(map: &mut HashMap<K, V>, count: usize, number: impl Fn(&V) -> Option<u64>) {
+    let mut numbers: Vec<u64> = map.values().filter_map(&number).collect();
+    numbers.sort_unstable();
+    numbers.truncate(count);
+    let Some(last) = numbers.last().copied() else { return };
+    let mut equals = numbers.len() - numbers.partition_point(|n| *n < last);
+    map.retain(|_, value| match number(value) {
+        Some(n) if n == last && equals > 0 => {
+            equals -= 1;
+            false
+        }
+        Some(n) => n >= last,
+        None => true,
+    });
 }
 
 #[cfg(test)]
@@ -255,10 +270,11 @@ mod tests {
         let mut bans = Bans::default();
         bans.add(net("203.0.113.0/24"), Duration::from_secs(999), "x".to_owned(), 0).expect("room");
         for n in 0..u32::try_from(BANS).expect("small") + 500 {
-            bans.punish(IpNet::from(IpAddr::from(n.to_be_bytes())), "x".to_owned(), u64::from(n) / 1000);
-            assert!(bans.0.len() <= BANS);
+            bans.punish(IpNet::from(IpAddr::from(n.to_be_bytes())), "x".to_owned(), 7);
+            let there = bans.0.len();
+            assert!(there <= BANS && (there > BANS * 9 / 10 - 2 || there > n as usize), "{n}: {there}");
         }
-        assert!(bans.of(ip("203.0.113.1"), 1).is_some());
+        assert!(bans.of(ip("203.0.113.1"), 8).is_some());
         let last = u32::try_from(BANS).expect("small") + 499;
         assert!(bans.of(IpAddr::from(last.to_be_bytes()), 11).is_some(), "the newest is there");
     }

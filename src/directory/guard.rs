@@ -30,6 +30,7 @@ use ipnet::IpNet;
 use super::bans::Ban;
 use super::bans::Bans;
 use super::bans::Known;
+use super::bans::drop_first;
 use crate::clock::Clock;
 use crate::fsio;
 use crate::mail::limits::FAILED_LOGIN_ADDRESSES;
@@ -92,6 +93,8 @@ impl std::fmt::Debug for Guard {
 struct State {
     peers: HashMap<IpNet, Failures>,
     accounts: HashMap<String, Failures>,
+    /// Names that nobody has: as many as strangers like, so that they must not push out those of accounts.
+    nobodies: HashMap<String, Failures>,
     networks: HashMap<IpNet, Spread>,
     /// When a user was let in last from a network, narrow or wide.
     known: HashMap<(IpNet, String), u64>,
@@ -173,16 +176,17 @@ impl Guard {
             return ban.by_hand || !state.is_known(narrow(ip), account, now);
         }
         let most = rules.limit.saturating_mul(FAILED_LOGINS_PER_ACCOUNT);
-        let attacked = state.accounts.get(account).is_some_and(|f| f.count >= most && f.is_fresh(now));
+        let failures = state.accounts.get(account).or_else(|| state.nobodies.get(account));
+        let attacked = failures.is_some_and(|f| f.count >= most && f.is_fresh(now));
         most > 0 && attacked && !state.is_known(wide(ip), account, now)
     }
 
-    /// Notes a failure.
-    pub(super) fn failed(&self, ip: IpAddr, account: &str, rules: &Rules) -> Consequence {
+    /// Notes a failure; `exists` says whether there is such an account.
+    pub(super) fn failed(&self, ip: IpAddr, account: &str, exists: bool, rules: &Rules) -> Consequence {
         let now = self.now();
         let (narrow, wide) = (narrow(ip), wide(ip));
         let mut state = self.state();
-        let State { peers, accounts, networks, bans, changed, .. } = &mut *state;
+        let State { peers, accounts, nobodies, networks, bans, changed, .. } = &mut *state;
         make_room(peers, FAILED_LOGIN_ADDRESSES, now, |f| f.since);
         let failures = Failures::count(peers.entry(narrow).or_insert(Failures { count: 0, since: now }), now);
         let more = u64::from(failures / FAILED_LOGINS_PER_SECOND_MORE);
@@ -191,6 +195,7 @@ impl Guard {
         if rules.allows(ip) {
             return consequence;
         }
+        let accounts = if exists { accounts } else { nobodies };
         make_room(accounts, FAILED_LOGIN_ADDRESSES, now, |f| f.since);
         Failures::count(accounts.entry(account.to_owned()).or_insert(Failures { count: 0, since: now }), now);
         make_room(networks, FAILED_LOGIN_NETWORKS, now, |s| s.since);
@@ -350,10 +355,7 @@ fn make_room<K: Hash + Eq, V>(map: &mut HashMap<K, V>, most: usize, now: u64, si
     }
     map.retain(|_, value| now.saturating_sub(since(value)) < FAILED_LOGIN_WINDOW.as_secs());
     if map.len() >= most {
-        let mut times: Vec<u64> = map.values().map(&since).collect();
-        times.sort_unstable();
-        let last = times.get(most / 10).copied().unwrap_or(0);
-        map.retain(|_, value| since(value) > last);
+        drop_first(map, most / 10, |value| Some(since(value)));
     }
 }
 
@@ -383,9 +385,9 @@ mod tests {
         let peer = ip("192.0.2.1");
         for (lasts, n) in [(600, 1), (3600, 2), (86_400, 3)] {
             for _ in 0..2 {
-                assert!(guard.failed(peer, "nobody", &rules(3)).bans.is_empty());
+                assert!(guard.failed(peer, "nobody", true, &rules(3)).bans.is_empty());
             }
-            let bans = guard.failed(peer, "nobody", &rules(3)).bans;
+            let bans = guard.failed(peer, "nobody", true, &rules(3)).bans;
             assert_eq!((bans.len(), bans[0].times, bans[0].until - bans[0].since), (1, n, lasts));
             assert!(guard.refuses(peer, A, &rules(3)) && guard.closes_the_door(peer, &rules(3)));
             assert!(!guard.refuses(ip("192.0.2.2"), A, &rules(3)));
@@ -401,12 +403,12 @@ mod tests {
         let clock = clock();
         let guard = Guard::new(clock.clone());
         for _ in 0..2 {
-            guard.failed(ip("192.0.2.1"), A, &rules(3));
+            guard.failed(ip("192.0.2.1"), A, true, &rules(3));
         }
         clock.advance(FAILED_LOGIN_WINDOW);
-        assert_eq!(guard.failed(ip("192.0.2.1"), A, &rules(3)).failures, 1);
+        assert_eq!(guard.failed(ip("192.0.2.1"), A, true, &rules(3)).failures, 1);
         for _ in 0..1000 {
-            guard.failed(ip("192.0.2.1"), A, &rules(0));
+            guard.failed(ip("192.0.2.1"), A, true, &rules(0));
         }
         assert!(guard.bans().is_empty() && !guard.refuses(ip("192.0.2.1"), A, &rules(0)));
     }
@@ -414,7 +416,8 @@ mod tests {
     #[test]
     fn answers_come_later_and_later_but_not_for_ever() {
         let guard = Guard::new(clock());
-        let delays: Vec<u64> = (0..30).map(|_| guard.failed(ip("10.0.0.1"), A, &rules(10)).delay.as_secs()).collect();
+        let delays: Vec<u64> =
+            (0..30).map(|_| guard.failed(ip("10.0.0.1"), A, true, &rules(10)).delay.as_secs()).collect();
         assert_eq!((delays[0], delays[2], delays[3], delays[29]), (1, 1, 2, FAILED_LOGIN_DELAY_MOST.as_secs()));
         assert!(delays.is_sorted());
     }
@@ -425,7 +428,7 @@ mod tests {
         let (home, peer) = (ip("192.0.2.1"), rules(3));
         guard.succeeded(home, A);
         for _ in 0..100 {
-            guard.failed(home, A, &peer);
+            guard.failed(home, A, true, &peer);
         }
         assert!(!guard.refuses(home, A, &peer) && !guard.closes_the_door(home, &peer));
         assert!(guard.refuses(home, "b@example.com", &peer));
@@ -442,7 +445,7 @@ mod tests {
         let guard = Guard::new(clock.clone());
         let home = ip("192.0.2.1");
         guard.succeeded(home, A);
-        let bans: Vec<_> = (0..100).flat_map(|_| guard.failed(home, A, &rules(3)).bans).collect();
+        let bans: Vec<_> = (0..100).flat_map(|_| guard.failed(home, A, true, &rules(3)).bans).collect();
         assert_eq!((bans.len(), bans[0].times), (1, 1), "those of the ban's time do not count");
         clock.advance(Duration::from_secs(600));
         assert!(!guard.refuses(home, "b@example.com", &rules(3)));
@@ -454,7 +457,7 @@ mod tests {
         let guard = Guard::new(clock.clone());
         guard.succeeded(ip("203.0.113.5"), A);
         for n in 0..30_u8 {
-            guard.failed(IpAddr::from([198, 18, n, 1]), A, &rules(3));
+            guard.failed(IpAddr::from([198, 18, n, 1]), A, true, &rules(3));
         }
         assert!(guard.refuses(ip("192.0.2.1"), A, &rules(3)));
         assert!(!guard.closes_the_door(ip("192.0.2.1"), &rules(3)));
@@ -469,7 +472,7 @@ mod tests {
         let guard = Guard::new(clock());
         let sprayed = |from: fn(u8) -> IpAddr| {
             (0..9)
-                .flat_map(|n| guard.failed(from(n), &format!("user{n}"), &rules(3)).bans)
+                .flat_map(|n| guard.failed(from(n), &format!("user{n}"), true, &rules(3)).bans)
                 .map(|b| b.network.to_string())
                 .collect::<Vec<_>>()
         };
@@ -478,12 +481,12 @@ mod tests {
         assert!(
             guard.refuses(ip("192.0.2.200"), A, &rules(3)) && guard.refuses(ip("2001:db8:1:ffff::1"), A, &rules(3))
         );
-        let bans: Vec<_> = (0..40).flat_map(|_| guard.failed(ip("198.51.100.1"), A, &rules(30)).bans).collect();
+        let bans: Vec<_> = (0..40).flat_map(|_| guard.failed(ip("198.51.100.1"), A, true, &rules(30)).bans).collect();
         assert_eq!(bans.len(), 1);
         assert_eq!(bans[0].network.to_string(), "198.51.100.1/32");
         // A /64 is one customer.
         for n in 0..3_u16 {
-            guard.failed(IpAddr::from([0x2001, 0xdb8, 7, 7, 0, 0, 0, n]), A, &rules(3));
+            guard.failed(IpAddr::from([0x2001, 0xdb8, 7, 7, 0, 0, 0, n]), A, true, &rules(3));
         }
         assert!(
             guard.refuses(ip("2001:db8:7:7:ffff::1"), "z", &rules(3))
@@ -495,7 +498,7 @@ mod tests {
     fn trusted_networks_are_never_banned() {
         let guard = Guard::new(clock());
         for n in 0..200_u8 {
-            assert!(guard.failed(ip("10.1.2.3"), &format!("u{n}"), &rules(3)).bans.is_empty());
+            assert!(guard.failed(ip("10.1.2.3"), &format!("u{n}"), true, &rules(3)).bans.is_empty());
         }
         guard.ban("10.0.0.0/8".parse().expect("a network"), Duration::from_secs(60), "x".to_owned()).expect("room");
         assert!(
@@ -510,7 +513,7 @@ mod tests {
         let guard = Guard::open(&file, clock.clone()).expect("none yet");
         guard.succeeded(ip("192.0.2.1"), A);
         for _ in 0..3 {
-            guard.failed(ip("192.0.2.1"), A, &rules(3));
+            guard.failed(ip("192.0.2.1"), A, true, &rules(3));
         }
         guard.save().expect("saved");
         let guard = Guard::open(&file, clock.clone()).expect("there");
@@ -536,11 +539,11 @@ mod tests {
         let guard = Guard::open(&file, clock.clone()).expect("there");
         clock.advance(Duration::from_secs(3600));
         for _ in 0..3 {
-            guard.failed(ip("192.0.2.1"), "x", &rules(3));
+            guard.failed(ip("192.0.2.1"), "x", true, &rules(3));
         }
         assert!(!guard.closes_the_door(ip("192.0.2.1"), &rules(3)), "somebody was let in an hour ago");
         for n in 0..30_u8 {
-            guard.failed(IpAddr::from([198, 18, n, 1]), A, &rules(3));
+            guard.failed(IpAddr::from([198, 18, n, 1]), A, true, &rules(3));
         }
         assert!(!guard.refuses(ip("192.0.2.9"), A, &rules(3)), "his provider gives him another address");
     }
@@ -550,10 +553,27 @@ mod tests {
         let guard = Guard::new(clock());
         let most = u32::try_from(FAILED_LOGIN_ADDRESSES).expect("small");
         for n in 0..most + 5000 {
-            guard.failed(IpAddr::from(n.to_be_bytes()), &format!("u{n}"), &rules(0));
+            guard.failed(IpAddr::from(n.to_be_bytes()), &format!("u{n}"), true, &rules(0));
         }
         let state = guard.state();
-        assert!(state.peers.len() <= FAILED_LOGIN_ADDRESSES && state.accounts.len() <= FAILED_LOGIN_ADDRESSES);
+        for size in [state.peers.len(), state.accounts.len()] {
+            assert!((FAILED_LOGIN_ADDRESSES * 9 / 10..=FAILED_LOGIN_ADDRESSES).contains(&size), "{size}");
+        }
         assert!(state.networks.len() <= FAILED_LOGIN_NETWORKS);
+    }
+
+    #[test]
+    fn names_that_nobody_has_push_out_no_account() {
+        let guard = Guard::new(clock());
+        let rules = rules(100_000);
+        for n in 0..10_u8 {
+            guard.failed(IpAddr::from([198, 18, n, 1]), A, true, &rules);
+        }
+        for n in 0..u32::try_from(FAILED_LOGIN_ADDRESSES).expect("small") + 5000 {
+            guard.failed(IpAddr::from((n % 7).to_be_bytes()), &format!("u{n}"), false, &rules);
+        }
+        let state = guard.state();
+        assert_eq!(state.accounts.get(A).map(|f| f.count), Some(10));
+        assert!(state.nobodies.len() <= FAILED_LOGIN_ADDRESSES);
     }
 }

@@ -151,12 +151,13 @@ impl Authenticator {
             return Err(LoginError::TooManyFailures);
         }
         let right = self.is_right(account.as_deref(), password).await?;
+        let exists = account.is_some();
         if let Some(account) = account.filter(|_| right) {
             self.guard.succeeded(peer, &known_as);
             tracing::debug!(user = %account.address(), rip = %peer, proto = %service, "auth ok");
             return Ok(Authenticated(account));
         }
-        let consequence = self.guard.failed(peer, &known_as, &directory.rules);
+        let consequence = self.guard.failed(peer, &known_as, exists, &directory.rules);
         // A form that fail2ban and its like can read; the name is quoted, since a stranger chose it.
         tracing::warn!(user = ?name, rip = %peer, proto = %service, failures = consequence.failures, "auth failed");
         for ban in &consequence.bans {
