@@ -9,7 +9,9 @@
 //! The first limit is `limits.failed_logins`; the others are multiples of it, and 0 lifts them all. Where a user has
 //! logged in within the last month he is let in whatever others do there: nobody can lock an owner out. Only a ban by hand
 //! is for everybody. Networks of `bans.allow`, `relay.trusted_networks` and
-//! `proxy.networks` are never banned, and do not count.
+//! `proxy.networks` are never banned, and do not count; but behind an address of `proxy.networks` are many whom the proxy
+//! did not name, so that failures from there count for the account. A webmail server on the machine of a proxy belongs
+//! into `bans.allow`, which says otherwise.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -52,6 +54,10 @@ pub(super) struct Rules {
     pub(super) limit: u32,
     /// Networks that are never banned.
     pub(super) allow: Vec<IpNet>,
+    /// Those of proxies: an address there is that of nobody whom a proxy named.
+    pub(super) proxies: Vec<IpNet>,
+    /// Those of `allow` that are so even for a proxy.
+    pub(super) explicit: Vec<IpNet>,
 }
 
 impl Rules {
@@ -59,17 +65,32 @@ impl Rules {
         let ip = ip.to_canonical();
         self.allow.iter().any(|network| network.contains(&ip))
     }
+
+    /// Whether anybody may be behind this address, so that only the account counts.
+    pub(super) fn hides(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let named = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&ip));
+        named(&self.proxies) && !named(&self.explicit)
+    }
 }
 
 /// What follows from a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Consequence {
-    /// Failures of this address now.
+    /// Failures of this address now; of this account where the address is a proxy's.
     pub(super) failures: u32,
     /// How long the answer waits.
     pub(super) delay: Duration,
     /// The bans that began.
     pub(super) bans: Vec<Ban>,
+}
+
+impl Consequence {
+    fn of(failures: u32) -> Self {
+        let more = u64::from(failures / FAILED_LOGINS_PER_SECOND_MORE);
+        let delay = (FAILED_LOGIN_DELAY + Duration::from_secs(more)).min(FAILED_LOGIN_DELAY_MOST);
+        Self { failures, delay, bans: Vec::new() }
+    }
 }
 
 /// The counters and the bans. One for all protocols: who guesses by POP3 is not welcome at IMAP.
@@ -161,24 +182,25 @@ impl Guard {
     pub(super) fn closes_the_door(&self, ip: IpAddr, rules: &Rules) -> bool {
         let now = self.now();
         let state = self.state();
-        let Some(ban) = state.bans.of(ip, now).filter(|_| !rules.allows(ip)) else { return false };
+        let Some(ban) = state.bans.of(ip, now).filter(|_| !rules.allows(ip) && !rules.hides(ip)) else { return false };
         ban.by_hand || !state.known_peers.get(&narrow(ip)).is_some_and(|at| is_known(*at, now))
     }
 
     /// Whether a login must be refused unseen.
     pub(super) fn refuses(&self, ip: IpAddr, account: &str, rules: &Rules) -> bool {
-        if rules.allows(ip) {
+        let hidden = rules.hides(ip);
+        if !hidden && rules.allows(ip) {
             return false;
         }
         let now = self.now();
         let state = self.state();
-        if let Some(ban) = state.bans.of(ip, now) {
+        if let Some(ban) = state.bans.of(ip, now).filter(|_| !hidden) {
             return ban.by_hand || !state.is_known(narrow(ip), account, now);
         }
         let most = rules.limit.saturating_mul(FAILED_LOGINS_PER_ACCOUNT);
         let failures = state.accounts.get(account).or_else(|| state.nobodies.get(account));
         let attacked = failures.is_some_and(|f| f.count >= most && f.is_fresh(now));
-        most > 0 && attacked && !state.is_known(wide(ip), account, now)
+        most > 0 && attacked && (hidden || !state.is_known(wide(ip), account, now))
     }
 
     /// Notes a failure; `exists` says whether there is such an account.
@@ -187,17 +209,21 @@ impl Guard {
         let (narrow, wide) = (narrow(ip), wide(ip));
         let mut state = self.state();
         let State { peers, accounts, nobodies, networks, bans, changed, .. } = &mut *state;
+        let accounts = if exists { accounts } else { nobodies };
+        let mut of_account = || {
+            make_room(accounts, FAILED_LOGIN_ADDRESSES, now, |f| f.since);
+            Failures::count(accounts.entry(account.to_owned()).or_insert(Failures { count: 0, since: now }), now)
+        };
+        if rules.hides(ip) {
+            return Consequence::of(of_account());
+        }
         make_room(peers, FAILED_LOGIN_ADDRESSES, now, |f| f.since);
         let failures = Failures::count(peers.entry(narrow).or_insert(Failures { count: 0, since: now }), now);
-        let more = u64::from(failures / FAILED_LOGINS_PER_SECOND_MORE);
-        let delay = (FAILED_LOGIN_DELAY + Duration::from_secs(more)).min(FAILED_LOGIN_DELAY_MOST);
-        let mut consequence = Consequence { failures, delay, bans: Vec::new() };
+        let mut consequence = Consequence::of(failures);
         if rules.allows(ip) {
             return consequence;
         }
-        let accounts = if exists { accounts } else { nobodies };
-        make_room(accounts, FAILED_LOGIN_ADDRESSES, now, |f| f.since);
-        Failures::count(accounts.entry(account.to_owned()).or_insert(Failures { count: 0, since: now }), now);
+        of_account();
         make_room(networks, FAILED_LOGIN_NETWORKS, now, |s| s.since);
         let spread = networks.entry(wide).or_insert(Spread { pairs: HashSet::new(), since: now });
         if now.saturating_sub(spread.since) >= FAILED_LOGIN_WINDOW.as_secs() {
@@ -225,7 +251,11 @@ impl Guard {
     }
 
     /// Notes a success.
-    pub(super) fn succeeded(&self, ip: IpAddr, account: &str) {
+    pub(super) fn succeeded(&self, ip: IpAddr, account: &str, rules: &Rules) {
+        // What is everybody's is no owner's.
+        if rules.hides(ip) {
+            return;
+        }
         let now = self.now();
         self.state().knows(narrow(ip), account.to_owned(), now);
     }
@@ -369,7 +399,7 @@ mod tests {
     }
 
     fn rules(limit: u32) -> Rules {
-        Rules { limit, allow: vec!["10.0.0.0/8".parse().expect("a network")] }
+        Rules { limit, allow: vec!["10.0.0.0/8".parse().expect("a network")], ..Rules::default() }
     }
 
     fn clock() -> Clock {
@@ -426,7 +456,7 @@ mod tests {
     fn an_owner_is_not_locked_out_where_he_is_known() {
         let guard = Guard::new(clock());
         let (home, peer) = (ip("192.0.2.1"), rules(3));
-        guard.succeeded(home, A);
+        guard.succeeded(home, A, &peer);
         for _ in 0..100 {
             guard.failed(home, A, true, &peer);
         }
@@ -444,7 +474,7 @@ mod tests {
         let clock = clock();
         let guard = Guard::new(clock.clone());
         let home = ip("192.0.2.1");
-        guard.succeeded(home, A);
+        guard.succeeded(home, A, &rules(3));
         let bans: Vec<_> = (0..100).flat_map(|_| guard.failed(home, A, true, &rules(3)).bans).collect();
         assert_eq!((bans.len(), bans[0].times), (1, 1), "those of the ban's time do not count");
         clock.advance(Duration::from_secs(600));
@@ -455,7 +485,7 @@ mod tests {
     fn an_account_under_attack_is_open_to_its_owner_alone() {
         let clock = clock();
         let guard = Guard::new(clock.clone());
-        guard.succeeded(ip("203.0.113.5"), A);
+        guard.succeeded(ip("203.0.113.5"), A, &rules(3));
         for n in 0..30_u8 {
             guard.failed(IpAddr::from([198, 18, n, 1]), A, true, &rules(3));
         }
@@ -511,7 +541,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary folder");
         let (file, clock) = (dir.path().join("auth/bans"), clock());
         let guard = Guard::open(&file, clock.clone()).expect("none yet");
-        guard.succeeded(ip("192.0.2.1"), A);
+        guard.succeeded(ip("192.0.2.1"), A, &rules(3));
         for _ in 0..3 {
             guard.failed(ip("192.0.2.1"), A, true, &rules(3));
         }
@@ -531,10 +561,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary folder");
         let (file, clock) = (dir.path().join("auth/bans"), clock());
         let guard = Guard::open(&file, clock.clone()).expect("none yet");
-        guard.succeeded(ip("192.0.2.1"), "b@example.com");
-        guard.succeeded(ip("192.0.2.2"), A);
+        guard.succeeded(ip("192.0.2.1"), "b@example.com", &rules(3));
+        guard.succeeded(ip("192.0.2.2"), A, &rules(3));
         clock.advance(KNOWN_ADDRESS - Duration::from_secs(60));
-        guard.succeeded(ip("192.0.2.1"), A);
+        guard.succeeded(ip("192.0.2.1"), A, &rules(3));
         guard.save().expect("saved");
         let guard = Guard::open(&file, clock.clone()).expect("there");
         clock.advance(Duration::from_secs(3600));
@@ -575,5 +605,23 @@ mod tests {
         let state = guard.state();
         assert_eq!(state.accounts.get(A).map(|f| f.count), Some(10));
         assert!(state.nobodies.len() <= FAILED_LOGIN_ADDRESSES);
+    }
+
+    #[test]
+    fn behind_a_proxy_that_names_nobody_the_account_counts() {
+        let guard = Guard::new(clock());
+        let net = |text: &str| vec![text.parse().expect("a network")];
+        let mut rules = Rules { proxies: net("10.0.0.0/24"), ..rules(3) };
+        let proxy = ip("10.0.0.1");
+        guard.succeeded(proxy, A, &rules);
+        for _ in 0..30 {
+            assert!(!guard.refuses(proxy, A, &rules));
+            assert!(guard.failed(proxy, A, true, &rules).bans.is_empty());
+        }
+        assert!(guard.refuses(proxy, A, &rules), "no success of somebody there makes it an owner's");
+        assert!(!guard.refuses(proxy, "b@example.com", &rules) && !guard.closes_the_door(proxy, &rules));
+        assert_eq!(guard.failed(proxy, "b@example.com", true, &rules).failures, 1, "nobody else waits longer");
+        rules.explicit = net("10.0.0.1/32");
+        assert!(!guard.refuses(proxy, A, &rules), "the operator says who that is");
     }
 }

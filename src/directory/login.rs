@@ -153,7 +153,7 @@ impl Authenticator {
         let right = self.is_right(account.as_deref(), password).await?;
         let exists = account.is_some();
         if let Some(account) = account.filter(|_| right) {
-            self.guard.succeeded(peer, &known_as);
+            self.guard.succeeded(peer, &known_as, &directory.rules);
             tracing::debug!(user = %account.address(), rip = %peer, proto = %service, "auth ok");
             return Ok(Authenticated(account));
         }

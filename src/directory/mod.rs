@@ -185,12 +185,14 @@ impl Directory {
             complaints,
             rules: Rules {
                 limit: config.limits.failed_logins,
-                // Those whom a proxy does not name share its address.
                 allow: [&config.bans.allow, &config.relay.trusted_networks, &config.proxy.networks]
                     .into_iter()
                     .flatten()
                     .copied()
                     .collect(),
+                // Those whom a proxy does not name share its address.
+                proxies: config.proxy.networks.clone(),
+                explicit: config.bans.allow.clone(),
             },
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
