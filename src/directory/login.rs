@@ -146,11 +146,21 @@ impl Authenticator {
         let directory = self.directory.load_full();
         let account = directory.account_of_login(name);
         let known_as = account.as_ref().map_or_else(|| name.to_lowercase(), |a| a.address().key());
-        if self.guard.refuses(peer, &known_as, &directory.rules) {
-            tracing::warn!(user = ?name, rip = %peer, proto = %service, "auth refused: too many failures");
+        let refused = || {
+            let refused = self.guard.refuses(peer, &known_as, &directory.rules);
+            if refused {
+                tracing::warn!(user = ?name, rip = %peer, proto = %service, "auth refused: too many failures");
+            }
+            refused
+        };
+        if refused() {
             return Err(LoginError::TooManyFailures);
         }
         let right = self.is_right(account.as_deref(), password).await?;
+        // A ban may have begun while this one waited for its turn: who tries many at once has no more tries than others.
+        if refused() {
+            return Err(LoginError::TooManyFailures);
+        }
         let exists = account.is_some();
         if let Some(account) = account.filter(|_| right) {
             self.guard.succeeded(peer, &known_as, &directory.rules);
@@ -291,6 +301,28 @@ mod tests {
             assert_eq!(login(&auth, "198.51.100.1", "alice", "x").await, Err(LoginError::Refused));
         }
         assert!(auth.closes_the_door(at("198.51.100.1")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_tries_at_once_are_no_more_than_one_after_the_other() {
+        let auth = Arc::new(authenticator());
+        // They take their turns in the order in which they come; the right one is the last.
+        let tries: Vec<_> = (0..30)
+            .map(|n| {
+                let auth = Arc::clone(&auth);
+                let password = if n == 29 { "secret" } else { "wrong" };
+                tokio::spawn(async move { login(&auth, "192.0.2.1", "alice", password).await })
+            })
+            .collect();
+        let mut refused = 0;
+        for tried in tries {
+            match tried.await.expect("no panic") {
+                Err(LoginError::TooManyFailures) => refused += 1,
+                Err(LoginError::Refused) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(refused >= 15, "{refused} were refused");
     }
 
     /// `cargo test --release --lib -- --ignored --nocapture the_time_of_an_answer` on a machine that does nothing else.
