@@ -145,7 +145,7 @@ impl Authenticator {
     ) -> Result<Authenticated, LoginError> {
         let directory = self.directory.load_full();
         let account = directory.account_of_login(name);
-        let known_as = account.as_ref().map_or_else(|| name.to_lowercase(), |a| a.address().key());
+        let known_as = account.as_ref().map_or_else(|| directory.key_of_nobody(name), |a| a.address().key());
         let refused = || {
             let refused = self.guard.refuses(peer, &known_as, &directory.rules);
             if refused {
@@ -350,6 +350,20 @@ mod tests {
         let difference = (known / unknown - 1.0).abs();
         assert!(difference < 0.05, "known {known} s, unknown {unknown} s");
         eprintln!("known {:.3} ms, unknown {:.3} ms, {:.2} %", known * 1e3, unknown * 1e3, difference * 100.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counters_do_not_tell_who_exists() {
+        for user in ["alice", "nobody"] {
+            let auth = authenticator();
+            // Whole networks get a ban at nine pairs of address and account: two spellings of a user are one account.
+            for n in 0..9 {
+                let host = format!("198.51.100.{}", n / 2);
+                let name = [user.to_uppercase(), format!("{user}@mail.example.com")][n % 2].clone();
+                assert_eq!(login(&auth, &host, &name, "wrong").await, Err(LoginError::Refused), "{name}");
+            }
+            assert!(auth.guard().bans().is_empty(), "{user}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -358,6 +358,15 @@ impl Directory {
         }
         self.bare_names.get(&local_key(name)).cloned().flatten()
     }
+
+    /// Under which name the failures of somebody are counted who has no account: all spellings of an address that would be
+    /// one account are one name, or the counters would tell who has an account.
+    fn key_of_nobody(&self, name: &str) -> String {
+        match Address::parse(name) {
+            Ok(address) => format!("{}@{}", local_key(address.local()), self.table.real_domain(address.domain())),
+            Err(_) => format!("{}@{}", local_key(name), self.table.own_domain()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -442,6 +451,11 @@ address = "bob@example.net"
         assert_eq!(login("bob@example.net").as_deref(), Some("bob@example.net"));
         assert_eq!(login("team@example.com"), None);
         assert_eq!(login("alice+x@example.com"), None);
+        for spelling in ["x", "X", "x@example.com", "X@Mail.Example.com"] {
+            assert_eq!(directory.key_of_nobody(spelling), "x@example.com");
+        }
+        assert_eq!(of("").key_of_nobody("x@example.org"), "x@example.com");
+        assert_eq!(directory.key_of_nobody("x@example.net"), "x@example.net");
     }
 
     fn of(text: &str) -> Directory {

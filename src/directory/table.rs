@@ -268,6 +268,11 @@ impl Table {
         std::iter::once(domain).chain(of).chain(first)
     }
 
+    /// The domain that has the accounts of this one.
+    pub(super) fn real_domain<'a>(&'a self, domain: &'a Domain) -> &'a Domain {
+        self.domains_of(domain).last().unwrap_or(domain)
+    }
+
     fn named(&self, local: &str, domain: &Domain) -> Option<Found<'_>> {
         let local = local_key(local);
         self.domains_of(domain).find_map(|domain| {
