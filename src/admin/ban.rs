@@ -1,7 +1,10 @@
 //! `facteur ban …`: networks that may not log in.
 //!
-//! The running server is asked; where none runs, the file is changed under the server's lock.
+//! The running server is asked; where none runs, the file is changed under the server's lock. A look at it takes no lock
+//! and changes nothing.
 
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -97,16 +100,32 @@ fn ask(file: &Path, request: &Request) -> Result<String, ExitCode> {
 /// Without a server: its lock keeps one from starting meanwhile.
 fn alone(folder: &Path, request: &Request) -> Result<Reply, String> {
     let file = folder.join("auth").join("bans");
-    let named = |error: std::io::Error| format!("{}: {error}", folder.display());
     if !folder.is_dir() {
         return Err(format!("{}: there is no such folder; has the server ever run?", folder.display()));
     }
-    let _lock = match fsio::lock(&folder.join("lock")).map_err(named)? {
+    // The file is only ever replaced as a whole, so a look at it needs no lock.
+    let _lock = match request {
+        Request::BanList => None,
+        _ => Some(lock(folder)?),
+    };
+    let guard = Guard::read(&file, Clock::system()).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(answer(&guard, request).unwrap_or_else(|| Reply { done: false, text: "not a request about bans".to_owned() }))
+}
+
+/// The server's lock. Its file, where it is made here, belongs to the folder's owner: else the server could not open it.
+fn lock(folder: &Path) -> Result<fsio::Lock, String> {
+    let named = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let path = folder.join("lock");
+    let is_new = !path.exists();
+    let lock = match fsio::lock(&path).map_err(named)? {
         Ok(lock) => lock,
         Err(owner) => return Err(format!("{} is in use by process {owner}, which does not answer", folder.display())),
     };
-    let guard = Guard::open(&file, Clock::system()).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(answer(&guard, request).unwrap_or_else(|| Reply { done: false, text: "not a request about bans".to_owned() }))
+    let (owner, has) = (std::fs::metadata(folder).map_err(named)?, std::fs::metadata(&path).map_err(named)?);
+    if is_new && owner.uid() != has.uid() {
+        chown(&path, Some(owner.uid()), Some(owner.gid())).map_err(named)?;
+    }
+    Ok(lock)
 }
 
 /// Does what is asked about bans; `None` for other requests. Waits for the disk.
@@ -185,11 +204,17 @@ mod tests {
     fn requests_are_answered_and_kept() {
         let dir = tempfile::tempdir().expect("temporary folder");
         let ask = |request: Request| alone(dir.path(), &request).expect("the folder is ours");
+        assert!(ask(Request::BanList).done);
+        assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), 0, "a look leaves nothing behind");
         let add = Request::BanAdd { network: "192.0.2.0/24".to_owned(), seconds: 3600, reason: "spam".to_owned() };
         assert!(ask(add).text.starts_with("192.0.2.0/24 may not log in until "));
         let listed: Vec<Ban> = serde_json::from_str(&ask(Request::BanList).text).expect("a list");
         assert_eq!((listed.len(), listed[0].reason.as_str(), listed[0].by_hand), (1, "spam", true));
         let remove = Request::BanRemove { network: "192.0.2.0/24".to_owned() };
         assert!(ask(remove.clone()).done && !ask(remove).done);
+        let file = dir.path().join("auth/bans");
+        std::fs::write(&file, "nonsense").expect("written");
+        assert!(alone(dir.path(), &Request::BanList).is_err());
+        assert_eq!(std::fs::read(&file).expect("still there"), b"nonsense");
     }
 }

@@ -7,7 +7,11 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
+use std::io::Write;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::chown;
+use std::os::unix::fs::fchown;
 use std::path::Path;
 use std::time::Duration;
 
@@ -109,7 +113,8 @@ impl Bans {
         Ok((Self(bans), saved.known))
     }
 
-    /// Writes the file anew, as a whole, durably.
+    /// Writes the file anew, as a whole, durably. It belongs to whom it belonged, or to the owner of the storage folder: the
+    /// server must be able to read what root has written.
     ///
     /// # Errors
     /// What the kernel says.
@@ -117,10 +122,18 @@ impl Bans {
         let mut bans: Vec<Ban> = self.0.values().cloned().collect();
         bans.sort_by_key(|ban| (ban.since, ban.network));
         let text = serde_json::to_vec(&Saved { version: VERSION, bans, known })?;
+        let owner = owner(file);
         if let Some(folder) = file.parent() {
+            let is_new = !folder.exists();
             fsio::create_dir_durably(folder)?;
+            if is_new {
+                give(std::fs::metadata(folder)?.uid(), owner, |user, group| chown(folder, user, group))?;
+            }
         }
-        fsio::replace(file, &text)
+        fsio::replace_with(file, |out| {
+            give(out.metadata()?.uid(), owner, |user, group| fchown(&*out, user, group))?;
+            out.write_all(&text)
+        })
     }
 
     /// Those in force, the newest last.
@@ -204,6 +217,25 @@ impl Bans {
     }
 }
 
+/// User and group of the file as it is; where there is none or it is root's, of the storage folder around its folder.
+fn owner(file: &Path) -> Option<(u32, u32)> {
+    let before = std::fs::metadata(file).ok().filter(|found| found.uid() != 0);
+    let around = || file.parent().and_then(Path::parent).and_then(|folder| std::fs::metadata(folder).ok());
+    before.or_else(around).map(|found| (found.uid(), found.gid()))
+}
+
+/// Gives away what is another's. Who is not root cannot, and keeps it.
+fn give(
+    has: u32,
+    owner: Option<(u32, u32)>,
+    to: impl FnOnce(Option<u32>, Option<u32>) -> io::Result<()>,
+) -> io::Result<()> {
+    match owner.filter(|(user, _)| *user != has).map(|(user, group)| to(Some(user), Some(group))) {
+        Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Drops so many of a map, the smallest first, those without a number never; of equals no more than need be.
 pub(super) fn drop_first<K: Hash + Eq, V>(map: &mut HashMap<K, V>, count: usize, number: impl Fn(&V) -> Option<u64>) {
     let mut numbers: Vec<u64> = map.values().filter_map(&number).collect();
@@ -277,6 +309,21 @@ mod tests {
         assert!(bans.of(ip("203.0.113.1"), 8).is_some());
         let last = u32::try_from(BANS).expect("small") + 499;
         assert!(bans.of(IpAddr::from(last.to_be_bytes()), 11).is_some(), "the newest is there");
+    }
+
+    #[test]
+    fn what_root_writes_is_the_servers() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let file = dir.path().join("auth/bans");
+        if chown(dir.path(), Some(12_345), Some(12_346)).is_err() {
+            eprintln!("SKIPPED: only root can give files away");
+            return;
+        }
+        Bans::default().save(Vec::new(), &file).expect("saved");
+        for path in [&file, &dir.path().join("auth")] {
+            let found = std::fs::metadata(path).expect("made");
+            assert_eq!((found.uid(), found.gid()), (12_345, 12_346), "{}", path.display());
+        }
     }
 
     #[test]

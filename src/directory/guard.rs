@@ -146,22 +146,26 @@ impl Guard {
         Self { clock, file: None, state: Mutex::default(), saving: Mutex::default(), marks: RandomState::new() }
     }
 
-    /// One with the bans of a file. What cannot be understood is put aside: a broken file must not keep the owner's mail
-    /// from him.
+    /// One with the bans of a file, for the server. What cannot be read is put aside and told of: neither a broken file nor
+    /// one of another user may keep the owner's mail from him.
+    #[must_use]
+    pub fn open(file: &Path, clock: Clock) -> Self {
+        Self::read(file, clock.clone()).unwrap_or_else(|error| {
+            let aside = file.with_extension("broken");
+            tracing::error!(file = %file.display(), %error, aside = %aside.display(), "bans cannot be read: put aside");
+            if let Err(error) = fsio::rename(file, &aside) {
+                tracing::error!(file = %file.display(), %error, "bans not put aside: they are overwritten at the next change");
+            }
+            Self { file: Some(file.to_owned()), ..Self::new(clock) }
+        })
+    }
+
+    /// One with the bans of a file, which stays as it is until there is something to save.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub fn open(file: &Path, clock: Clock) -> io::Result<Self> {
-        let (bans, known) = match Bans::load(file) {
-            Ok(loaded) => loaded,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let aside = file.with_extension("broken");
-                tracing::error!(file = %file.display(), %error, aside = %aside.display(), "bans not understood: put aside");
-                fsio::rename(file, &aside)?;
-                Default::default()
-            }
-            Err(error) => return Err(error),
-        };
+    /// What the kernel says; [`io::ErrorKind::InvalidData`] for what is no such file.
+    pub fn read(file: &Path, clock: Clock) -> io::Result<Self> {
+        let (bans, known) = Bans::load(file)?;
         let mut state = State { bans, ..State::default() };
         for known in known {
             state.knows(known.network, known.account, known.at);
@@ -540,33 +544,40 @@ mod tests {
     fn bans_and_known_addresses_survive() {
         let dir = tempfile::tempdir().expect("temporary folder");
         let (file, clock) = (dir.path().join("auth/bans"), clock());
-        let guard = Guard::open(&file, clock.clone()).expect("none yet");
+        let guard = Guard::open(&file, clock.clone());
         guard.succeeded(ip("192.0.2.1"), A, &rules(3));
         for _ in 0..3 {
             guard.failed(ip("192.0.2.1"), A, true, &rules(3));
         }
         guard.save().expect("saved");
-        let guard = Guard::open(&file, clock.clone()).expect("there");
+        let guard = Guard::open(&file, clock.clone());
         assert!(
             guard.refuses(ip("192.0.2.1"), "b@example.com", &rules(3)) && !guard.refuses(ip("192.0.2.1"), A, &rules(3))
         );
         assert_eq!(guard.unban("192.0.2.1/32".parse().expect("a network")), Ok(true));
         std::fs::write(&file, "nonsense").expect("written");
-        let guard = Guard::open(&file, clock).expect("put aside");
+        let guard = Guard::open(&file, clock);
         assert!(guard.bans().is_empty() && dir.path().join("auth/bans.broken").exists());
+        // Nor does what is no file at all keep the server from its start.
+        std::fs::remove_file(dir.path().join("auth/bans.broken")).expect("there");
+        std::fs::create_dir(&file).expect("a folder");
+        assert!(Guard::read(&file, self::clock()).is_err());
+        let guard = Guard::open(&file, self::clock());
+        guard.ban("192.0.2.0/24".parse().expect("a network"), Duration::from_secs(60), "x".to_owned()).expect("saved");
+        assert!(file.is_file());
     }
 
     #[test]
     fn the_latest_login_of_an_address_counts_after_a_restart() {
         let dir = tempfile::tempdir().expect("temporary folder");
         let (file, clock) = (dir.path().join("auth/bans"), clock());
-        let guard = Guard::open(&file, clock.clone()).expect("none yet");
+        let guard = Guard::open(&file, clock.clone());
         guard.succeeded(ip("192.0.2.1"), "b@example.com", &rules(3));
         guard.succeeded(ip("192.0.2.2"), A, &rules(3));
         clock.advance(KNOWN_ADDRESS - Duration::from_secs(60));
         guard.succeeded(ip("192.0.2.1"), A, &rules(3));
         guard.save().expect("saved");
-        let guard = Guard::open(&file, clock.clone()).expect("there");
+        let guard = Guard::open(&file, clock.clone());
         clock.advance(Duration::from_secs(3600));
         for _ in 0..3 {
             guard.failed(ip("192.0.2.1"), "x", true, &rules(3));
