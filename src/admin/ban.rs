@@ -10,7 +10,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::time::SystemTime;
 
-use ipnet::IpNet;
 use jiff::tz::TimeZone;
 
 use crate::admin::cli::BanCommand;
@@ -65,13 +64,9 @@ fn bad(what: impl std::fmt::Display) -> ExitCode {
 
 /// A network, or one address; the whole world is none.
 fn network_of(typed: &str) -> Result<String, ExitCode> {
-    let network = typed.parse::<IpNet>().or_else(|_| typed.parse::<std::net::IpAddr>().map(IpNet::from));
-    match network {
-        Ok(network) if network.prefix_len() == 0 => Err(bad(format!("{network} is the whole world"))),
-        Ok(network) => Ok(network.trunc().to_string()),
-        Err(_) => {
-            Err(bad(format!("{typed:?} is not a network; write an address, or one with a prefix such as 192.0.2.0/24")))
-        }
+    match config::parse_network(typed).map_err(bad)? {
+        network if network.prefix_len() == 0 => Err(bad(format!("{network} is the whole world"))),
+        network => Ok(network.trunc().to_string()),
     }
 }
 
@@ -131,7 +126,7 @@ fn lock(folder: &Path) -> Result<fsio::Lock, String> {
 /// Does what is asked about bans; `None` for other requests. Waits for the disk.
 #[must_use]
 pub fn answer(guard: &Guard, request: &Request) -> Option<Reply> {
-    let network = |text: &str| text.parse::<IpNet>().map_err(|_| format!("{text:?} is not a network"));
+    let network = config::parse_network;
     let done = match request {
         Request::BanList => serde_json::to_string(&guard.bans()).map_err(|error| error.to_string()),
         Request::BanAdd { network: text, seconds, reason } => network(text).and_then(|network| {
@@ -194,6 +189,8 @@ mod tests {
     fn what_is_typed_is_checked_first() {
         assert_eq!(network_of("192.0.2.7/24").ok().as_deref(), Some("192.0.2.0/24"));
         assert_eq!(network_of("2001:db8::1").ok().as_deref(), Some("2001:db8::1/128"));
+        assert_eq!(network_of("::ffff:192.0.2.1").ok().as_deref(), Some("192.0.2.1/32"));
+        assert!(network_of("::ffff:0:0/96").is_err());
         assert!(network_of("0.0.0.0/0").is_err() && network_of("example.com").is_err());
         assert!(add("192.0.2.1", "1h", "spam").is_ok());
         assert!(add("192.0.2.1", "soon", "x").is_err() && add("192.0.2.1", "0s", "x").is_err());
