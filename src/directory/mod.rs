@@ -577,6 +577,22 @@ address = "bob@example.net"
     }
 
     #[test]
+    fn a_list_is_not_copied_without_end() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let list = dir.path().join("list");
+        let text: String = (0..5000).map(|n| format!("u{}@elsewhere.example\n", n / 2)).collect();
+        std::fs::write(&list, text).expect("written");
+        let long = of(&format!("[aliases]\n\"all@example.com\" = \":include:{}\"\n", list.display()));
+        assert_eq!(resolved_by(&long, "all@example.com"), "trouble");
+        assert!(long.complaints().iter().any(|c| c.contains("more than 1000 addresses")), "{:?}", long.complaints());
+        assert_eq!(long.aliases()[0].to.len(), 1000);
+        let text: String = (0..2000).map(|n| format!("u{}@elsewhere.example\n", n / 2)).collect();
+        std::fs::write(&list, text).expect("written");
+        let full = of(&format!("[aliases]\n\"all@example.com\" = \":include:{}\"\n", list.display()));
+        assert_eq!(resolved_by(&full, "all@example.com").matches("remote").count(), 1000, "the same twice is once");
+    }
+
+    #[test]
     fn senders_of_what_goes_on_are_rewritten_and_come_back() {
         let dir = tempfile::tempdir().expect("temporary folder");
         let clock =
