@@ -1,13 +1,15 @@
 //! `facteur ban …`: networks that may not log in.
 //!
-//! The running server is asked; where none runs, the file is changed under the server's lock.
+//! The running server is asked; where none runs, the file is changed under the server's lock. A look at it takes no lock
+//! and changes nothing.
 
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::time::SystemTime;
 
-use ipnet::IpNet;
 use jiff::tz::TimeZone;
 
 use crate::admin::cli::BanCommand;
@@ -62,13 +64,9 @@ fn bad(what: impl std::fmt::Display) -> ExitCode {
 
 /// A network, or one address; the whole world is none.
 fn network_of(typed: &str) -> Result<String, ExitCode> {
-    let network = typed.parse::<IpNet>().or_else(|_| typed.parse::<std::net::IpAddr>().map(IpNet::from));
-    match network {
-        Ok(network) if network.prefix_len() == 0 => Err(bad(format!("{network} is the whole world"))),
-        Ok(network) => Ok(network.trunc().to_string()),
-        Err(_) => {
-            Err(bad(format!("{typed:?} is not a network; write an address, or one with a prefix such as 192.0.2.0/24")))
-        }
+    match config::parse_network(typed).map_err(bad)? {
+        network if network.prefix_len() == 0 => Err(bad(format!("{network} is the whole world"))),
+        network => Ok(network.trunc().to_string()),
     }
 }
 
@@ -97,22 +95,38 @@ fn ask(file: &Path, request: &Request) -> Result<String, ExitCode> {
 /// Without a server: its lock keeps one from starting meanwhile.
 fn alone(folder: &Path, request: &Request) -> Result<Reply, String> {
     let file = folder.join("auth").join("bans");
-    let named = |error: std::io::Error| format!("{}: {error}", folder.display());
     if !folder.is_dir() {
         return Err(format!("{}: there is no such folder; has the server ever run?", folder.display()));
     }
-    let _lock = match fsio::lock(&folder.join("lock")).map_err(named)? {
+    // The file is only ever replaced as a whole, so a look at it needs no lock.
+    let _lock = match request {
+        Request::BanList => None,
+        _ => Some(lock(folder)?),
+    };
+    let guard = Guard::read(&file, Clock::system()).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(answer(&guard, request).unwrap_or_else(|| Reply { done: false, text: "not a request about bans".to_owned() }))
+}
+
+/// The server's lock. Its file, where it is made here, belongs to the folder's owner: else the server could not open it.
+fn lock(folder: &Path) -> Result<fsio::Lock, String> {
+    let named = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let path = folder.join("lock");
+    let is_new = !path.exists();
+    let lock = match fsio::lock(&path).map_err(named)? {
         Ok(lock) => lock,
         Err(owner) => return Err(format!("{} is in use by process {owner}, which does not answer", folder.display())),
     };
-    let guard = Guard::open(&file, Clock::system()).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(answer(&guard, request).unwrap_or_else(|| Reply { done: false, text: "not a request about bans".to_owned() }))
+    let (owner, has) = (std::fs::metadata(folder).map_err(named)?, std::fs::metadata(&path).map_err(named)?);
+    if is_new && owner.uid() != has.uid() {
+        chown(&path, Some(owner.uid()), Some(owner.gid())).map_err(named)?;
+    }
+    Ok(lock)
 }
 
 /// Does what is asked about bans; `None` for other requests. Waits for the disk.
 #[must_use]
 pub fn answer(guard: &Guard, request: &Request) -> Option<Reply> {
-    let network = |text: &str| text.parse::<IpNet>().map_err(|_| format!("{text:?} is not a network"));
+    let network = config::parse_network;
     let done = match request {
         Request::BanList => serde_json::to_string(&guard.bans()).map_err(|error| error.to_string()),
         Request::BanAdd { network: text, seconds, reason } => network(text).and_then(|network| {
@@ -175,6 +189,8 @@ mod tests {
     fn what_is_typed_is_checked_first() {
         assert_eq!(network_of("192.0.2.7/24").ok().as_deref(), Some("192.0.2.0/24"));
         assert_eq!(network_of("2001:db8::1").ok().as_deref(), Some("2001:db8::1/128"));
+        assert_eq!(network_of("::ffff:192.0.2.1").ok().as_deref(), Some("192.0.2.1/32"));
+        assert!(network_of("::ffff:0:0/96").is_err());
         assert!(network_of("0.0.0.0/0").is_err() && network_of("example.com").is_err());
         assert!(add("192.0.2.1", "1h", "spam").is_ok());
         assert!(add("192.0.2.1", "soon", "x").is_err() && add("192.0.2.1", "0s", "x").is_err());
@@ -185,11 +201,17 @@ mod tests {
     fn requests_are_answered_and_kept() {
         let dir = tempfile::tempdir().expect("temporary folder");
         let ask = |request: Request| alone(dir.path(), &request).expect("the folder is ours");
+        assert!(ask(Request::BanList).done);
+        assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), 0, "a look leaves nothing behind");
         let add = Request::BanAdd { network: "192.0.2.0/24".to_owned(), seconds: 3600, reason: "spam".to_owned() };
         assert!(ask(add).text.starts_with("192.0.2.0/24 may not log in until "));
         let listed: Vec<Ban> = serde_json::from_str(&ask(Request::BanList).text).expect("a list");
         assert_eq!((listed.len(), listed[0].reason.as_str(), listed[0].by_hand), (1, "spam", true));
         let remove = Request::BanRemove { network: "192.0.2.0/24".to_owned() };
         assert!(ask(remove.clone()).done && !ask(remove).done);
+        let file = dir.path().join("auth/bans");
+        std::fs::write(&file, "nonsense").expect("written");
+        assert!(alone(dir.path(), &Request::BanList).is_err());
+        assert_eq!(std::fs::read(&file).expect("still there"), b"nonsense");
     }
 }

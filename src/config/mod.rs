@@ -67,6 +67,7 @@ pub use value::RelayHost;
 pub use value::Resolver;
 pub use value::Span;
 pub use value::SpfPolicy;
+pub use value::parse_network;
 pub use value::parse_time;
 
 use crate::mail::address::Domain;

@@ -121,13 +121,39 @@ impl Value for Address {
 impl Value for IpNet {
     const EXPECTED: &'static str = "a network was expected, for example \"192.0.2.0/24\"";
     fn read(value: &DeValue<'_>) -> Option<Result<Self, String>> {
-        from_text(value, |t| {
-            t.parse::<Self>().or_else(|_| t.parse::<std::net::IpAddr>().map(Self::from)).map_err(|_| {
-                format!("{t:?} is not a network; write an address and a prefix, for example \"192.0.2.0/24\"")
-            })
-        })
+        from_text(value, parse_network)
     }
 }
+
+/// Reads a network, or one address. An IPv6 address may stand in brackets, as Postfix has it; an IPv4 address within IPv6
+/// (RFC 4291 §2.5.5.2) becomes what it is, since that is what it is compared with.
+///
+/// # Errors
+/// Words for the operator.
+pub fn parse_network(text: &str) -> Result<IpNet, String> {
+    let wrong = || format!("{text:?} is not a network; write an address and a prefix, for example \"192.0.2.0/24\"");
+    let bare = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, prefix) = rest.split_once(']').ok_or_else(wrong)?;
+            address.parse::<Ipv6Addr>().map_err(|_| wrong())?;
+            format!("{address}{prefix}")
+        }
+        None => text.to_owned(),
+    };
+    let network = bare.parse::<IpNet>().or_else(|_| bare.parse::<std::net::IpAddr>().map(IpNet::from));
+    let network = network.map_err(|_| wrong())?;
+    let mapped = match network {
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_PREFIX)),
+        IpNet::V4(_) => None,
+    };
+    match mapped {
+        Some((v4, prefix)) => ipnet::Ipv4Net::new(v4, prefix).map(IpNet::V4).map_err(|_| wrong()),
+        None => Ok(network),
+    }
+}
+
+/// Bits before an IPv4 address within IPv6.
+const MAPPED_PREFIX: u8 = 96;
 
 /// A number of octets, written `"50MiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -609,5 +635,24 @@ mod tests {
             text::<BareNewline>("rejct"),
             Err("\"rejct\" is none of \"reject\", \"normalise\", probably \"reject\" was meant".to_owned())
         );
+    }
+
+    #[test]
+    fn networks_are_what_they_are_compared_with() {
+        for (text, wanted) in [
+            ("192.0.2.0/24", "192.0.2.0/24"),
+            ("192.0.2.1", "192.0.2.1/32"),
+            ("[::1]", "::1/128"),
+            ("[2001:db8::]/32", "2001:db8::/32"),
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("[::ffff:127.0.0.0]/104", "127.0.0.0/8"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(parse_network(text).map(|network| network.to_string()).as_deref(), Ok(wanted), "{text}");
+        }
+        for text in ["[192.0.2.1]/32", "[::1/128", "[::1]128", "[::1]/129", "example.com", "192.0.2.0/33", ""] {
+            assert!(parse_network(text).is_err(), "{text}");
+        }
     }
 }

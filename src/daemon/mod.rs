@@ -148,8 +148,7 @@ impl Server {
         let directory = aliases.directory(&config).map_err(machine(&srs_key.display().to_string()))?;
         let directory = Arc::new(ArcSwap::from_pointee(directory));
         let authenticator = Authenticator::new(Arc::clone(&directory), clock.clone()).map_err(machine("logins"))?;
-        let bans = folder.join("auth").join("bans");
-        let guard = Guard::open(&bans, clock.clone()).map_err(machine(&bans.display().to_string()))?;
+        let guard = Guard::open(&folder.join("auth").join("bans"), clock.clone());
         let authenticator = Arc::new(authenticator.guarded_by(Arc::new(guard)));
         let state = config.storage.folder.join("state");
         let store = Store::open_with(clock.clone(), config.storage.layout, Some(&state));

@@ -5,8 +5,13 @@
 //! said, is never pushed out by others, and holds for everybody there.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io;
+use std::io::Write;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::chown;
+use std::os::unix::fs::fchown;
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,7 +113,8 @@ impl Bans {
         Ok((Self(bans), saved.known))
     }
 
-    /// Writes the file anew, as a whole, durably.
+    /// Writes the file anew, as a whole, durably. It belongs to whom it belonged, or to the owner of the storage folder: the
+    /// server must be able to read what root has written.
     ///
     /// # Errors
     /// What the kernel says.
@@ -116,10 +122,18 @@ impl Bans {
         let mut bans: Vec<Ban> = self.0.values().cloned().collect();
         bans.sort_by_key(|ban| (ban.since, ban.network));
         let text = serde_json::to_vec(&Saved { version: VERSION, bans, known })?;
+        let owner = owner(file);
         if let Some(folder) = file.parent() {
+            let is_new = !folder.exists();
             fsio::create_dir_durably(folder)?;
+            if is_new {
+                give(std::fs::metadata(folder)?.uid(), owner, |user, group| chown(folder, user, group))?;
+            }
         }
-        fsio::replace(file, &text)
+        fsio::replace_with(file, |out| {
+            give(out.metadata()?.uid(), owner, |user, group| fchown(&*out, user, group))?;
+            out.write_all(&text)
+        })
     }
 
     /// Those in force, the newest last.
@@ -147,20 +161,21 @@ impl Bans {
         found
     }
 
-    /// A ban that follows from what happened; longer than the last one of this network. Gives its end.
-    pub(super) fn punish(&mut self, network: IpNet, reason: String, now: u64) -> &Ban {
+    /// A ban that follows from what happened; longer than the last one of this network. `None` where another holds: who is
+    /// let in during a ban is an owner, and his old password must not make it longer for the others.
+    pub(super) fn punish(&mut self, network: IpNet, reason: String, now: u64) -> Option<&Ban> {
         let before = self.0.get(&network).filter(|ban| now < ban.until.saturating_add(BAN_MEMORY.as_secs()));
         let times = before.filter(|ban| !ban.by_hand).map_or(0, |ban| ban.times);
         let last = BAN_STEPS.len() - 1;
         let step = usize::try_from(times).map_or(last, |times| times.min(last));
-        // One by hand that lasts longer stays.
-        if let Some(ban) = before.filter(|ban| ban.by_hand && ban.holds(now)).cloned() {
-            return self.0.entry(network).or_insert(ban);
+        let until = now.saturating_add(BAN_STEPS[step].as_secs());
+        // One by hand that ends before this one would is no way around it.
+        if before.is_some_and(|ban| ban.holds(now) && (!ban.by_hand || ban.until >= until)) {
+            return None;
         }
         self.make_room(now);
-        let until = now.saturating_add(BAN_STEPS[step].as_secs());
         let ban = Ban { network, since: now, until, reason, by_hand: false, times: times.saturating_add(1) };
-        self.0.entry(network).insert_entry(ban).into_mut()
+        Some(self.0.entry(network).insert_entry(ban).into_mut())
     }
 
     /// A ban by hand, in place of any other of the same network.
@@ -196,13 +211,46 @@ impl Bans {
             self.0.retain(|_, ban| ban.holds(now));
         }
         if self.0.len() >= BANS {
-            let mut ends: Vec<u64> = self.0.values().filter(|b| !b.by_hand).map(|b| b.until).collect();
-            ends.sort_unstable();
             // A tenth at once, so that this is not done for each.
-            let last = ends.get(BANS / 10).or(ends.last()).copied().unwrap_or(0);
-            self.0.retain(|_, ban| ban.by_hand || ban.until > last);
+            drop_first(&mut self.0, BANS / 10, |ban| (!ban.by_hand).then_some(ban.until));
         }
     }
+}
+
+/// User and group of the file as it is; where there is none or it is root's, of the storage folder around its folder.
+fn owner(file: &Path) -> Option<(u32, u32)> {
+    let before = std::fs::metadata(file).ok().filter(|found| found.uid() != 0);
+    let around = || file.parent().and_then(Path::parent).and_then(|folder| std::fs::metadata(folder).ok());
+    before.or_else(around).map(|found| (found.uid(), found.gid()))
+}
+
+/// Gives away what is another's. Who is not root cannot, and keeps it.
+fn give(
+    has: u32,
+    owner: Option<(u32, u32)>,
+    to: impl FnOnce(Option<u32>, Option<u32>) -> io::Result<()>,
+) -> io::Result<()> {
+    match owner.filter(|(user, _)| *user != has).map(|(user, group)| to(Some(user), Some(group))) {
+        Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Drops so many of a map, the smallest first, those without a number never; of equals no more than need be.
+pub(super) fn drop_first<K: Hash + Eq, V>(map: &mut HashMap<K, V>, count: usize, number: impl Fn(&V) -> Option<u64>) {
+    let mut numbers: Vec<u64> = map.values().filter_map(&number).collect();
+    numbers.sort_unstable();
+    numbers.truncate(count);
+    let Some(last) = numbers.last().copied() else { return };
+    let mut equals = numbers.len() - numbers.partition_point(|n| *n < last);
+    map.retain(|_, value| match number(value) {
+        Some(n) if n == last && equals > 0 => {
+            equals -= 1;
+            false
+        }
+        Some(n) => n >= last,
+        None => true,
+    });
 }
 
 #[cfg(test)]
@@ -223,14 +271,15 @@ mod tests {
         let network = net("192.0.2.1/32");
         let mut now = 1_800_000_000;
         for (times, lasts) in [(1, 600), (2, 3600), (3, 86_400), (4, 86_400)] {
-            let ban = bans.punish(network, "x".to_owned(), now).clone();
+            let ban = bans.punish(network, "x".to_owned(), now).expect("none holds").clone();
+            assert_eq!(bans.punish(network, "x".to_owned(), ban.until - 1), None, "it holds");
             assert_eq!((ban.times, ban.until - now), (times, lasts));
             assert!(bans.of(ip("192.0.2.1"), ban.until - 1).is_some() && bans.of(ip("192.0.2.1"), ban.until).is_none());
             assert!(bans.of(ip("::ffff:192.0.2.1"), now).is_some() && bans.of(ip("192.0.2.2"), now).is_none());
             now = ban.until;
         }
         now += BAN_MEMORY.as_secs();
-        assert_eq!(bans.punish(network, "x".to_owned(), now).times, 1);
+        assert_eq!(bans.punish(network, "x".to_owned(), now).map(|ban| ban.times), Some(1));
     }
 
     #[test]
@@ -239,9 +288,12 @@ mod tests {
         bans.add(net("2001:db8:1:2::9/48"), Duration::from_secs(60), "spam".to_owned(), 1000).expect("room");
         assert!(bans.of(ip("2001:db8:1:ffff::1"), 1059).is_some_and(|b| b.by_hand));
         assert!(bans.of(ip("2001:db8:2::1"), 1000).is_none() && bans.of(ip("2001:db8:1::1"), 1060).is_none());
-        bans.add(net("192.0.2.0/24"), Duration::from_secs(9), "spam".to_owned(), 1000).expect("room");
+        bans.add(net("192.0.2.0/24"), Duration::from_secs(3600), "spam".to_owned(), 1000).expect("room");
         bans.punish(net("192.0.2.0/24"), "guessing".to_owned(), 1001);
         assert!(bans.of(ip("192.0.2.7"), 1002).is_some_and(|b| b.by_hand), "not shortened, not replaced");
+        bans.add(net("198.51.100.1/32"), Duration::from_secs(9), "spam".to_owned(), 1000).expect("room");
+        bans.punish(net("198.51.100.1/32"), "guessing".to_owned(), 1001);
+        assert!(bans.of(ip("198.51.100.1"), 1600).is_some_and(|b| !b.by_hand), "a shorter one does not protect");
         assert!(bans.remove(net("192.0.2.77/24"), 1002) && !bans.remove(net("192.0.2.0/24"), 1002));
     }
 
@@ -250,12 +302,28 @@ mod tests {
         let mut bans = Bans::default();
         bans.add(net("203.0.113.0/24"), Duration::from_secs(999), "x".to_owned(), 0).expect("room");
         for n in 0..u32::try_from(BANS).expect("small") + 500 {
-            bans.punish(IpNet::from(IpAddr::from(n.to_be_bytes())), "x".to_owned(), u64::from(n) / 1000);
-            assert!(bans.0.len() <= BANS);
+            bans.punish(IpNet::from(IpAddr::from(n.to_be_bytes())), "x".to_owned(), 7);
+            let there = bans.0.len();
+            assert!(there <= BANS && (there > BANS * 9 / 10 - 2 || there > n as usize), "{n}: {there}");
         }
-        assert!(bans.of(ip("203.0.113.1"), 1).is_some());
+        assert!(bans.of(ip("203.0.113.1"), 8).is_some());
         let last = u32::try_from(BANS).expect("small") + 499;
         assert!(bans.of(IpAddr::from(last.to_be_bytes()), 11).is_some(), "the newest is there");
+    }
+
+    #[test]
+    fn what_root_writes_is_the_servers() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let file = dir.path().join("auth/bans");
+        if chown(dir.path(), Some(12_345), Some(12_346)).is_err() {
+            eprintln!("SKIPPED: only root can give files away");
+            return;
+        }
+        Bans::default().save(Vec::new(), &file).expect("saved");
+        for path in [&file, &dir.path().join("auth")] {
+            let found = std::fs::metadata(path).expect("made");
+            assert_eq!((found.uid(), found.gid()), (12_345, 12_346), "{}", path.display());
+        }
     }
 
     #[test]

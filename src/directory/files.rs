@@ -48,7 +48,8 @@ impl std::fmt::Display for Complaint {
 /// What all alias files of a configuration hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AliasFiles {
-    aliases: Option<OnDisk<Entry>>,
+    /// With its path: what another file held is not what this one held before.
+    aliases: Option<(PathBuf, OnDisk<Entry>)>,
     includes: HashMap<PathBuf, OnDisk<Written>>,
     too_many: bool,
 }
@@ -92,10 +93,10 @@ impl AliasFiles {
         let mut open: Vec<PathBuf> =
             config.aliases.iter().flat_map(|a| &a.targets).filter_map(|t| path_of(&t.value)).collect();
         if let Some(path) = &config.directory.aliases_file {
-            let old = before.and_then(|b| b.aliases.as_ref());
+            let old = before.and_then(|b| b.aliases.as_ref()).filter(|(old, _)| old == path).map(|(_, file)| file);
             let read = OnDisk::read(path, ALIAS_FILE_OCTETS, aliases_file::aliases, old, now);
             open.extend(read.content.iter().flat_map(|c| c.iter()).flat_map(|e| &e.targets).filter_map(included));
-            files.aliases = Some(read);
+            files.aliases = Some((path.clone(), read));
         }
         for _ in 0..ALIAS_INCLUDES {
             for path in std::mem::take(&mut open) {
@@ -125,7 +126,7 @@ impl AliasFiles {
     /// All that is wrong with them.
     #[must_use]
     pub fn complaints(&self) -> Vec<Complaint> {
-        let aliases = self.aliases.iter().flat_map(|file| &file.complaints);
+        let aliases = self.aliases.iter().flat_map(|(_, file)| &file.complaints);
         let mut all: Vec<Complaint> =
             aliases.chain(self.includes.values().flat_map(|f| &f.complaints)).cloned().collect();
         if self.too_many {
@@ -138,12 +139,12 @@ impl AliasFiles {
 
     /// The entries of the aliases file.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.aliases.iter().filter_map(|file| file.content.as_ref()).flat_map(|content| content.iter())
+        self.aliases.iter().filter_map(|(_, file)| file.content.as_ref()).flat_map(|content| content.iter())
     }
 
     /// Whether there may be names that could not be read: of whom nobody else knows, nobody can say that he is unknown.
     pub(super) fn lacks_names(&self) -> bool {
-        self.aliases.as_ref().is_some_and(|file| !file.whole)
+        self.aliases.as_ref().is_some_and(|(_, file)| !file.whole)
     }
 
     /// What a file lists; `None` where it has never been read.
@@ -275,6 +276,26 @@ mod tests {
             1,
             "a file that is gone changes nothing"
         );
+    }
+
+    #[test]
+    fn another_file_is_not_the_one_before() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let config = |name: &str| {
+            let file = dir.path().join(name);
+            let text = format!("hostname = \"mail.example.com\"\n[directory]\naliases_file = \"{}\"\n", file.display());
+            config::parse(Path::new("t.toml"), &text).expect("valid")
+        };
+        std::fs::write(dir.path().join("a"), "team: alice\n").expect("written");
+        std::fs::write(dir.path().join("broken"), "what is this\n").expect("written");
+        let now = SystemTime::now();
+        let first = AliasFiles::load(&config("a"), None, now);
+        assert_eq!(first.entries().count(), 1);
+        for other in ["missing", "broken"] {
+            let second = AliasFiles::load(&config(other), Some(&first), now);
+            assert!(second.entries().count() == 0 && second.lacks_names(), "{other}: {second:?}");
+            assert!(!second.complaints()[0].to_string().contains("stays in force"), "{other}: {second:?}");
+        }
     }
 
     #[test]

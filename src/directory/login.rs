@@ -145,18 +145,29 @@ impl Authenticator {
     ) -> Result<Authenticated, LoginError> {
         let directory = self.directory.load_full();
         let account = directory.account_of_login(name);
-        let known_as = account.as_ref().map_or_else(|| name.to_lowercase(), |a| a.address().key());
-        if self.guard.refuses(peer, &known_as, &directory.rules) {
-            tracing::warn!(user = ?name, rip = %peer, proto = %service, "auth refused: too many failures");
+        let known_as = account.as_ref().map_or_else(|| directory.key_of_nobody(name), |a| a.address().key());
+        let refused = || {
+            let refused = self.guard.refuses(peer, &known_as, &directory.rules);
+            if refused {
+                tracing::warn!(user = ?name, rip = %peer, proto = %service, "auth refused: too many failures");
+            }
+            refused
+        };
+        if refused() {
             return Err(LoginError::TooManyFailures);
         }
         let right = self.is_right(account.as_deref(), password).await?;
+        // A ban may have begun while this one waited for its turn: who tries many at once has no more tries than others.
+        if refused() {
+            return Err(LoginError::TooManyFailures);
+        }
+        let exists = account.is_some();
         if let Some(account) = account.filter(|_| right) {
-            self.guard.succeeded(peer, &known_as);
+            self.guard.succeeded(peer, &known_as, &directory.rules);
             tracing::debug!(user = %account.address(), rip = %peer, proto = %service, "auth ok");
             return Ok(Authenticated(account));
         }
-        let consequence = self.guard.failed(peer, &known_as, &directory.rules);
+        let consequence = self.guard.failed(peer, &known_as, exists, &directory.rules);
         // A form that fail2ban and its like can read; the name is quoted, since a stranger chose it.
         tracing::warn!(user = ?name, rip = %peer, proto = %service, failures = consequence.failures, "auth failed");
         for ban in &consequence.bans {
@@ -292,6 +303,28 @@ mod tests {
         assert!(auth.closes_the_door(at("198.51.100.1")));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn many_tries_at_once_are_no_more_than_one_after_the_other() {
+        let auth = Arc::new(authenticator());
+        // They take their turns in the order in which they come; the right one is the last.
+        let tries: Vec<_> = (0..30)
+            .map(|n| {
+                let auth = Arc::clone(&auth);
+                let password = if n == 29 { "secret" } else { "wrong" };
+                tokio::spawn(async move { login(&auth, "192.0.2.1", "alice", password).await })
+            })
+            .collect();
+        let mut refused = 0;
+        for tried in tries {
+            match tried.await.expect("no panic") {
+                Err(LoginError::TooManyFailures) => refused += 1,
+                Err(LoginError::Refused) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(refused >= 15, "{refused} were refused");
+    }
+
     /// `cargo test --release --lib -- --ignored --nocapture the_time_of_an_answer` on a machine that does nothing else.
     #[tokio::test(start_paused = true)]
     #[ignore = "a measurement: other work on the machine disturbs it"]
@@ -317,6 +350,20 @@ mod tests {
         let difference = (known / unknown - 1.0).abs();
         assert!(difference < 0.05, "known {known} s, unknown {unknown} s");
         eprintln!("known {:.3} ms, unknown {:.3} ms, {:.2} %", known * 1e3, unknown * 1e3, difference * 100.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counters_do_not_tell_who_exists() {
+        for user in ["alice", "nobody"] {
+            let auth = authenticator();
+            // Whole networks get a ban at nine pairs of address and account: two spellings of a user are one account.
+            for n in 0..9 {
+                let host = format!("198.51.100.{}", n / 2);
+                let name = [user.to_uppercase(), format!("{user}@mail.example.com")][n % 2].clone();
+                assert_eq!(login(&auth, &host, &name, "wrong").await, Err(LoginError::Refused), "{name}");
+            }
+            assert!(auth.guard().bans().is_empty(), "{user}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -100,6 +100,14 @@ pub enum Destination {
     Forward(Address),
 }
 
+impl Destination {
+    /// Whether it is an inbox here.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        matches!(self, Self::Account(_))
+    }
+}
+
 /// What an address is to us.
 #[derive(Debug)]
 pub enum Resolution {
@@ -188,12 +196,14 @@ impl Directory {
             complaints,
             rules: Rules {
                 limit: config.limits.failed_logins,
-                // Those whom a proxy does not name share its address.
                 allow: [&config.bans.allow, &config.relay.trusted_networks, &config.proxy.networks]
                     .into_iter()
                     .flatten()
                     .copied()
                     .collect(),
+                // Those whom a proxy does not name share its address.
+                proxies: config.proxy.networks.clone(),
+                explicit: config.bans.allow.clone(),
             },
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
@@ -359,6 +369,15 @@ impl Directory {
         }
         self.bare_names.get(&local_key(name)).cloned().flatten()
     }
+
+    /// Under which name the failures of somebody are counted who has no account: all spellings of an address that would be
+    /// one account are one name, or the counters would tell who has an account.
+    fn key_of_nobody(&self, name: &str) -> String {
+        match Address::parse(name) {
+            Ok(address) => format!("{}@{}", local_key(address.local()), self.table.real_domain(address.domain())),
+            Err(_) => format!("{}@{}", local_key(name), self.table.own_domain()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -443,6 +462,11 @@ address = "bob@example.net"
         assert_eq!(login("bob@example.net").as_deref(), Some("bob@example.net"));
         assert_eq!(login("team@example.com"), None);
         assert_eq!(login("alice+x@example.com"), None);
+        for spelling in ["x", "X", "x@example.com", "X@Mail.Example.com"] {
+            assert_eq!(directory.key_of_nobody(spelling), "x@example.com");
+        }
+        assert_eq!(of("").key_of_nobody("x@example.org"), "x@example.com");
+        assert_eq!(directory.key_of_nobody("x@example.net"), "x@example.net");
     }
 
     fn of(text: &str) -> Directory {
@@ -561,6 +585,22 @@ address = "bob@example.net"
         let nobody = |alias: &str, to: &str| format!("{alias}: {to}@example.com is neither an account nor an alias");
         assert_eq!(directory.complaints(), [nobody("lost", "nobody"), nobody("team", "team")]);
         assert!(directory.account_of_login("alice").is_some() && directory.account_of_login("root").is_none());
+    }
+
+    #[test]
+    fn a_list_is_not_copied_without_end() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let list = dir.path().join("list");
+        let text: String = (0..5000).map(|n| format!("u{}@elsewhere.example\n", n / 2)).collect();
+        std::fs::write(&list, text).expect("written");
+        let long = of(&format!("[aliases]\n\"all@example.com\" = \":include:{}\"\n", list.display()));
+        assert_eq!(resolved_by(&long, "all@example.com"), "trouble");
+        assert!(long.complaints().iter().any(|c| c.contains("more than 1000 addresses")), "{:?}", long.complaints());
+        assert_eq!(long.aliases()[0].to.len(), 1000);
+        let text: String = (0..2000).map(|n| format!("u{}@elsewhere.example\n", n / 2)).collect();
+        std::fs::write(&list, text).expect("written");
+        let full = of(&format!("[aliases]\n\"all@example.com\" = \":include:{}\"\n", list.display()));
+        assert_eq!(resolved_by(&full, "all@example.com").matches("remote").count(), 1000, "the same twice is once");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::mail::address::Address;
 use crate::mail::address::Domain;
 use crate::mail::address::local_key;
 use crate::mail::limits::ALIAS_INCLUDES;
+use crate::mail::limits::ALIAS_RESULTS;
 
 /// Where an alias leads next.
 #[derive(Debug, Clone)]
@@ -57,7 +58,7 @@ pub(super) struct Alias {
     pub(super) goals: Vec<Goal>,
     pub(super) enabled: bool,
     pub(super) comment: String,
-    /// A list that cannot be read: nobody knows for whom it stands.
+    /// A list that cannot be read, or is too long: nobody knows for whom it stands.
     pub(super) missing: Option<String>,
     except: HashSet<String>,
 }
@@ -268,6 +269,11 @@ impl Table {
         std::iter::once(domain).chain(of).chain(first)
     }
 
+    /// The domain that has the accounts of this one.
+    pub(super) fn real_domain<'a>(&'a self, domain: &'a Domain) -> &'a Domain {
+        self.domains_of(domain).last().unwrap_or(domain)
+    }
+
     fn named(&self, local: &str, domain: &Domain) -> Option<Found<'_>> {
         let local = local_key(local);
         self.domains_of(domain).find_map(|domain| {
@@ -322,7 +328,8 @@ impl Table {
     }
 }
 
-/// An alias with all files in place of their names.
+/// An alias with all files in place of their names. More than one address may lead to is not copied: a list may be long,
+/// and the aliases that name it many.
 fn flatten(written: &[Written], domain: &Domain, files: &AliasFiles) -> Alias {
     let mut alias = Alias {
         name: String::new(),
@@ -334,12 +341,11 @@ fn flatten(written: &[Written], domain: &Domain, files: &AliasFiles) -> Alias {
         except: HashSet::new(),
     };
     let mut seen = HashSet::new();
+    let mut once = HashSet::new();
     let mut open: Vec<(usize, &Written)> = written.iter().rev().map(|w| (0, w)).collect();
     while let Some((depth, next)) = open.pop() {
-        match next {
-            Written::Mailbox(local) => {
-                alias.goals.extend(Address::from_parts(local, domain.clone()).ok().map(Goal::Mailbox));
-            }
+        let goal = match next {
+            Written::Mailbox(local) => Address::from_parts(local, domain.clone()).ok().map(Goal::Mailbox),
             Written::To(AliasTarget::Include(path)) => {
                 if !seen.insert(path) {
                     continue;
@@ -349,9 +355,16 @@ fn flatten(written: &[Written], domain: &Domain, files: &AliasFiles) -> Alias {
                     Some(_) => alias.missing = Some(format!("{} is named too deep within files", path.display())),
                     None => alias.missing = Some(format!("{} has not been read", path.display())),
                 }
+                None
             }
-            Written::To(target) => alias.goals.extend(target.address_in(domain).map(Goal::Address)),
+            Written::To(target) => target.address_in(domain).map(Goal::Address),
+        };
+        let Some(goal) = goal.filter(|goal| once.insert(goal.to_string())) else { continue };
+        if alias.goals.len() >= ALIAS_RESULTS {
+            alias.missing = Some(format!("more than {ALIAS_RESULTS} addresses"));
+            break;
         }
+        alias.goals.push(goal);
     }
     alias
 }

@@ -8,7 +8,6 @@
 pub mod fuzz;
 
 use std::io;
-use std::io::Read;
 use std::path::Path;
 
 use crate::fsio::Content;
@@ -133,7 +132,7 @@ impl Changes {
         match &self.body {
             Some(body) => {
                 writer.push(b"\n")?;
-                copy(&mut body.reader(), &mut writer)?;
+                writer.push_all(&mut body.reader())?;
             }
             None => {
                 // Fields before a body that had no empty line need one.
@@ -141,8 +140,8 @@ impl Changes {
                     writer.push(b"\n")?;
                 }
                 let mut reader = content.reader();
-                io::copy(&mut (&mut reader).take(read.end as u64), &mut io::sink())?;
-                copy(&mut reader, &mut writer)?;
+                reader.skip(read.end as u64);
+                writer.push_all(&mut reader)?;
             }
         }
         writer.finish()
@@ -177,16 +176,6 @@ fn with_line_end(field: &[u8]) -> Vec<u8> {
         line.push(b'\n');
     }
     line
-}
-
-fn copy(from: &mut impl Read, to: &mut ContentWriter) -> io::Result<()> {
-    let mut buffer = vec![0; 65_536];
-    loop {
-        match from.read(&mut buffer)? {
-            0 => return Ok(()),
-            n => to.push(&buffer[..n])?,
-        }
-    }
 }
 
 #[cfg(test)]
