@@ -2,7 +2,7 @@
 //!
 //! | octets of the input | what they are |
 //! | --- | --- |
-//! | 1 | role, TLS from the start, TLS possible, login in clear, bare newlines, whether a client waits after DATA |
+//! | 1 | role, TLS from the start, TLS possible, login in clear, bare newlines, whether a client waits after DATA, trust |
 //! | 1 | the pieces of the second run |
 //! | 6 | the answers, again and again |
 //! | the rest | the stream |
@@ -61,6 +61,7 @@ fn settings(flags: u8, max_size: u64) -> Settings {
             _ => Role::Lmtp,
         },
         hostname: Domain::parse("mx.here.example").expect("a domain"),
+        trusted: flags & 0x80 != 0,
         banner: "ESMTP".to_owned(),
         max_size,
         can_start_tls: flags & 0x08 == 0,

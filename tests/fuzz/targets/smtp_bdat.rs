@@ -223,6 +223,7 @@ fn world(bare_newline: BareNewline) -> World {
     let settings = Settings {
         role: Role::Reception,
         hostname: Domain::parse("mx.here.example").expect("a domain"),
+        trusted: false,
         banner: "ESMTP".to_owned(),
         max_size: MOST as u64,
         can_start_tls: false,
