@@ -42,8 +42,17 @@ pub enum Command {
     #[command(after_help = "Example: facteur try --base-port 20000 --accounts alice,bob")]
     Try(TryArgs),
     /// Say what is wrong with a configuration, all at once.
+    ///
+    /// Flaws of the alias files that it names are warnings: the server starts, and leaves out what it cannot understand.
     #[command(after_help = "Example: facteur check --config facteur.toml")]
-    Check(ConfigFile),
+    Check {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Fail for flaws of alias files, too.
+        #[arg(long)]
+        strict: bool,
+    },
     /// Read a password and print its Argon2id hash for the configuration.
     #[command(after_help = "Example: facteur password\n         echo -n secret | facteur password")]
     Password,
