@@ -463,9 +463,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_room_in_time_nothing_is_known_and_nothing_refused() {
         let text = "hostname = \"mx.example\"\n[[domain]]\nname = \"example\"\n\
-            [sender_auth]\ndmarc = \"reject\"\nspf = \"reject\"\n[dns]\nresolver = \"off\"\n";
-        let config = config::parse(std::path::Path::new("x"), text).expect("valid");
-        let auth = SenderAuth::new(Dns::new(&config.dns).expect("nothing to set up"), Clock::system());
+            [sender_auth]\ndmarc = \"reject\"\nspf = \"reject\"\n";
+        let parse = |text: &str| config::parse(std::path::Path::new("x"), text).expect("valid");
+        let (config, off) = (parse(text), parse("hostname = \"mx.example\"\n[dns]\nresolver = \"off\"\n"));
+        let auth = SenderAuth::new(Dns::new(&off.dns).expect("nothing to set up"), Clock::system());
         let message =
             "From: u@a.example\nDKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=from; bh=AAAA; b=AAAA\n\nx\n";
         let content = Content::from_bytes(message.as_bytes().to_vec());
