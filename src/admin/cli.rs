@@ -109,7 +109,8 @@ pub enum AliasCommand {
     },
     /// Show where mail for an address goes, step by step.
     ///
-    /// The exit code is 0 where it gets somewhere, 67 where it does not.
+    /// The last line says what the server does with it. The exit code is 0 where mail is taken, 67 where it is refused, 75
+    /// where it is refused for now: a list cannot be read, or there are too many addresses.
     #[command(after_help = "Example: facteur alias show team@example.com")]
     Show {
         /// Where the configuration is.
