@@ -19,6 +19,8 @@ use std::time::Duration;
 use accept::Door;
 use aliases::Aliases;
 use arc_swap::ArcSwap;
+use reload::Reloader;
+use reload::Wanted;
 use sd_notify::NotifyState;
 use signals::Told;
 use tokio::net::UnixListener;
@@ -256,7 +258,8 @@ impl Server {
         ready.await;
         notify(&[NotifyState::Ready]);
         tracing::info!(hostname = %self.config.load().hostname, queued = self.queue.len(), "ready");
-        self.watch(&mut signals).await;
+        let wanted = self.reloader();
+        self.watch(&mut signals, &wanted).await;
         tracing::info!(connections = self.limiter.open(), "stopping");
         notify(&[NotifyState::Stopping]);
         self.shutdown.send_replace(true);
@@ -264,8 +267,24 @@ impl Server {
         tracing::info!("stopped");
     }
 
+    /// Starts the task that reads configuration and certificate again when that is wanted.
+    fn reloader(&self) -> Arc<Wanted> {
+        let wanted = Arc::new(Wanted::default());
+        let reloader = Reloader {
+            config: Arc::clone(&self.config),
+            directory: Arc::clone(&self.directory),
+            aliases: Arc::clone(&self.aliases),
+            tls: Arc::clone(&self.tls),
+            limiter: self.limiter.clone(),
+            queue: self.queue.clone(),
+            store: Arc::clone(&self.store),
+        };
+        tokio::spawn(reloader.tend(Arc::clone(&wanted)));
+        wanted
+    }
+
     /// Until a signal says stop: signals, the pulse, and once an hour the certificate's end.
-    async fn watch(&self, signals: &mut Signals) {
+    async fn watch(&self, signals: &mut Signals, wanted: &Wanted) {
         let mut pulse = tokio::time::interval(PULSE);
         let mut hour = tokio::time::interval(HOUR);
         let mut greylist = tokio::time::interval(GREYLIST_SAVE);
@@ -273,11 +292,11 @@ impl Server {
             tokio::select! {
                 told = signals.next() => match told {
                     Told::Stop => return,
-                    Told::Reload => self.reload(),
+                    Told::Reload => wanted.configuration(),
                 },
                 _ = pulse.tick() => {
                     notify(&[NotifyState::Watchdog]);
-                    self.refresh_certificate();
+                    wanted.certificate();
                 }
                 _ = hour.tick() => self.warn_of_expiry(),
                 _ = greylist.tick() => self.save_greylist().await,
