@@ -288,10 +288,12 @@ impl Server {
         let mut pulse = tokio::time::interval(PULSE);
         let mut hour = tokio::time::interval(HOUR);
         let mut greylist = tokio::time::interval(GREYLIST_SAVE);
+        let mut saving = tokio::spawn(async {});
         loop {
             tokio::select! {
                 told = signals.next() => match told {
-                    Told::Stop => return,
+                    // Two must not write at once.
+                    Told::Stop => return drop(tokio::time::timeout(DRAIN, saving).await),
                     Told::Reload => wanted.configuration(),
                 },
                 _ = pulse.tick() => {
@@ -299,21 +301,23 @@ impl Server {
                     wanted.certificate();
                 }
                 _ = hour.tick() => self.warn_of_expiry(),
-                _ = greylist.tick() => self.save_greylist().await,
+                _ = greylist.tick(), if saving.is_finished() => saving = tokio::spawn(self.save_greylist()),
             }
         }
     }
 
     /// Writes down who is known, where greylisting is done.
-    async fn save_greylist(&self) {
+    fn save_greylist(&self) -> impl Future<Output = ()> + Send + use<> {
         let (config, greylist) = (self.config.load_full(), Arc::clone(&self.services.smtp.greylist));
-        if !config.greylist.enabled {
-            return;
-        }
         let now = self.services.smtp.clock.wall();
-        let save = move || greylist.save(&greylist_file(&config), &config.greylist, now);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
-            tracing::warn!(%error, "greylisting was not written down");
+        async move {
+            if !config.greylist.enabled {
+                return;
+            }
+            let save = move || greylist.save(&greylist_file(&config), &config.greylist, now);
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
+                tracing::warn!(%error, "greylisting was not written down");
+            }
         }
     }
 
