@@ -26,6 +26,7 @@ fn smtp_settings() -> server::Settings {
         max_size: 50 << 20,
         can_start_tls: true,
         plaintext_login: false,
+        trusted: false,
         banner: "ESMTP".to_owned(),
         legacy_auth_line: false,
         bare_newline: BareNewline::Reject,

@@ -1,6 +1,26 @@
 //! The attacks of the reliability tables, over real sockets, on the built binary; each test is named after its row.
 //!
 //! Replies are counted until the server closes or answers a last command, so nothing waits for a silence.
+//!
+//! Where the rows of reception are tested, over sockets where no module is named:
+//!
+//! | row | tests |
+//! | --- | --- |
+//! | open relay, all forms | `relay.rs`; here `open_relay*` |
+//! | guessing of passwords | `bans.rs` |
+//! | smuggling | `smuggling.rs`; here `smuggling`; `attacks_smtp.rs::chunks_do_not_smuggle`; `protocol/smtp/data.rs` |
+//! | STARTTLS injection | here `starttls_*` |
+//! | state that stays after an error | here `state_not_reset_after_an_error`; `smtp_model.rs` |
+//! | unbounded input | here `unbounded_input_smtp`; `attacks_smtp.rs::unbounded_*` |
+//! | NUL, controls, 8-bit, xtext | here `early_talkers_and_http`; `attacks_smtp.rs::parameters_*` |
+//! | pipelining desync | `attacks_smtp.rs::pipelining_desync`, `chunks_do_not_smuggle`, `early_talkers_*` |
+//! | backscatter | `attacks_smtp.rs::backscatter_*`; `delivery/pace.rs` |
+//! | mail loops | `attacks_smtp.rs::mail_loop_*`; `intake/verdict.rs`; static ones in `directory` |
+//! | enumeration of users | `attacks_smtp.rs::user_enumeration_*` |
+//! | slowloris, crowds | here `slow_and_silent_*`, `too_many_connections_*`; `attacks_smtp.rs::slowloris_*`; `net/limits.rs` |
+//! | forged fields of ours | `attacks_smtp.rs::forged_fields_*` |
+//! | header injection | `attacks_smtp.rs::header_injection` |
+//! | odd and endless headers | `attacks_smtp.rs::header_floods` |
 
 mod common;
 

@@ -289,6 +289,7 @@ proptest! {
             max_size: 1000,
             can_start_tls: true,
             plaintext_login: true,
+            trusted: false,
             banner: "ESMTP".to_owned(),
             legacy_auth_line: true,
             bare_newline: BareNewline::Reject,

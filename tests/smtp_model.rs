@@ -279,6 +279,7 @@ impl Driven {
             max_size: MAX_SIZE,
             can_start_tls: true,
             plaintext_login: false,
+            trusted: false,
             banner: "ESMTP".to_owned(),
             legacy_auth_line: false,
             bare_newline: BareNewline::Reject,

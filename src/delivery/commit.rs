@@ -240,7 +240,8 @@ impl StoreAndQueue {
                 prefix: [verdict::delivered_to(&alias), message.trace.clone()].concat(),
                 content: message.content.clone(),
                 arrived: message.received,
-                quiet: false,
+                // Whoever is named as the sender of junk did not send it, and wants no notice.
+                quiet: message.junk.is_some(),
             })
         };
         let entries: Option<Vec<NewEntry>> = forward.into_iter().enumerate().map(entry).collect();

@@ -2,6 +2,7 @@
 
 pub mod commit;
 pub mod outbound;
+mod pace;
 pub mod quota_warning;
 mod remote;
 pub mod room;

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::commit::Accepted;
 use super::commit::Commit;
+use super::pace::Pace;
 use super::remote;
 use super::remote::Ended;
 use super::remote::Terms;
@@ -19,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::OutboundTls;
 use crate::directory::Account;
+use crate::directory::Destination;
 use crate::directory::Directory;
 use crate::directory::Resolution;
 use crate::dns::Dns;
@@ -57,6 +59,8 @@ pub struct Outbound {
     client_config: Arc<rustls::ClientConfig>,
     /// The same for mail that requires TLS, made at the first.
     verifying: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
+    /// Of notices to other servers.
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Outbound {
@@ -79,7 +83,8 @@ impl Outbound {
         clock: Clock,
     ) -> Result<Self, rustls::Error> {
         let (client_config, verifying) = (tls::any_certificate()?, OnceLock::new());
-        Ok(Self { config, directory, dns, store, commit, clock, client_config, verifying })
+        let pace = Pace::default();
+        Ok(Self { config, directory, dns, store, commit, clock, client_config, verifying, pace })
     }
 
     async fn carry(&self, job: Job) -> Vec<(Address, Outcome)> {
@@ -227,6 +232,10 @@ impl Outbound {
             // Nobody to be told any more: telling is done.
             Err(_) => return Ok(()),
         };
+        let leaves = recipient.destinations().iter().any(|to| !matches!(to, Destination::Account(_)));
+        if leaves && !self.pace.allows(recipient.address(), self.clock.instant()) {
+            return Err("too many notices to other servers in this hour".to_owned());
+        }
         let message = Accepted {
             id: notice.id,
             sender: ReversePath::Null,

@@ -8,6 +8,9 @@ mod aliases_file;
 mod bans;
 mod expand;
 mod files;
+#[cfg(fuzzing)]
+#[path = "../../tests/fuzz/inside/alias_file.rs"]
+pub mod fuzz;
 mod guard;
 mod login;
 mod password;
@@ -95,6 +98,14 @@ pub enum Destination {
     /// Another server's business, because an address of ours leads there: the operator's will, not the sender's. Its
     /// sender is [`Directory::forward_sender`].
     Forward(Address),
+}
+
+impl Destination {
+    /// Whether it is an inbox here.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        matches!(self, Self::Account(_))
+    }
 }
 
 /// What an address is to us.

@@ -140,6 +140,13 @@ pub struct ContentReader {
     at: u64,
 }
 
+impl ContentReader {
+    /// Goes on so many octets further.
+    pub fn skip(&mut self, octets: u64) {
+        self.at = self.at.saturating_add(octets);
+    }
+}
+
 impl Read for ContentReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let n = match &*self.content.kept {
@@ -173,6 +180,20 @@ impl ContentWriter {
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
         Self { folder, memory: Vec::new(), charge: Charge(0), file: None, len: 0, line_feeds_alone: 0, previous: 0 }
+    }
+
+    /// Adds all that a reader has, piece by piece; see [`ContentWriter::push`].
+    ///
+    /// # Errors
+    /// What the reader says, and as there.
+    pub fn push_all(&mut self, from: &mut impl Read) -> io::Result<()> {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            match from.read(&mut buffer)? {
+                0 => return Ok(()),
+                n => self.push(&buffer[..n])?,
+            }
+        }
     }
 
     /// Octets so far.

@@ -15,6 +15,8 @@ use crate::sender_auth::results;
 pub enum Dispatch {
     /// From another server: as little is touched as possible, since a touched field breaks signatures.
     Reception,
+    /// From a network of ours, whose clients may be mail programs as well as servers.
+    Trusted,
     /// From a client of ours.
     Submission,
 }
@@ -31,44 +33,60 @@ pub fn unwanted(header: &Header<'_>, dispatch: Dispatch, hostname: &str) -> Vec<
     }
     let cut = header.fields.iter().filter(|field| {
         // RFC 5321 §4.4: the one who delivers writes Return-Path, so there is one and it is true.
-        // RFC 5322 §3.6.3: nobody sees who got a blind copy.
+        // RFC 5322 §3.6.3 and §3.6.6: nobody sees who got a blind copy.
         // RFC 8601 §5: nobody forges our results, nor our reasons.
         field.is("Return-Path")
             || field.is("X-Junk-Reason")
-            || (dispatch == Dispatch::Submission && field.is("Bcc"))
+            || (dispatch != Dispatch::Reception && (field.is("Bcc") || field.is("Resent-Bcc")))
             || (field.is("Authentication-Results") && results::claims_to_be(field.value, hostname))
     });
     ranges.extend(cut.map(|field| field.range.clone()));
     ranges
 }
 
-/// The content without these ranges, which are in ascending order. Nothing is copied where there are none.
-///
-/// # Errors
-/// What the kernel says of a spill file.
-pub fn without(content: &Content, ranges: &[Range<usize>], spool: &Path) -> io::Result<Content> {
-    if ranges.is_empty() {
-        return Ok(content.clone());
-    }
-    let mut writer = ContentWriter::new(spool.to_owned());
-    let mut reader = content.reader();
-    let mut at = 0;
-    for range in ranges {
-        copy(&mut (&mut reader).take((range.start - at) as u64), &mut writer)?;
-        io::copy(&mut (&mut reader).take(range.len() as u64), &mut io::sink())?;
-        at = range.end;
-    }
-    copy(&mut reader, &mut writer)?;
-    writer.finish()
+/// Where an empty line is missing: a line that is no field ends the header for us, who judge it, and must not be passed
+/// over by those who show it, or they would see fields that nobody judged. `octets` are those of the message that were
+/// looked at.
+#[must_use]
+pub fn missing_empty_line(header: &Header<'_>, octets: usize) -> Option<usize> {
+    (header.end == header.body && header.end < octets).then_some(header.end)
 }
 
-fn copy(from: &mut impl Read, to: &mut ContentWriter) -> io::Result<()> {
-    let mut buffer = vec![0; 65_536];
-    loop {
-        match from.read(&mut buffer)? {
-            0 => return Ok(()),
-            n => to.push(&buffer[..n])?,
+/// What is changed of a message before anybody else sees it.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Fields that go before it.
+    pub front: Vec<u8>,
+    /// What is cut out, in ascending order.
+    pub unwanted: Vec<Range<usize>>,
+    /// Where an empty line goes: behind all that is cut out.
+    pub empty_line: Option<usize>,
+}
+
+impl Change {
+    /// The changed message. Nothing is copied where nothing is to be changed.
+    ///
+    /// # Errors
+    /// What the kernel says of a spill file, which lies in `spool`.
+    pub fn apply(&self, content: &Content, spool: &Path) -> io::Result<Content> {
+        if self.front.is_empty() && self.unwanted.is_empty() && self.empty_line.is_none() {
+            return Ok(content.clone());
         }
+        let mut writer = ContentWriter::new(spool.to_owned());
+        writer.push(&self.front)?;
+        let mut reader = content.reader();
+        let mut at = 0;
+        for range in &self.unwanted {
+            writer.push_all(&mut (&mut reader).take((range.start - at) as u64))?;
+            reader.skip(range.len() as u64);
+            at = range.end;
+        }
+        if let Some(place) = self.empty_line {
+            writer.push_all(&mut (&mut reader).take((place - at) as u64))?;
+            writer.push(b"\n")?;
+        }
+        writer.push_all(&mut reader)?;
+        writer.finish()
     }
 }
 
@@ -98,7 +116,9 @@ mod tests {
             let header = header::read(message.as_bytes()).expect("small");
             let content = Content::from_bytes(message.as_bytes().to_vec());
             let ranges = unwanted(&header, Dispatch::Reception, "mx.example");
-            let rest = without(&content, &ranges, folder.path()).expect("in memory");
+            let rest = Change { front: Vec::new(), unwanted: ranges, empty_line: None }
+                .apply(&content, folder.path())
+                .expect("in memory");
             assert_eq!(rest.head(1000).expect("in memory"), wanted.as_bytes(), "{message:?}");
         }
     }
@@ -111,11 +131,15 @@ mod tests {
             ("A: b\nbcc: a,\n c\n\nbody", Dispatch::Submission, "A: b\n\nbody"),
             ("A: b\nBcc: a\nReturn-path: <x>\n", Dispatch::Submission, "A: b\n"),
             ("A: b\nBcc: a\nReturn-path: <x>\n", Dispatch::Reception, "A: b\nBcc: a\n"),
-            ("Resent-Bcc: a\n\nBcc: in the body\n", Dispatch::Submission, "Resent-Bcc: a\n\nBcc: in the body\n"),
+            ("Resent-Bcc: a\n\nBcc: in the body\n", Dispatch::Submission, "\nBcc: in the body\n"),
+            ("A: b\nBcc: a\n\n", Dispatch::Trusted, "A: b\n\n"),
         ] {
             let header = header::read(message.as_bytes()).expect("small");
             let content = Content::from_bytes(message.as_bytes().to_vec());
-            let rest = without(&content, &unwanted(&header, dispatch, "mx.example"), folder.path()).expect("in memory");
+            let ranges = unwanted(&header, dispatch, "mx.example");
+            let rest = Change { front: Vec::new(), unwanted: ranges, empty_line: None }
+                .apply(&content, folder.path())
+                .expect("in memory");
             assert_eq!(rest.head(1000).expect("in memory"), wanted.as_bytes(), "{message:?}");
         }
     }

@@ -28,14 +28,15 @@ pub struct Hooked {
     pub discarded: bool,
 }
 
-/// Asks all hooks for this kind of mail. Takes as long as their time limits together at most. Refusals are filed in
-/// Junk only where mail comes in: what our users send goes out, or does not.
+/// Asks all hooks for this kind of mail. Takes as long as their time limits together at most. What they refuse is filed
+/// in Junk only where `all_here`: a message that goes elsewhere goes there, or is refused.
 ///
 /// # Errors
 /// A hook refuses it, or gives no judgement and the configuration says that none is no yes.
 pub async fn ask(
     config: &Config,
     on: HookOn,
+    all_here: bool,
     subject: &Subject,
     content: Content,
     spool: &Path,
@@ -57,7 +58,7 @@ pub async fn ask(
                 let reply = Reply::of_filter(code, text.as_deref());
                 tracing::info!(id, milter = %entry.address.value, %reply, "a milter refuses the message");
                 let temporary = code < 500;
-                if temporary || on == HookOn::Submission || entry.refused == HookRefusal::Refuse {
+                if temporary || !all_here || entry.refused == HookRefusal::Refuse {
                     return Err(Refused::Policy(reply));
                 }
                 hooked.junk.push(format!("milter {}: {reply}", entry.address.value));
@@ -66,7 +67,7 @@ pub async fn ask(
                 tracing::error!(id, milter = %entry.address.value, %fault, "no judgement of a milter");
                 match entry.default_action {
                     HookFailure::TempFail => return Err(Refused::Policy(Reply::filter_out_of_reach())),
-                    HookFailure::Junk if on == HookOn::Smtp => {
+                    HookFailure::Junk if all_here => {
                         hooked.junk.push(format!("milter {}: no judgement", entry.address.value));
                     }
                     HookFailure::Accept | HookFailure::Junk => {}

@@ -1,9 +1,10 @@
 //! From the end of data to a message that is ready for delivery: a list of named stages over plain values.
 //!
-//! 1. [`examine`]: may this message be taken for its header ([`verdict`]), and without which fields ([`clean`])?
+//! 1. [`examine`]: may this message be taken for its header ([`verdict`]), without which fields ([`clean`]),
+//!    and with which that a client of ours left out ([`complete`])?
 //! 2. `sender_auth` finds out who sent it, on the message as it came.
 //! 3. [`hooks`]: what the milters think, and change.
-//! 4. [`stamp`]: what we write on top ([`trace`]), and what a client of ours left out ([`complete`]).
+//! 4. [`stamp`]: what we write on top ([`trace`]).
 //!
 //! A new check is a new stage. [`recipient`] decides earlier, at RCPT, by [`permit`] and [`checks`]. Knows neither
 //! sockets nor folders.
@@ -26,9 +27,9 @@ use jiff::tz::TimeZone;
 
 use crate::fsio::Content;
 use crate::mail::address::Address;
+use crate::mail::ids::QueueId;
 use crate::mail::limits::HEADER_OCTETS;
 use crate::message::header;
-use crate::message::header::Header;
 use crate::protocol::smtp::reply::Reply;
 use clean::Dispatch;
 use trace::Trace;
@@ -53,52 +54,55 @@ pub enum Refused {
     Trouble(io::Error),
 }
 
-/// Whether a message may be taken for its header alone, by recipients of whom these are [`verdict::sent_on`], and the
-/// message without the fields that must not travel on.
-/// Costs next to nothing, so it comes first. It may read and write the spill file of a large message, which lies in
-/// `spool`: not for an async thread, unless the message is in memory.
+/// What is known of a message when it is there.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// How it came.
+    pub dispatch: Dispatch,
+    /// See [`verdict::sent_on`].
+    pub sent_on: &'a [Address],
+    /// Its id.
+    pub id: &'a QueueId,
+    /// Our name.
+    pub hostname: &'a str,
+    /// The zone of the dates we write.
+    pub zone: &'a TimeZone,
+    /// The time.
+    pub now: SystemTime,
+    /// Where the spill file of a large message lies.
+    pub spool: &'a Path,
+}
+
+/// Whether a message may be taken for its header alone, and the message as the hooks see it: without the fields that must
+/// not travel on, and with those that a client of ours left out. Costs next to nothing, so it comes first. It may read
+/// and write the spill file of a large message: not for an async thread, unless the message is in memory.
 ///
 /// # Errors
 /// It may not; or the spill file fails.
-pub fn examine(
-    content: &Content,
-    dispatch: Dispatch,
-    sent_on: &[Address],
-    hostname: &str,
-    spool: &Path,
-) -> Result<Content, Refused> {
+pub fn examine(content: &Content, arrival: &Arrival<'_>) -> Result<Content, Refused> {
     let head = head_of(content)?;
     let header = header::read(&head).map_err(|_| Refused::Policy(Reply::header_too_large()))?;
-    verdict::judge(&header, sent_on).map_err(Refused::Policy)?;
-    let unwanted = clean::unwanted(&header, dispatch, hostname);
-    clean::without(content, &unwanted, spool).map_err(Refused::Trouble)
+    verdict::judge(&header, arrival.sent_on).map_err(Refused::Policy)?;
+    let front = match arrival.dispatch {
+        Dispatch::Submission => {
+            complete::missing_fields(&header, arrival.id, arrival.hostname, arrival.zone, arrival.now)
+        }
+        Dispatch::Reception | Dispatch::Trusted => Vec::new(),
+    };
+    let change = clean::Change {
+        front,
+        unwanted: clean::unwanted(&header, arrival.dispatch, arrival.hostname),
+        empty_line: clean::missing_empty_line(&header, head.len()),
+    };
+    change.apply(content, arrival.spool).map_err(Refused::Trouble)
 }
 
-/// Writes what we write on top of a message that was examined: the fields that say what was `found` out, `Received`,
-/// and for mail of our users what is missing. Reads the spill file of a large message.
-///
-/// # Errors
-/// The spill file cannot be read.
-pub fn stamp(
-    content: Content,
-    facts: &Trace<'_>,
-    found: &[u8],
-    dispatch: Dispatch,
-    zone: &TimeZone,
-    now: SystemTime,
-) -> Result<Prepared, Refused> {
-    let head = head_of(&content)?;
-    let header = header::read(&head).map_err(|_| Refused::Policy(Reply::header_too_large()))?;
-    let mut trace = found.to_vec();
+/// Writes on top of a message that was examined: the fields that say what was `found` out, and `Received`.
+#[must_use]
+pub fn stamp(content: Content, facts: &Trace<'_>, found: Vec<u8>, zone: &TimeZone, now: SystemTime) -> Prepared {
+    let mut trace = found;
     trace.extend(trace::received(facts, zone, now));
-    if dispatch == Dispatch::Submission {
-        trace.extend(complete::missing_fields(&header, facts.id, facts.hostname, zone, now));
-    }
-    if lacks_empty_line(&header, &head) {
-        trace.push(b'\n');
-    }
-    drop(head);
-    Ok(Prepared { trace, return_path: trace::return_path(facts.sender), content })
+    Prepared { trace, return_path: trace::return_path(facts.sender), content }
 }
 
 /// The front of a message, with all of its header.
@@ -109,16 +113,10 @@ fn head_of(content: &Content) -> Result<Cow<'_, [u8]>, Refused> {
     }
 }
 
-/// Whether the message is a body and nothing else: our fields would run into it.
-fn lacks_empty_line(header: &Header<'_>, head: &[u8]) -> bool {
-    header.fields.is_empty() && header.end == header.body && !head.is_empty()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mail::address::ReversePath;
-    use crate::mail::ids::QueueId;
 
     fn prepared(message: &[u8], dispatch: Dispatch) -> Result<String, Reply> {
         let id = QueueId::parse("id-1").expect("valid");
@@ -138,10 +136,18 @@ mod tests {
         let content = Content::from_bytes(message.to_vec());
         let folder = tempfile::tempdir().expect("temporary folder");
         let now = SystemTime::UNIX_EPOCH;
-        let done = examine(&content, dispatch, &[], "mx.example", folder.path())
-            .and_then(|content| stamp(content, &facts, b"", dispatch, &TimeZone::UTC, now));
-        match done {
-            Ok(prepared) => {
+        let arrival = Arrival {
+            dispatch,
+            sent_on: &[],
+            id: &id,
+            hostname: "mx.example",
+            zone: &TimeZone::UTC,
+            now,
+            spool: folder.path(),
+        };
+        match examine(&content, &arrival) {
+            Ok(content) => {
+                let prepared = stamp(content, &facts, Vec::new(), &TimeZone::UTC, now);
                 let mut whole = prepared.return_path;
                 prepared.content.write_to(&prepared.trace, &mut whole).expect("in memory");
                 Ok(String::from_utf8(whole).expect("text"))
@@ -163,6 +169,19 @@ mod tests {
             ("\nbody\n", "\nbody\n"),
             ("only a body\n", "\nonly a body\n"),
             ("From x@y Thu\nA: b\n\n", "A: b\n\n"),
+        ] {
+            assert_eq!(prepared(message.as_bytes(), Dispatch::Reception), Ok(format!("{TOP}{wanted}")), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_judged_as_a_header_is_a_body_for_everybody() {
+        for (message, wanted) in [
+            ("A: b\nno field\nFrom: c\n\nbody\n", "A: b\n\nno field\nFrom: c\n\nbody\n"),
+            ("Return-Path: <x>\nFrom y z\nFrom: c\n\nbody\n", "\nFrom y z\nFrom: c\n\nbody\n"),
+            ("From x\nFrom y\nFrom: c\n\nbody\n", "\nFrom y\nFrom: c\n\nbody\n"),
+            ("From x\n folded\nFrom: c\n\nbody\n", "\n folded\nFrom: c\n\nbody\n"),
+            ("A: b\n", "A: b\n"),
         ] {
             assert_eq!(prepared(message.as_bytes(), Dispatch::Reception), Ok(format!("{TOP}{wanted}")), "{message:?}");
         }

@@ -121,11 +121,12 @@ impl Desk<'_> {
         if !explain && findings.iter().any(|finding| finding.refusal().is_some()) {
             return findings;
         }
-        if !checks::is_greylisting(self.config, client) {
+        let greylisting = checks::is_greylisting(self.config, client);
+        if !greylisting {
             findings.push(Finding::new(Rule::Greylist, Outcome::Passed, "a list speaks for the client"));
             return findings;
         }
-        let origin = self.gate.origin(self.config, asker.ip, asker.helo, asker.sender).await;
+        let origin = visit.origin(self.gate, self.config, asker.ip, asker.helo, asker.sender).await;
         let greylist = &self.config.greylist;
         let greeting = if explain {
             self.greylist.look(&origin, asker.sender, to, greylist, self.now)

@@ -52,6 +52,8 @@ pub struct Report {
     pub returned: Option<Returned>,
     /// ENVID, decoded: printable ASCII.
     pub envelope_id: Option<String>,
+    /// Nobody is told of more than failures, whatever was said or not said: the sender may not be who he says.
+    failures_only: bool,
     /// Recipients of whom something was said; an address is written as [`Address`] prints it.
     recipients: Vec<(String, RecipientReport)>,
 }
@@ -60,13 +62,26 @@ impl Report {
     /// What was said of this recipient, or what holds where nothing was.
     #[must_use]
     pub fn of(&self, recipient: &Address) -> RecipientReport {
-        self.find(recipient).cloned().unwrap_or_default()
+        let said = self.find(recipient).cloned().unwrap_or_default();
+        RecipientReport { notify: self.narrowed(said.notify), ..said }
     }
 
     /// Of what the sender wants to hear for this recipient.
     #[must_use]
     pub fn notify(&self, recipient: &Address) -> Notify {
-        self.find(recipient).map_or(Notify::Unsaid, |said| said.notify)
+        self.narrowed(self.find(recipient).map_or(Notify::Unsaid, |said| said.notify))
+    }
+
+    fn narrowed(&self, notify: Notify) -> Notify {
+        if !self.failures_only {
+            return notify;
+        }
+        match notify {
+            Notify::Unsaid | Notify::On { failure: true, .. } => {
+                Notify::On { success: false, failure: true, delay: false }
+            }
+            Notify::Never | Notify::On { failure: false, .. } => Notify::Never,
+        }
     }
 
     fn find(&self, recipient: &Address) -> Option<&RecipientReport> {
@@ -86,16 +101,9 @@ impl Report {
         }
     }
 
-    /// Keeps of what was said of recipients only that failures are told, where they were to be.
+    /// From here on only failures are told, and only where they were to be.
     pub fn keep_failures_only(&mut self) {
-        for (_, said) in &mut self.recipients {
-            said.notify = match said.notify {
-                Notify::On { failure: true, .. } => Notify::On { success: false, failure: true, delay: false },
-                Notify::On { failure: false, .. } => Notify::Never,
-                Notify::Never => Notify::Never,
-                Notify::Unsaid => Notify::Unsaid,
-            };
-        }
+        self.failures_only = true;
     }
 
     /// The same wishes about the message, and none about any recipient.
@@ -195,7 +203,7 @@ mod tests {
         let to = Address::parse("a@x.example").expect("valid");
         let on = |success, failure, delay| Notify::On { success, failure, delay };
         for (said, kept) in [
-            (Notify::Unsaid, Notify::Unsaid),
+            (Notify::Unsaid, on(false, true, false)),
             (Notify::Never, Notify::Never),
             (on(true, true, true), on(false, true, false)),
             (on(false, true, false), on(false, true, false)),
@@ -207,6 +215,9 @@ mod tests {
             report.set(&to, RecipientReport { notify: said, original: original.clone() });
             report.keep_failures_only();
             assert_eq!(report.of(&to), RecipientReport { notify: kept, original });
+            // Nor is a delay told of somebody of whom nothing was said.
+            let other = Address::parse("b@x.example").expect("valid");
+            assert_eq!(report.notify(&other), on(false, true, false));
         }
     }
 }

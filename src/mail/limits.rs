@@ -367,6 +367,13 @@ pub const NOTICE_TEXT_LINES: usize = 20;
 /// After so long the sender is told once that his mail is late; most servers that are down are back by then.
 pub const DELAY_NOTICE: Duration = Duration::from_secs(4 * 3600);
 
+/// Notices to one address elsewhere in an hour: more than anybody's own mail earns him, and bearable for whom a forger
+/// names. More are told later.
+pub const NOTICES_PER_ADDRESS: u32 = 100;
+
+/// Notices to all addresses elsewhere in an hour: a server that sends more looks like one that spams.
+pub const NOTICES_PER_HOUR: u32 = 3000;
+
 /// A message up to this size comes back whole with a notice; of a larger one only the header.
 pub const BOUNCE_WHOLE_OCTETS: u64 = 65_536;
 

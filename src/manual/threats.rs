@@ -4,6 +4,7 @@
 //!   notice of our own can make ([`crate::intake::permit`]). There is no configuration of an open relay.
 //! - **Strangers who want to smuggle a second message**: only CRLF.CRLF ends a message, in every mode; a bare CR or LF
 //!   from a stranger refuses the message ([`crate::protocol::smtp::data`]).
+//!   Cutting the stream at any place changes nothing (`tests/smuggling.rs`).
 //! - **Somebody between us and the client**: whatever was read before a TLS handshake ends the connection, and the
 //!   session starts anew after it. Logins need TLS ([`crate::protocol::session::TlsActive`]).
 //! - **Guessers of passwords**: one answer in one time for an unknown user and a wrong password, after a delay that
@@ -23,6 +24,23 @@
 //!   its room when it is there, for all recipients or none (`delivery/room.rs`).
 //! - **Strangers who name somebody else as the sender**: a mailbox that is full is told to whoever brings the message,
 //!   who keeps it. What is queued for an inbox here all the same makes no notice when it is given up.
+//! - **Forgers who want us to write to their victims**: unknown recipients and unwanted messages are refused while the
+//!   sender is there. Wishes for notices of success and delay count only for our own users and networks, and where SPF says
+//!   that the client sends for that sender; failures of what an alias sent elsewhere are told once, never to the null
+//!   path, and at a pace (`delivery/pace.rs`).
+//! - **Mail that runs in circles**: at a hundred `Received` it is refused, and at once where an alias that sent it to
+//!   another server gets it back, which it knows by its `Delivered-To` ([`crate::intake::verdict`]).
+//! - **Crowds that only hold connections**: they are counted by address and network; when no more may be at all, the
+//!   stranger on port 25 who has been there longest without a message makes room, so that users still get in
+//!   (`net/limits.rs`).
+//! - **Strangers who write as somebody else**: SPF, DKIM and DMARC tell who may, and what the author's domain wants done
+//!   with the rest is done: Junk, or refused where the operator says so ([`crate::sender_auth`]). Fields that claim
+//!   our results or our reasons are cut out (`intake/clean.rs`). A signature over a part of a body, by SHA-1 or by a
+//!   short key counts nothing, nor does one of a domain that is only testing. A doubt of DNS refuses nobody, so who
+//!   silences a domain's name servers can write in its name: the field says `temperror`. Sealers (ARC) are believed
+//!   only by name, and a domain that says nothing of DMARC is not protected.
+//! - **Strangers who let us ask and hash**: look-ups, signatures, keys, time and memory for all of it are bounded
+//!   ([`crate::sender_auth`]); bodies are read in pieces, a few at one time.
 //! - **Names that want to leave the Maildir**: a mailbox name is checked when it is parsed, and there is no other way
 //!   to one ([`crate::mail::mailbox::MailboxName`]); message files are opened without following links.
 //!

@@ -3,8 +3,11 @@
 //! A field from a milter is trusted in what it says, not in its form: it can hold no second field and no end of the
 //! header.
 
+#[cfg(fuzzing)]
+#[path = "../../tests/fuzz/inside/milter_packets.rs"]
+pub mod fuzz;
+
 use std::io;
-use std::io::Read;
 use std::path::Path;
 
 use crate::fsio::Content;
@@ -119,14 +122,17 @@ impl Changes {
             change_header(&mut fields, change);
         }
         let mut writer = ContentWriter::new(spool.to_owned());
-        writer.push(&head[..start])?;
+        if start > 0 {
+            // Of mbox; it would swallow the first field.
+            writer.push(&with_line_end(&head[..start]))?;
+        }
         for (_, line) in &fields {
             writer.push(line)?;
         }
         match &self.body {
             Some(body) => {
                 writer.push(b"\n")?;
-                copy(&mut body.reader(), &mut writer)?;
+                writer.push_all(&mut body.reader())?;
             }
             None => {
                 // Fields before a body that had no empty line need one.
@@ -134,8 +140,8 @@ impl Changes {
                     writer.push(b"\n")?;
                 }
                 let mut reader = content.reader();
-                io::copy(&mut (&mut reader).take(read.end as u64), &mut io::sink())?;
-                copy(&mut reader, &mut writer)?;
+                reader.skip(read.end as u64);
+                writer.push_all(&mut reader)?;
             }
         }
         writer.finish()
@@ -170,16 +176,6 @@ fn with_line_end(field: &[u8]) -> Vec<u8> {
         line.push(b'\n');
     }
     line
-}
-
-fn copy(from: &mut impl Read, to: &mut ContentWriter) -> io::Result<()> {
-    let mut buffer = vec![0; 65_536];
-    loop {
-        match from.read(&mut buffer)? {
-            0 => return Ok(()),
-            n => to.push(&buffer[..n])?,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -220,6 +216,7 @@ mod tests {
         assert_eq!(changed("\nbody\n", add(), None), "X: y\n\nbody\n");
         assert_eq!(changed("A: 1", add(), None), "A: 1\nX: y\n");
         assert_eq!(changed("", add(), None), "X: y\n");
+        assert_eq!(changed("From a", add(), None), "From a\nX: y\n");
     }
 
     #[test]

@@ -24,6 +24,8 @@ use tokio::net::UnixStream;
 pub use change::Changes;
 pub use change::Field;
 pub use change::HeaderChange;
+#[cfg(fuzzing)]
+pub use change::fuzz;
 use packet::Said;
 use packet::action;
 use packet::step;
@@ -31,6 +33,7 @@ use packet::step;
 use crate::config::MilterAddress;
 use crate::config::MilterEntry;
 use crate::fsio::Content;
+use crate::fsio::ContentReader;
 use crate::fsio::ContentWriter;
 use crate::mail::address::Address;
 use crate::mail::address::ReversePath;
@@ -292,7 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<S> {
         let read = header::read(&head).map_err(|_| Fault::Nonsense("a header past the limits"))?;
         for field in &read.fields {
             // Folds are LF and white space; libmilter knows no CR here.
-            let value = String::from_utf8_lossy(field.value).replace('\r', "").into_bytes();
+            let value: Vec<u8> = field.value.iter().copied().filter(|b| *b != b'\r').collect();
             let spaced = self.steps & step::LEADING_SPACE != 0;
             let value = if spaced { &value[..] } else { value.strip_prefix(b" ").unwrap_or(&value) };
             let data = packet::texts([field.name.as_bytes(), value]);
@@ -317,18 +320,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<S> {
 
     /// The body, lines ended by CRLF.
     async fn body(&mut self, content: &Content, from: usize) -> Result<Option<Judgement>, Fault> {
+        let in_memory = content.in_memory().is_some();
         let mut reader = content.reader();
-        io::copy(&mut (&mut reader).take(from as u64), &mut io::sink())?;
-        // Every octet may become two.
-        let mut buffer = vec![0; MILTER_BODY_CHUNK / 2];
+        reader.skip(from as u64);
         let mut previous = b'\n';
         loop {
-            let n = reader.read(&mut buffer)?;
-            if n == 0 {
+            let piece;
+            (reader, piece) = next_piece(reader, in_memory).await?;
+            if piece.is_empty() {
                 return Ok(None);
             }
-            let mut chunk = Vec::with_capacity(n + n / 32);
-            for &octet in &buffer[..n] {
+            let mut chunk = Vec::with_capacity(piece.len() + piece.len() / 32);
+            for octet in piece {
                 if octet == b'\n' && previous != b'\r' {
                     chunk.push(b'\r');
                 }
@@ -364,8 +367,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<S> {
                     Field::new(&name, &value, spaced).map(|field| HeaderChange::Insert(at, field))
                 }
                 Said::ChangeHeader { nth, name, value } => {
-                    let field = Field::new(&name, &value, spaced).filter(|_| !value.is_empty());
-                    String::from_utf8(name).ok().map(|name| HeaderChange::Change { nth, name, field })
+                    // An empty value takes the field away; one that cannot stand there is no reason to.
+                    let field = Field::new(&name, &value, spaced);
+                    let fits = value.is_empty() || field.is_some();
+                    let field = field.filter(|_| !value.is_empty());
+                    let name = String::from_utf8(name).ok().filter(|_| fits);
+                    name.map(|name| HeaderChange::Change { nth, name, field })
                 }
                 Said::ReplaceBody(chunk) => {
                     let writer = body.get_or_insert_with(|| ContentWriter::new(spool.to_owned()));
@@ -392,6 +399,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<S> {
             }
         }
     }
+}
+
+/// The next piece of a body; from a file on a thread that may wait for the disk. Every octet may become two, so it is
+/// half as long as a milter takes.
+async fn next_piece(mut reader: ContentReader, in_memory: bool) -> io::Result<(ContentReader, Vec<u8>)> {
+    let read = move || {
+        let mut piece = vec![0; MILTER_BODY_CHUNK / 2];
+        let n = reader.read(&mut piece)?;
+        piece.truncate(n);
+        Ok((reader, piece))
+    };
+    if in_memory { read() } else { tokio::task::spawn_blocking(read).await.map_err(io::Error::other)? }
 }
 
 /// The judgement in what ends the questions.

@@ -5,6 +5,7 @@ use std::path::Path;
 use tokio::io::DuplexStream;
 
 use super::*;
+use crate::mail::limits::MILTER_FIELD_OCTETS;
 
 /// A milter that wants these steps left out, answers every packet that wants an answer with `c` but those it has a
 /// script for, and remembers what it heard.
@@ -122,7 +123,8 @@ async fn what_it_does_not_want_it_is_not_told() {
 async fn judgements() {
     let answer = |command: u8, data: &[u8]| packet::packet(command, data);
     let reply = |text: &str| answer(b'y', text.as_bytes());
-    let cases: [(u8, Vec<Vec<u8>>, &str); 12] = [
+    let long = [&b"\0\0\0\x01A\0"[..], &[b'x'; MILTER_FIELD_OCTETS], b"\0"].concat();
+    let cases: [(u8, Vec<Vec<u8>>, &str); 15] = [
         (b'C', vec![answer(b'r', b"")], "550 "),
         (b'M', vec![answer(b't', b"")], "451 "),
         (b'R', vec![answer(b'd', b"")], "discard"),
@@ -133,6 +135,9 @@ async fn judgements() {
         (b'E', vec![answer(b'4', b"")], "fault"),
         (b'O', vec![answer(b'c', b"")], "fault"),
         (b'E', vec![answer(b'h', b"a b\0c\0")], "fault"),
+        (b'E', vec![answer(b'm', b"\0\0\0\x01A\0\0"), answer(b'c', b"")], "pass 1"),
+        (b'E', vec![answer(b'm', b"\0\0\0\x01a b\0c\0"), answer(b'c', b"")], "fault"),
+        (b'E', vec![answer(b'm', &long), answer(b'c', b"")], "fault"),
         (
             b'E',
             vec![answer(b'h', b"X-Spam\0Yes\0"), answer(b'q', b"bad\0"), answer(b'+', b"x\0"), answer(b'c', b"")],

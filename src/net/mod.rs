@@ -3,6 +3,9 @@
 //! Knows no protocol; what a refusal says is handed in.
 
 mod connection;
+#[cfg(fuzzing)]
+#[path = "../../tests/fuzz/inside/proxy_header.rs"]
+pub mod fuzz;
 mod limits;
 mod listen;
 mod proxy;

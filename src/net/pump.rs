@@ -121,6 +121,10 @@ async fn wait<S: Session>(
             session.receive(clock.instant(), &buffer[..n]);
             if n == buffer.len() && n < READ_MAX {
                 buffer.resize(n * 4, 0);
+            } else if n < READ_MIN && buffer.len() > READ_MIN {
+                // It was for a message that has come.
+                buffer.truncate(READ_MIN);
+                buffer.shrink_to_fit();
             }
         }
         () = tokio::time::sleep(left) => session.tick(clock.instant()),

@@ -3,6 +3,9 @@
 //! Knows CRLF and nothing of any grammar. What it holds is bounded by what its owner feeds it and by the limit: a line
 //! that is too long is thrown away as it comes.
 
+/// What an empty buffer keeps: lines are short, and of the text of a message nothing must stay with a peer who waits.
+const KEPT: usize = 4096;
+
 /// The input of a protocol of lines.
 #[derive(Debug, Default)]
 pub struct Lines {
@@ -61,6 +64,7 @@ impl Lines {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.buffer.clear();
+        self.buffer.shrink_to(KEPT);
         self.start = 0;
         self.scanned = 0;
     }
@@ -141,5 +145,13 @@ mod tests {
         }
         lines.push(b"x");
         assert_eq!(lines.cut(10, 200), Cut::Endless);
+    }
+
+    #[test]
+    fn unbounded_input_what_was_used_up_holds_no_memory() {
+        let mut lines = Lines::default();
+        lines.push(&[b'x'; 65_536]);
+        lines.consume(65_536);
+        assert!(lines.buffer.capacity() <= KEPT, "{}", lines.buffer.capacity());
     }
 }

@@ -46,7 +46,7 @@ impl Canon {
 }
 
 fn simple_field(field: &[u8], out: &mut Vec<u8>) {
-    let field = without_line_end(field);
+    let field = field.strip_suffix(b"\n").unwrap_or(field);
     for (n, line) in field.split(|b| *b == b'\n').enumerate() {
         if n > 0 {
             out.extend_from_slice(b"\r\n");
@@ -349,6 +349,7 @@ mod tests {
             (b"B : Y\t\r\n\tZ  \r\n", b"B : Y\t\r\n\tZ  \r\n", b"b:Y Z\r\n"),
             (b"B : Y\t\n\tZ  \n", b"B : Y\t\r\n\tZ  \r\n", b"b:Y Z\r\n"),
             (b"C:\n", b"C:\r\n", b"c:\r\n"),
+            (b"D: x\r\r\n", b"D: x\r\r\n", b"d:x\r\n"),
         ] {
             for (form, wanted) in [(Canon::Simple, simple), (Canon::Relaxed, relaxed)] {
                 let mut out = Vec::new();

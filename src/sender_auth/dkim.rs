@@ -4,6 +4,7 @@
 //! (`l=`) never counts: whoever has one can put his own text below. Knows nothing of what a pass is good for.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use super::canon::BodyHashes;
 use super::canon::Canon;
@@ -175,18 +176,25 @@ pub fn signer(tags: &Tags<'_>) -> Result<(Domain, Domain), Problem> {
 pub struct Signed<'a> {
     head: &'a [u8],
     header: &'a Header<'a>,
-    by_name: HashMap<String, Vec<usize>>,
+    /// Made when somebody has signed something.
+    by_name: OnceLock<HashMap<String, Vec<usize>>>,
 }
 
 impl<'a> Signed<'a> {
     /// The header at the front of `head`.
     #[must_use]
     pub fn new(head: &'a [u8], header: &'a Header<'a>) -> Self {
-        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
-        for (n, field) in header.fields.iter().enumerate() {
-            by_name.entry(field.name.to_ascii_lowercase()).or_default().push(n);
-        }
-        Self { head, header, by_name }
+        Self { head, header, by_name: OnceLock::new() }
+    }
+
+    fn by_name(&self) -> &HashMap<String, Vec<usize>> {
+        self.by_name.get_or_init(|| {
+            let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+            for (n, field) in self.header.fields.iter().enumerate() {
+                by_name.entry(field.name.to_ascii_lowercase()).or_default().push(n);
+            }
+            by_name
+        })
     }
 
     /// A field as it stands in the message.
@@ -207,7 +215,7 @@ impl<'a> Signed<'a> {
         let mut out = Vec::new();
         let mut used: HashMap<&str, usize> = HashMap::new();
         for name in names {
-            let all = self.by_name.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+            let all = self.by_name().get(name.as_str()).map_or(&[][..], Vec::as_slice);
             let count = used.entry(name.as_str()).or_default();
             if let Some(n) = all.len().checked_sub(*count + 1).and_then(|at| all.get(at)) {
                 *count += 1;

@@ -42,6 +42,7 @@ pub mod results;
 pub mod spf;
 pub mod tags;
 
+use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ use crate::fsio::Content;
 use crate::mail::address::Domain;
 use crate::mail::address::ReversePath;
 use crate::mail::limits::AUTH_BODIES;
+use crate::mail::limits::AUTH_BODY_PIECE;
 use crate::mail::limits::AUTH_HEADERS_OCTETS;
 use crate::mail::limits::AUTH_PROOF_TIME;
 use crate::mail::limits::AUTH_TIME;
@@ -188,14 +190,17 @@ impl SenderAuth {
         let most = usize::try_from(content.len()).unwrap_or(usize::MAX).min(HEADER_OCTETS + 1);
         let room = tokio::time::timeout_at(deadline, self.headers.acquire_many(room_of(most))).await;
         let Ok(Ok(mut permit)) = room else { return Ok(Proofs { too_busy: true, ..Proofs::default() }) };
-        let mut head = read_head(content.clone()).await?;
+        let head = match content.in_memory() {
+            Some(octets) => Cow::Borrowed(octets.get(..most).unwrap_or(octets)),
+            None => match read_head(content.clone()).await? {
+                Some(head) => Cow::Owned(head),
+                None => return Ok(Proofs::default()),
+            },
+        };
         let Ok(header) = header::read(&head) else { return Ok(Proofs::default()) };
         // What was read of the body is not needed, and its room is somebody else's.
         let body = header.body;
-        head.truncate(body);
-        head.shrink_to_fit();
         drop(permit.split((room_of(most) - room_of(body)) as usize));
-        let Ok(header) = header::read(&head) else { return Ok(Proofs::default()) };
         let author = Author::of(&header);
         let now = self.now();
         let signatures = rules.dkim.then(|| Signatures::of(&header, author.one(), now));
@@ -236,6 +241,10 @@ impl SenderAuth {
         }
         let place = tokio::time::timeout_at(deadline, Arc::clone(&self.bodies).acquire_owned()).await;
         let Ok(Ok(place)) = place else { return Ok(None) };
+        if content.in_memory().is_some_and(|octets| octets.len() <= AUTH_BODY_PIECE) {
+            // Done sooner than handed to another thread.
+            return BodyHashes::of(content, body, &forms).map(Some);
+        }
         let content = content.clone();
         let read = move || {
             // Kept to the end even if nobody waits for it any more.
@@ -406,11 +415,16 @@ fn verdict(
     }
 }
 
-async fn read_head(content: Content) -> io::Result<Vec<u8>> {
-    if content.in_memory().is_some() {
-        return content.head(HEADER_OCTETS + 1);
-    }
-    tokio::task::spawn_blocking(move || content.head(HEADER_OCTETS + 1)).await.map_err(io::Error::other)?
+/// The header of a message in a file, and nothing of its body; `None` where it is too large.
+async fn read_head(content: Content) -> io::Result<Option<Vec<u8>>> {
+    let read = move || {
+        let mut head = content.head(HEADER_OCTETS + 1)?;
+        let Ok(end) = header::read(&head).map(|header| header.body) else { return Ok(None) };
+        head.truncate(end);
+        head.shrink_to_fit();
+        Ok(Some(head))
+    };
+    tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
 }
 
 /// Permits for a header of so many octets: it is held once as it came and once as it is hashed.

@@ -392,7 +392,10 @@ mod tests {
             (b"(mx.example; spf=pass", true),
             (b"(", false),
             (b"", false),
-            (b"mx.\r\n example; none", false),
+            (b"mx.\r\n example; none", true),
+            (b"mx.(x)example; none", true),
+            (b"mx.example 1; none", true),
+            (b"other.example 1; x=mx.example", false),
         ] {
             assert_eq!(claims_to_be(value, "mx.example"), ours, "{}", value.escape_ascii());
         }

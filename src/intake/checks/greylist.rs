@@ -101,14 +101,16 @@ impl Greylist {
     /// # Errors
     /// What the kernel says; the old file stays.
     pub fn save(&self, file: &Path, config: &config::Greylist, now: SystemTime) -> io::Result<()> {
-        let mut text = HEAD.to_owned();
-        {
+        // Sessions wait for the lock, so nothing is formatted under it.
+        let all: Vec<(Key, Seen)> = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.retain(|_, entry| is_fresh(entry, config, seconds(now)));
-            for (key, entry) in seen.iter() {
-                let key = data_encoding::HEXLOWER.encode(key);
-                text.push_str(&format!("{key} {} {} {}\n", entry.first, entry.last, u8::from(entry.known)));
-            }
+            seen.iter().map(|(key, entry)| (*key, *entry)).collect()
+        };
+        let mut text = HEAD.to_owned();
+        for (key, entry) in all {
+            let key = data_encoding::HEXLOWER.encode(&key);
+            text.push_str(&format!("{key} {} {} {}\n", entry.first, entry.last, u8::from(entry.known)));
         }
         fsio::replace(file, text.as_bytes())
     }

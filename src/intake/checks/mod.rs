@@ -82,7 +82,7 @@ impl Rule {
         }
     }
 
-    /// What a refusal says. `doubt`: only DNS could not tell, so it is for now in any case.
+    /// What a refusal says.
     fn reply(self, action: CheckAction) -> Reply {
         let temporary = action == CheckAction::TempFail;
         match self {
@@ -362,7 +362,11 @@ fn judge_domain(
         MailDomain::Nothing => Finding::failed(rule, action, format!("{name} has neither MX nor address")),
         // Doubt is for now, however strict the check.
         MailDomain::Unknown(why) => {
-            let action = if action == CheckAction::Reject { CheckAction::TempFail } else { action };
+            let action = match action {
+                CheckAction::Reject => CheckAction::TempFail,
+                CheckAction::Junk => CheckAction::Mark,
+                action => action,
+            };
             Finding::failed(rule, action, format!("{name} cannot be looked up now: {why}"))
         }
     }

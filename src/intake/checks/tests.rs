@@ -78,6 +78,7 @@ fn domains_that_cannot_be_answered() {
         ("reject", MailDomain::NullMx, "550 5.7.27", "556 5.1.10"),
         ("reject", doubt(), "450 4.1.8", "450 4.1.2"),
         ("junk", MailDomain::NullMx, "Junk", "Junk"),
+        ("junk", doubt(), "Marked", "Marked"),
         ("mark", MailDomain::Nothing, "Marked", "Marked"),
         ("off", MailDomain::Nothing, "Skipped", "Skipped"),
     ] {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::Client;
 use super::Finding;
 use super::Gate;
+use super::Origin;
 use super::Outcome;
 use crate::config::Config;
 use crate::dns::client_name::ClientName;
@@ -16,12 +17,13 @@ pub struct Visit {
     client: Option<Client>,
     /// Of this transaction.
     findings: Option<Vec<Finding>>,
+    origin: Option<Origin>,
 }
 
 impl Visit {
     /// Another transaction begins.
     pub fn next_transaction(&mut self) {
-        self.findings = None;
+        (self.findings, self.origin) = (None, None);
     }
 
     /// What is to be said of the client, its HELO and its sender: found at the first recipient, and true for all.
@@ -41,6 +43,23 @@ impl Visit {
             self.findings = Some(gate.stranger(config, client, helo, sender).await);
         }
         (client, self.findings.as_deref().unwrap_or_default())
+    }
+
+    /// By what the sender is known when he comes again: found once, and true for all recipients.
+    pub async fn origin(
+        &mut self,
+        gate: &Gate,
+        config: &Config,
+        ip: IpAddr,
+        helo: &str,
+        sender: &ReversePath,
+    ) -> Origin {
+        if let Some(origin) = &self.origin {
+            return origin.clone();
+        }
+        let origin = gate.origin(config, ip, helo, sender).await;
+        self.origin = Some(origin.clone());
+        origin
     }
 
     /// Why the mail of this transaction belongs into Junk, as far as the checks go.

@@ -22,6 +22,9 @@ pub mod client;
 mod command;
 pub mod data;
 mod extension;
+#[cfg(fuzzing)]
+#[path = "../../../tests/fuzz/inside/smtp_line.rs"]
+pub mod fuzz;
 mod peer_reply;
 pub mod reply;
 pub mod server;

@@ -3,8 +3,12 @@
 //! [`check`] asks DNS what the record of the domain wants to know and gives one of the seven results of §2.6. Own code
 //! and not the library's, which keeps neither the limit of void look-ups nor the rule of one record.
 
+#[cfg(fuzzing)]
+#[path = "../../../tests/fuzz/inside/spf_zone.rs"]
+pub mod fuzz;
 pub mod macros;
 pub mod record;
+mod zone;
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -23,6 +27,7 @@ use record::Mechanism;
 use record::Prefix;
 use record::Qualifier;
 use record::Record;
+use zone::Zone;
 
 /// What SPF says (RFC 7208 §2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +117,7 @@ pub async fn check_helo(dns: &Dns, client: Client<'_>) -> SpfVerdict {
     checked(dns, client, Identity::Helo, "", client.helo).await
 }
 
-async fn checked(dns: &Dns, client: Client<'_>, identity: Identity, local: &str, domain: &str) -> SpfVerdict {
+async fn checked<Z: Zone>(dns: &Z, client: Client<'_>, identity: Identity, local: &str, domain: &str) -> SpfVerdict {
     // RFC 7208 §4.3: without a local part, it is postmaster.
     let local = if local.is_empty() { "postmaster" } else { local };
     let mut check = Check {
@@ -150,8 +155,8 @@ impl Stop {
 }
 
 /// One check with what it has used up.
-struct Check<'a> {
-    dns: &'a Dns,
+struct Check<'a, Z> {
+    dns: &'a Z,
     ip: IpAddr,
     client: Client<'a>,
     sender: String,
@@ -171,7 +176,7 @@ struct Found {
     exp: Option<(MacroString, String)>,
 }
 
-impl Check<'_> {
+impl<Z: Zone> Check<'_, Z> {
     async fn run(&mut self, domain: &str) -> Result<(SpfResult, Option<String>), Stop> {
         // RFC 7208 §4.3: a domain that cannot have a record has none.
         if !is_domain(domain) {

@@ -9,9 +9,11 @@ use crate::config::HookOn;
 use crate::delivery::commit::Accepted;
 use crate::delivery::commit::CommitError;
 use crate::delivery::room::Room;
+use crate::directory::Destination;
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
 use crate::intake;
+use crate::intake::Arrival;
 use crate::intake::Prepared;
 use crate::intake::Refused;
 use crate::intake::clean::Dispatch;
@@ -97,18 +99,29 @@ impl Conversation {
         self.service.commit.commit(message).await.map_err(|error| self.failed(&id, error))
     }
 
-    /// Takes responsibility for each recipient by himself, under an id of his own: one full mailbox keeps nobody else's
-    /// mail away.
+    /// Takes responsibility for all recipients at once, so that they share the octets. Where a mailbox has no room
+    /// nobody has it yet, and each recipient is tried by himself, under an id of his own: one full mailbox keeps nobody
+    /// else's mail away.
     async fn keep_for_each(&self, message: Accepted) -> Vec<Result<QueueId, Reply>> {
-        let mut outcomes = Vec::with_capacity(message.recipients.len());
+        let (id, count) = (message.id.clone(), message.recipients.len());
+        let together = Accepted { room: Room::of(None), ..message.clone() };
+        match self.service.commit.commit(together).await {
+            Ok(()) => {
+                tracing::info!(session = %self.session, %id, recipients = count, "message accepted");
+                return vec![Ok(id); count];
+            }
+            Err(CommitError::OverQuota | CommitError::LargerThanQuota) if count > 1 => {}
+            Err(error) => return vec![Err(self.failed(&id, error)); count],
+        }
+        let mut outcomes = Vec::with_capacity(count);
         for (at, recipient) in message.recipients.iter().enumerate() {
-            let id = if at == 0 { Some(message.id.clone()) } else { message.id.part(&format!("r{at}")) };
-            let Some(id) = id else {
+            let Some(id) = message.id.part(&format!("r{at}")) else {
                 outcomes.push(Err(Reply::local_trouble()));
                 continue;
             };
-            let (to, room) = (recipient.address().to_string(), Room::of(None));
-            let own = Accepted { id: id.clone(), recipients: vec![recipient.clone()], room, ..message.clone() };
+            let to = recipient.address().to_string();
+            let recipients = vec![recipient.clone()];
+            let own = Accepted { id: id.clone(), recipients, room: Room::of(None), ..message.clone() };
             let kept = self.keep(own).await;
             match &kept {
                 Ok(()) => tracing::info!(session = %self.session, %id, ?to, "message accepted"),
@@ -132,18 +145,20 @@ impl Conversation {
         let received = self.service.clock.wall();
         let (sender, body) = (complete.envelope.sender.clone(), complete.envelope.body);
         let mut demands = complete.envelope.demands.clone();
+        let all_here = recipients.iter().flat_map(Admitted::destinations).all(Destination::is_here);
         let sent_on = match self.role {
             // Who sends a message again that he got by an alias has logged in, and knows what he does.
-            Role::Submission => Vec::new(),
-            Role::Reception | Role::Lmtp => verdict::sent_on(&recipients),
+            // Whoever hands over by LMTP may have written the field himself.
+            Role::Submission | Role::Lmtp => Vec::new(),
+            Role::Reception => verdict::sent_on(&recipients),
         };
-        let judged = self.judge(content, &complete, id, sent_on).await?;
+        let judged = self.judge(content, &complete, id, sent_on, all_here).await?;
         if !judged.vouched {
             // Whoever is named as the sender did not ask for our notices; that he sent nothing here is still told.
             demands.report.keep_failures_only();
         }
         let (fate, junk) = (judged.fate, judged.junk.clone());
-        let Prepared { trace, return_path, content } = self.stamp(judged, complete, id).await?;
+        let Prepared { trace, return_path, content } = self.stamp(judged, &complete, id);
         let id = id.clone();
         Ok((
             Accepted { id, sender, body, demands, junk, recipients, return_path, trace, content, received, room },
@@ -152,33 +167,26 @@ impl Conversation {
     }
 
     /// Writes on top of a message what we write there.
-    async fn stamp(&self, judged: Judged, complete: Complete, id: &QueueId) -> Result<Prepared, Reply> {
-        let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
-        let (peer, own_id, dispatch) = (self.peer, id.clone(), self.dispatch());
-        let Judged { content, found, .. } = judged;
-        let name = self.visit.client_name().map(str::to_owned);
+    fn stamp(&self, judged: Judged, complete: &Complete, id: &QueueId) -> Prepared {
         let spoken = match self.role {
             Role::Lmtp => Spoken::Lmtp,
             Role::Reception | Role::Submission if complete.greeting.extended => Spoken::Esmtp,
             Role::Reception | Role::Submission => Spoken::Smtp,
         };
-        let stage = move |content: Content| {
-            let facts = Trace {
-                greeting: &complete.greeting.name,
-                client_name: name.as_deref(),
-                spoken,
-                international: complete.envelope.demands.international,
-                authenticated: complete.authenticated,
-                tls: complete.tls.as_ref(),
-                peer,
-                hostname: config.hostname.as_str(),
-                id: &own_id,
-                sender: &complete.envelope.sender,
-                recipients: &complete.envelope.recipients,
-            };
-            intake::stamp(content, &facts, &found, dispatch, &service.zone, service.clock.wall())
+        let facts = Trace {
+            greeting: &complete.greeting.name,
+            client_name: self.visit.client_name(),
+            spoken,
+            international: complete.envelope.demands.international,
+            authenticated: complete.authenticated,
+            tls: complete.tls.as_ref(),
+            peer: self.peer,
+            hostname: self.config.hostname.as_str(),
+            id,
+            sender: &complete.envelope.sender,
+            recipients: &complete.envelope.recipients,
         };
-        self.run(id, content, stage).await
+        intake::stamp(judged.content, &facts, judged.found, &self.service.zone, self.service.clock.wall())
     }
 
     /// Runs a stage of intake; for a message in a file, on a thread that may wait for the disk.
@@ -199,6 +207,7 @@ impl Conversation {
 
     fn dispatch(&self) -> Dispatch {
         match self.role {
+            Role::Reception if self.network.is_some() => Dispatch::Trusted,
             Role::Reception | Role::Lmtp => Dispatch::Reception,
             Role::Submission => Dispatch::Submission,
         }
@@ -218,10 +227,21 @@ impl Conversation {
         complete: &Complete,
         id: &QueueId,
         sent_on: Vec<Address>,
+        all_here: bool,
     ) -> Result<Judged, Reply> {
-        let (config, dispatch) = (Arc::clone(&self.config), self.dispatch());
+        let (service, config, dispatch) = (Arc::clone(&self.service), Arc::clone(&self.config), self.dispatch());
+        let own_id = id.clone();
         let examine = move |content: Content| {
-            intake::examine(&content, dispatch, &sent_on, config.hostname.as_str(), &config.storage.folder)
+            let arrival = Arrival {
+                dispatch,
+                sent_on: &sent_on,
+                id: &own_id,
+                hostname: config.hostname.as_str(),
+                zone: &service.zone,
+                now: service.clock.wall(),
+                spool: &config.storage.folder,
+            };
+            intake::examine(&content, &arrival)
         };
         let clean = self.run(id, content.clone(), examine).await?;
         let on = match self.role {
@@ -248,7 +268,7 @@ impl Conversation {
             recipients: complete.envelope.recipients.clone(),
             max_size: self.config.smtp.max_message_size.octets(),
         };
-        let hooked = hooks::ask(&self.config, on, &subject, clean, self.spool()).await;
+        let hooked = hooks::ask(&self.config, on, all_here, &subject, clean, self.spool()).await;
         let hooked = hooked.map_err(|refused| self.refused(id, refused))?;
         junk.extend(hooked.junk);
         found.extend(trace::junk_reason(&junk));

@@ -117,6 +117,7 @@ pub async fn serve(
         can_start_tls: connection.can_start_tls(),
         // Both ends: a proxy on this machine must not open the door for the world.
         plaintext_login: config.auth.plaintext_login && peer.is_loopback() && connection.local().ip().is_loopback(),
+        trusted: network.is_some(),
         banner: config.smtp.banner.0.clone(),
         legacy_auth_line: config.submission.legacy_auth_line,
         bare_newline: match config.smtp.bare_newline {

@@ -3,7 +3,8 @@
 
 #![no_main]
 
-use facteur::intake::clean::unwanted_from_strangers;
+use facteur::intake::clean::Dispatch;
+use facteur::intake::clean::unwanted;
 use facteur::message::addresses::addresses;
 use facteur::message::header;
 use facteur::message::sent;
@@ -37,7 +38,7 @@ fuzz_target!(|octets: &[u8]| {
     std::hint::black_box(Signatures::of(&header, author.one(), 1).forms());
     std::hint::black_box(Chain::of(&header, 1).form());
     let mut end = 0;
-    for range in unwanted_from_strangers(&header, "mx.example") {
+    for range in unwanted(&header, Dispatch::Reception, "mx.example") {
         assert!(end <= range.start && range.start < range.end && range.end <= octets.len());
         end = range.end;
     }

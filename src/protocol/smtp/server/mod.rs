@@ -6,6 +6,9 @@
 
 mod chunks;
 mod content;
+#[cfg(fuzzing)]
+#[path = "../../../../tests/fuzz/inside/smtp_session.rs"]
+pub mod fuzz;
 mod greeting;
 mod information;
 mod login;
@@ -77,6 +80,8 @@ impl Role {
 pub struct Settings {
     /// Whom the listener serves.
     pub role: Role,
+    /// Whether the client is one of those whom we trust: a network of ours.
+    pub trusted: bool,
     /// What the greeting says after our name.
     pub banner: String,
     /// Our name, in the greeting and behind a `postmaster` without domain.
@@ -204,6 +209,8 @@ pub struct Server {
     junk: u32,
     long_lines: u32,
     overshoot: usize,
+    /// In this transaction.
+    refused_recipients: usize,
 }
 
 /// The server sends no bodies.
@@ -233,6 +240,7 @@ impl Server {
             junk: 0,
             long_lines: 0,
             overshoot: 0,
+            refused_recipients: 0,
             settings,
         };
         let text = if server.settings.role == Role::Lmtp { "LMTP" } else { &server.settings.banner };

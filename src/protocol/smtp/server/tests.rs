@@ -29,6 +29,7 @@ fn settings(role: Role) -> Settings {
         max_size: 1000,
         can_start_tls: true,
         plaintext_login: false,
+        trusted: false,
         banner: "ESMTP".to_owned(),
         legacy_auth_line: false,
         bare_newline: BareNewline::Reject,

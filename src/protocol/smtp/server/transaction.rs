@@ -48,7 +48,7 @@ impl Server {
         match answer {
             Answer::Accepted => {
                 self.mail_accepted = true;
-                self.overshoot = 0;
+                (self.overshoot, self.refused_recipients) = (0, 0);
                 let Mail { sender, body, demands, .. } = mail;
                 let envelope = Envelope { sender, recipients: Vec::new(), body, demands };
                 self.state = State::Transaction(envelope);
@@ -95,8 +95,20 @@ impl Server {
                 envelope.recipients.push(address);
                 self.say(&Reply::recipient_accepted());
             }
-            (Answer::Refused(reply), _) => self.refuse(&reply),
+            (Answer::Refused(reply), _) => self.refuse_recipient(&reply),
             (Answer::Accepted | Answer::Kept(_) | Answer::KeptForSome(_), _) => self.refuse(&Reply::local_trouble()),
+        }
+    }
+
+    /// A stranger who names many whom we do not take is guessing. For others a list may hold as many who are gone, or
+    /// whose mailbox is full, as it holds names, and the rest still gets its mail.
+    fn refuse_recipient(&mut self, reply: &Reply) {
+        self.refused_recipients += 1;
+        let guesses = self.settings.role == Role::Reception && !self.settings.trusted;
+        if guesses || self.refused_recipients > self.settings.role.recipients() {
+            self.refuse(reply);
+        } else {
+            self.say(reply);
         }
     }
 
