@@ -279,7 +279,7 @@ fn patterns(config: &Config, owners: &HashSet<String>, problems: &mut Problems) 
                 Some(name) => Some(format!(
                     "the pattern has no group {name:?}; write ${{1}} where letters follow, $$ for a dollar"
                 )),
-                None => template_fault(config, owners, &template.value),
+                None => template_fault(config, owners, &template.value, entry.enabled),
             };
             if let Some(what) = wrong {
                 problems.add(template.at.start, "alias_pattern.to", what);
@@ -289,7 +289,7 @@ fn patterns(config: &Config, owners: &HashSet<String>, problems: &mut Problems) 
 }
 
 /// Why no mail can ever follow a template.
-fn template_fault(config: &Config, owners: &HashSet<String>, template: &str) -> Option<String> {
+fn template_fault(config: &Config, owners: &HashSet<String>, template: &str, enabled: bool) -> Option<String> {
     let target = match AliasTarget::parse(&AliasRegex::sample(template)) {
         Ok(AliasTarget::Include(_)) => {
             return Some("a list in a file cannot stand here; name it in [aliases], and that alias here".to_owned());
@@ -297,8 +297,9 @@ fn template_fault(config: &Config, owners: &HashSet<String>, template: &str) -> 
         Ok(target) => target,
         Err(what) => return Some(what),
     };
-    // The name may be whatever the pattern finds, or stand in a file that is read later.
-    if template.contains('$') || config.directory.aliases_file.is_some() {
+    // The name may be whatever the pattern finds, or stand in a file that is read later; and who is gone may stay in what
+    // is switched off.
+    if !enabled || template.contains('$') || config.directory.aliases_file.is_some() {
         return None;
     }
     let is_nobody = |address: Address| matches!(known(config, owners, &address), Known::Nowhere);
@@ -447,7 +448,8 @@ fn sender_auth(config: &Config, problems: &mut Problems) {
     }
 }
 
-/// What asks name servers does nothing where none is asked. The defaults may stand; what was written was meant.
+/// What asks name servers does nothing where none is asked. The defaults may stand, since `config/example.toml` writes
+/// them out; what goes beyond them was meant.
 fn without_dns(config: &Config, problems: &mut Problems) {
     if config.dns.resolver != Resolver::Off {
         return;
@@ -458,13 +460,11 @@ fn without_dns(config: &Config, problems: &mut Problems) {
     }
     let rules = &config.sender_auth;
     for (key, on) in [
-        ("sender_auth.spf", rules.spf != SpfPolicy::Off),
-        ("sender_auth.dkim", rules.dkim),
-        ("sender_auth.dmarc", rules.dmarc != DmarcPolicy::Off),
-        ("sender_auth.arc", rules.arc),
+        ("sender_auth.spf", rules.spf == SpfPolicy::Reject),
+        ("sender_auth.dmarc", rules.dmarc == DmarcPolicy::Reject),
         ("sender_auth.arc_trusted", !rules.arc_trusted.is_empty()),
     ] {
-        if on && problems.is_written(key) {
+        if on {
             problems.add_to(key, what);
         }
     }

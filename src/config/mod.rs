@@ -362,14 +362,18 @@ mod tests {
         let lines = found("[sender_auth]\narc = false\narc_trusted = [\"lists.example\"]\n");
         assert!(lines.len() == 1 && lines[0].starts_with("mail.toml:6:15: sender_auth.arc_trusted: "), "{lines:?}");
         let off = "[dns]\nresolver = \"off\"\n";
-        assert_eq!(found(&format!("{off}[sender_auth]\nspf = \"off\"\n")), [""; 0], "defaults may stand");
+        assert_eq!(
+            complaints(&example().replace("resolver = \"system\"", "resolver = \"off\"")),
+            [""; 0],
+            "defaults may stand"
+        );
         let lines = found(&format!(
-            "{off}[sender_auth]\nspf = \"reject\"\ndkim = true\n[checks]\ndnsbl_junk = 1\n[[dnsbl]]\nzone = \"bad.example\"\n\
+            "{off}[sender_auth]\nspf = \"reject\"\narc_trusted = [\"lists.example\"]\n[checks]\ndnsbl_junk = 1\n[[dnsbl]]\nzone = \"bad.example\"\n\
              [[sender_policy]]\ndomain = \"a.example\"\ndmarc = \"reject\"\n"
         ));
         let starts = [
             "mail.toml:7:7: sender_auth.spf: dns.resolver is \"off\"",
-            "mail.toml:8:8: sender_auth.dkim: ",
+            "mail.toml:8:15: sender_auth.arc_trusted: ",
             "mail.toml:12:8: dnsbl.zone: ",
             "mail.toml:15:9: sender_policy.dmarc: ",
         ];

@@ -63,11 +63,6 @@ impl Problems {
         self.places.insert(key, at);
     }
 
-    /// Whether the file itself says something of a key.
-    pub(super) fn is_written(&self, key: &str) -> bool {
-        self.places.contains_key(key)
-    }
-
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
