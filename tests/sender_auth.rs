@@ -639,6 +639,10 @@ async fn an_unclear_author_fails_with_the_strictest_policy() {
         (&["team:;"], "none"),
         (&[], "none"),
         (&["no address"], "none"),
+        // Two addresses that may be taken for one.
+        (&["<v@b.example> <u@a.example>"], "reject"),
+        (&["v@b.example@a.example"], "reject"),
+        (&["<v@silent.example,u@a.example>"], "quarantine"),
     ] {
         assert_eq!(dmarc_of(zone(), "a.example", author).await, (DmarcResult::Fail, policy), "{author:?}");
     }
@@ -860,8 +864,11 @@ async fn floods_and_bombs_end_soon() {
         "\u{0}\u{1}\n\n".to_owned(),
     ] {
         let start = std::time::Instant::now();
+        // A comment without an end may hide anybody.
+        let open = text.starts_with("From: (");
         let verdict = judged(&server, "", "u@a.example", &Content::from_bytes(text.into_bytes())).await;
-        assert_eq!(verdict.action, Action::Accept);
+        assert_eq!(matches!(verdict.action, Action::Junk { .. }), open, "{:?}", verdict.action);
+        assert!(open || verdict.action == Action::Accept, "{:?}", verdict.action);
         assert!(verdict.results_field.len() < 4000, "{}", verdict.results_field.len());
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     }

@@ -12,8 +12,9 @@ use crate::dns::LookupError;
 use crate::mail::address::Domain;
 use crate::mail::limits::DMARC_AUTHORS;
 use crate::mail::limits::DMARC_WALK;
+use crate::message::addresses;
 use crate::message::addresses::Item;
-use crate::message::addresses::addresses;
+use crate::message::addresses::List;
 use crate::message::header::Header;
 
 /// What a domain asks for, milder first.
@@ -110,34 +111,42 @@ pub struct Proved {
 pub enum Author {
     /// One `From` with one address.
     One(Domain),
-    /// Anything else, and the domains that are named in it: a mail program may show any of them.
-    Unclear(Vec<Domain>),
+    /// Anything else: a mail program may show any of them.
+    Unclear {
+        /// The domains that are named in it, [`DMARC_AUTHORS`] at most.
+        domains: Vec<Domain>,
+        /// Others may be named as well: there were too many, or it can be read in several ways.
+        others: bool,
+    },
 }
 
 impl Author {
-    /// Reads `From` (RFC 5322 §3.6.2). Addresses in several fields, several addresses, groups and domains that cannot
-    /// be read are all [`Author::Unclear`].
+    /// Reads `From` (RFC 5322 §3.6.2). Addresses in several fields, several addresses, groups, domains that cannot be
+    /// read and what others may read in another way are all [`Author::Unclear`].
     #[must_use]
     pub fn of(header: &Header<'_>) -> Self {
         let fields: Vec<_> = header.all("From").collect();
-        let mut domains: Vec<Domain> = Vec::new();
+        let mut named = Named::default();
         let mut clear = fields.len() == 1;
         let mut count = 0;
-        for item in fields.iter().flat_map(|field| addresses(field.value)) {
-            count += 1;
-            let Item::Mailbox { domain, .. } = item else {
+        for field in fields {
+            let List { items, ambiguous } = addresses::list(field.value);
+            if ambiguous {
                 clear = false;
-                continue;
-            };
-            match ascii(&domain) {
-                Some(domain) if domains.contains(&domain) => {}
-                Some(domain) if domains.len() < DMARC_AUTHORS => domains.push(domain),
-                _ => clear = false,
+                named.others = true;
+                named.add_all(field.value);
+            }
+            for item in items {
+                count += 1;
+                match item {
+                    Item::Mailbox { domain, .. } => clear &= named.add(&domain),
+                    Item::GroupStart(_) | Item::GroupEnd => clear = false,
+                }
             }
         }
-        match domains.as_slice() {
+        match named.domains.as_slice() {
             [one] if clear && count == 1 => Self::One(one.clone()),
-            _ => Self::Unclear(domains),
+            _ => Self::Unclear { domains: named.domains, others: named.others },
         }
     }
 
@@ -145,6 +154,40 @@ impl Author {
     #[must_use]
     pub fn one(&self) -> Option<&Domain> {
         if let Self::One(domain) = self { Some(domain) } else { None }
+    }
+}
+
+/// The domains of authors while they are collected.
+#[derive(Default)]
+struct Named {
+    domains: Vec<Domain>,
+    others: bool,
+}
+
+impl Named {
+    /// Whether this is a domain that is kept.
+    fn add(&mut self, domain: &[u8]) -> bool {
+        match ascii(domain) {
+            Some(domain) if self.domains.contains(&domain) => true,
+            Some(domain) if self.domains.len() < DMARC_AUTHORS => {
+                self.domains.push(domain);
+                true
+            }
+            Some(_) => {
+                self.others = true;
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Whatever looks like a domain behind an `@`, wherever it stands.
+    fn add_all(&mut self, text: &[u8]) {
+        for piece in text.split(|b| *b == b'@').skip(1) {
+            let end =
+                piece.iter().position(|b| b.is_ascii() && !b.is_ascii_alphanumeric() && !matches!(b, b'.' | b'-'));
+            self.add(&piece[..end.unwrap_or(piece.len())]);
+        }
     }
 }
 
@@ -345,7 +388,7 @@ pub async fn judge(dns: &Dns, author: &Author, proved: &[Proved]) -> DmarcVerdic
             domain: Some(domain.clone()),
             reason: Some(error.to_string()),
         }),
-        Author::Unclear(domains) => judge_unclear(dns, domains).await,
+        Author::Unclear { domains, others } => judge_unclear(dns, domains, *others).await,
     }
 }
 
@@ -378,8 +421,9 @@ async fn judge_one(dns: &Dns, author: &Domain, proved: &[Proved]) -> Result<Dmar
     Ok(verdict(DmarcResult::Fail, applied.policy, Some(reason)))
 }
 
-/// A message whose author is unclear passes for nobody; the strictest of the domains that it names is heard.
-async fn judge_unclear(dns: &Dns, domains: &[Domain]) -> DmarcVerdict {
+/// A message whose author is unclear passes for nobody; the strictest of the domains that it names is heard. Where
+/// there may be `others`, they may be of those who ask to be suspicious.
+async fn judge_unclear(dns: &Dns, domains: &[Domain], others: bool) -> DmarcVerdict {
     let reason = "From is missing, or has not exactly one address";
     let mut verdict = DmarcVerdict {
         result: DmarcResult::Fail,
@@ -394,6 +438,9 @@ async fn judge_unclear(dns: &Dns, domains: &[Domain]) -> DmarcVerdict {
         {
             (verdict.policy, verdict.domain) = (applied.policy, Some(domain.clone()));
         }
+    }
+    if others && verdict.policy < Policy::Quarantine {
+        (verdict.policy, verdict.domain) = (Policy::Quarantine, None);
     }
     verdict
 }
@@ -411,7 +458,9 @@ mod tests {
     fn authors() {
         let author = |text: &str| Author::of(&header::read(text.as_bytes()).expect("small"));
         let one = |text: &str| Author::One(domain(text));
-        let many = |list: &[&str]| Author::Unclear(list.iter().map(|d| domain(d)).collect());
+        let unclear =
+            |list: &[&str], others| Author::Unclear { domains: list.iter().map(|d| domain(d)).collect(), others };
+        let many = |list: &[&str]| unclear(list, false);
         for (text, wanted) in [
             ("From: a@B.example\n", one("b.example")),
             ("From: \"x@y.example\" <a@b.example.> (c@d.example)\n", one("b.example")),
@@ -428,6 +477,23 @@ mod tests {
         ] {
             assert_eq!(author(text), wanted, "{text}");
         }
+        // One address to us and another to somebody else.
+        for (text, named) in [
+            ("<ceo@bank.example> <x@attacker.example>", &["bank.example", "attacker.example"][..]),
+            ("ceo@bank.example x@attacker.example", &["bank.example", "attacker.example"]),
+            ("ceo@bank.example@attacker.example", &["bank.example", "attacker.example"]),
+            ("<ceo@bank.example,x@attacker.example>", &["bank.example", "attacker.example"]),
+            ("<ceo@bank.example;x@attacker.example>", &["bank.example", "attacker.example"]),
+            ("<x@attacker.example> ceo@bank.example", &["attacker.example", "bank.example"]),
+            ("ceo@(x)bank.example x@attacker.example", &["attacker.example"]),
+        ] {
+            assert_eq!(author(&format!("From: {text}\n")), unclear(named, true), "{text}");
+        }
+        let names: Vec<String> = (0..=DMARC_AUTHORS).map(|n| format!("d{n}.example")).collect();
+        let kept: Vec<&str> = names.iter().map(String::as_str).take(DMARC_AUTHORS).collect();
+        let crowd = |names: &[String]| format!("From: u@{}\n", names.join(", u@"));
+        assert_eq!(author(&crowd(&names[..DMARC_AUTHORS])), unclear(&kept, false));
+        assert_eq!(author(&crowd(&names)), unclear(&kept, true));
         let flood = format!("From: {}\n", "a@b.example, ".repeat(15_000));
         assert_eq!(author(&flood), many(&["b.example"]));
     }

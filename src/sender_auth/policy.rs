@@ -72,7 +72,11 @@ impl Rules {
             return spf_reject(spf);
         }
         if asked != Policy::None && matches!(self.dmarc, DmarcPolicy::Quarantine | DmarcPolicy::Reject) {
-            let reason = format!("DMARC of {domain} fails, and its policy is {}", asked.as_str());
+            let reason = if domain.is_empty() {
+                "DMARC fails, since it is unclear who wrote the message".to_owned()
+            } else {
+                format!("DMARC of {domain} fails, and its policy is {}", asked.as_str())
+            };
             return Action::Junk { reason };
         }
         Action::Accept
