@@ -635,7 +635,10 @@ async fn an_unclear_author_fails_with_the_strictest_policy() {
         (&["v@b.example", "u@a.example"], "reject"),
         (&["u@a.example, v@a.example"], "none"),
         (&["team: u@b.example;"], "reject"),
-        (&["u@a.example, v@silent.example"], "none"),
+        (&["u@a.example, v@silent.example"], "quarantine"),
+        (&["u@c0.example, u@c1.example, u@c2.example, u@c3.example, u@a.example"], "none"),
+        // The sixth is not asked, whoever he is.
+        (&["u@c0.example, u@c1.example, u@c2.example, u@c3.example, u@a.example, v@b.example"], "quarantine"),
         (&["team:;"], "none"),
         (&[], "none"),
         (&["no address"], "none"),
@@ -645,6 +648,26 @@ async fn an_unclear_author_fails_with_the_strictest_policy() {
         (&["<v@silent.example,u@a.example>"], "quarantine"),
     ] {
         assert_eq!(dmarc_of(zone(), "a.example", author).await, (DmarcResult::Fail, policy), "{author:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_authors_take_no_time_from_others() {
+    let silent: Vec<String> = (0..4).map(|n| format!("s{n}.example")).collect();
+    let zone = Zone::default().txt("_dmarc.b.example", "v=DMARC1; p=reject");
+    let zone = silent.iter().fold(zone, |zone, name| zone.with(&format!("_dmarc.{name}"), Rr::Timeout));
+    let server = zone.serve();
+    // One question takes longer than all have.
+    let config = config::Dns { resolver: config::Resolver::Server(server.address()), timeout: Duration::from_secs(20) };
+    let dns = Dns::new(&config).expect("a resolver");
+    let field = format!("From: u@{}, v@b.example\n", silent.join(", u@"));
+    let author = dmarc::Author::of(&header::read(field.as_bytes()).expect("small"));
+    for (time, policy, domain) in [(2, dmarc::Policy::Reject, Some("b.example")), (0, dmarc::Policy::Quarantine, None)]
+    {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(time);
+        let verdict = dmarc::judge(&dns, &author, &[], deadline).await;
+        assert_eq!((verdict.result, verdict.policy), (DmarcResult::Fail, policy));
+        assert_eq!(verdict.domain.as_ref().map(Domain::as_str), domain);
     }
 }
 

@@ -6,6 +6,9 @@
 
 use std::collections::HashMap;
 
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
 use super::dkim::is_below;
 use crate::dns::Dns;
 use crate::dns::LookupError;
@@ -379,20 +382,15 @@ async fn exists(dns: &Dns, domain: &Domain) -> Result<bool, LookupError> {
     }
 }
 
-/// Judges a message by its author and what was proved.
-pub async fn judge(dns: &Dns, author: &Author, proved: &[Proved]) -> DmarcVerdict {
+/// Judges a message by its author and what was proved, until `deadline` at the latest.
+pub async fn judge(dns: &Dns, author: &Author, proved: &[Proved], deadline: Instant) -> DmarcVerdict {
     match author {
-        Author::One(domain) => judge_one(dns, domain, proved).await.unwrap_or_else(|error| DmarcVerdict {
-            result: DmarcResult::TempError,
-            policy: Policy::None,
-            domain: Some(domain.clone()),
-            reason: Some(error.to_string()),
-        }),
-        Author::Unclear { domains, others } => judge_unclear(dns, domains, *others).await,
+        Author::One(domain) => judge_one(dns, domain, proved, deadline).await,
+        Author::Unclear { domains, others } => judge_unclear(dns, domains, *others, deadline).await,
     }
 }
 
-async fn judge_one(dns: &Dns, author: &Domain, proved: &[Proved]) -> Result<DmarcVerdict, LookupError> {
+async fn judge_one(dns: &Dns, author: &Domain, proved: &[Proved], deadline: Instant) -> DmarcVerdict {
     let verdict = |result, policy, reason: Option<&str>| DmarcVerdict {
         result,
         policy,
@@ -400,30 +398,35 @@ async fn judge_one(dns: &Dns, author: &Domain, proved: &[Proved]) -> Result<Dmar
         reason: reason.map(str::to_owned),
     };
     if author.is_literal() {
-        return Ok(verdict(DmarcResult::None, Policy::None, None));
+        return verdict(DmarcResult::None, Policy::None, None);
     }
-    let Some(applied) = discover(dns, author).await? else {
-        return Ok(verdict(DmarcResult::None, Policy::None, None));
+    let applied = match tokio::time::timeout_at(deadline, discover(dns, author)).await {
+        Ok(Ok(Some(applied))) => applied,
+        Ok(Ok(None)) => return verdict(DmarcResult::None, Policy::None, None),
+        Ok(Err(error)) => return verdict(DmarcResult::TempError, Policy::None, Some(&error.to_string())),
+        Err(_) => return verdict(DmarcResult::TempError, Policy::None, Some("no answer in time")),
     };
     let mut doubt = false;
-    for name in proved {
+    // What was proved first, so that what could not be takes no time from it.
+    let (doubtful, sure): (Vec<&Proved>, Vec<&Proved>) = proved.iter().partition(|name| name.doubtful);
+    for name in sure.into_iter().chain(doubtful) {
         let strict = if name.by_spf { applied.strict_spf } else { applied.strict_dkim };
-        match aligned(dns, &name.domain, author, &applied.organisation, strict).await {
-            Ok(true) if !name.doubtful => return Ok(verdict(DmarcResult::Pass, applied.policy, None)),
-            Ok(aligned) => doubt |= aligned,
-            Err(_) => doubt = true,
+        let aligned = aligned(dns, &name.domain, author, &applied.organisation, strict);
+        match tokio::time::timeout_at(deadline, aligned).await {
+            Ok(Ok(true)) if !name.doubtful => return verdict(DmarcResult::Pass, applied.policy, None),
+            Ok(Ok(aligned)) => doubt |= aligned,
+            Ok(Err(_)) | Err(_) => doubt = true,
         }
     }
     if doubt {
-        return Ok(verdict(DmarcResult::TempError, applied.policy, Some("what would pass could not be checked")));
+        return verdict(DmarcResult::TempError, applied.policy, Some("what would pass could not be checked"));
     }
-    let reason = "neither SPF nor DKIM speaks for the domain in From";
-    Ok(verdict(DmarcResult::Fail, applied.policy, Some(reason)))
+    verdict(DmarcResult::Fail, applied.policy, Some("neither SPF nor DKIM speaks for the domain in From"))
 }
 
 /// A message whose author is unclear passes for nobody; the strictest of the domains that it names is heard. Where
-/// there may be `others`, they may be of those who ask to be suspicious.
-async fn judge_unclear(dns: &Dns, domains: &[Domain], others: bool) -> DmarcVerdict {
+/// there may be `others`, or some do not answer in time, those may ask to be suspicious.
+async fn judge_unclear(dns: &Dns, domains: &[Domain], others: bool, deadline: Instant) -> DmarcVerdict {
     let reason = "From is missing, or has not exactly one address";
     let mut verdict = DmarcVerdict {
         result: DmarcResult::Fail,
@@ -431,15 +434,26 @@ async fn judge_unclear(dns: &Dns, domains: &[Domain], others: bool) -> DmarcVerd
         domain: domains.first().cloned(),
         reason: Some(reason.to_owned()),
     };
+    // All at once, so that the silent ones in front take no time from the others.
+    let mut asked = JoinSet::new();
     for domain in domains.iter().filter(|domain| !domain.is_literal()) {
-        // Trouble with DNS never makes it stricter.
-        if let Ok(Some(applied)) = discover(dns, domain).await
-            && applied.policy > verdict.policy
-        {
-            (verdict.policy, verdict.domain) = (applied.policy, Some(domain.clone()));
+        let (dns, domain) = (dns.clone(), domain.clone());
+        asked.spawn(async move {
+            let found = tokio::time::timeout_at(deadline, discover(&dns, &domain)).await;
+            (domain, found)
+        });
+    }
+    let mut unheard = others;
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok((domain, Ok(Ok(Some(applied))))) if applied.policy > verdict.policy => {
+                (verdict.policy, verdict.domain) = (applied.policy, Some(domain));
+            }
+            Ok((_, Ok(Ok(_)))) => {}
+            Ok((_, Ok(Err(_)) | Err(_))) | Err(_) => unheard = true,
         }
     }
-    if others && verdict.policy < Policy::Quarantine {
+    if unheard && verdict.policy < Policy::Quarantine {
         (verdict.policy, verdict.domain) = (Policy::Quarantine, None);
     }
     verdict

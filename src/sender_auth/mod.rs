@@ -168,11 +168,7 @@ impl SenderAuth {
         let ((spf, spf_helo), proofs) = tokio::join!(Box::pin(spf), Box::pin(self.proofs(config, content, proofs_by)));
         let proofs = proofs?;
         let found = Found { spf, spf_helo, proofs };
-        let conclude = Box::pin(self.conclude(config, &found));
-        let (dmarc, vouched_by) = match tokio::time::timeout_at(all_by, conclude).await {
-            Ok(concluded) => concluded,
-            Err(_) => (late(rules.dmarc), None),
-        };
+        let (dmarc, vouched_by) = Box::pin(self.conclude(config, &found, all_by)).await;
         Ok(verdict(config, facts, &sender, found, dmarc, vouched_by))
     }
 
@@ -254,8 +250,13 @@ impl SenderAuth {
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?.map(Some)
     }
 
-    /// DMARC, and whether somebody vouches for what fails it.
-    async fn conclude(&self, config: &Config, found: &Found) -> (Option<DmarcVerdict>, Option<Domain>) {
+    /// DMARC, and whether somebody vouches for what fails it; until `deadline` at the latest.
+    async fn conclude(
+        &self,
+        config: &Config,
+        found: &Found,
+        deadline: tokio::time::Instant,
+    ) -> (Option<DmarcVerdict>, Option<Domain>) {
         let rules = &config.sender_auth;
         if rules.dmarc == DmarcPolicy::Off {
             return (None, None);
@@ -268,12 +269,19 @@ impl SenderAuth {
             };
             return (Some(unknown(result, why)), None);
         };
-        let verdict = dmarc::judge(&self.dns, author, &proved(found)).await;
+        let mut verdict = dmarc::judge(&self.dns, author, &proved(found), deadline).await;
         let mut vouched_by = None;
         if verdict.result == DmarcResult::Fail
             && let (Some(author), Some(arc)) = (author.one(), &found.proofs.arc)
         {
-            vouched_by = self.vouched(&rules.arc_trusted, author, arc).await;
+            match tokio::time::timeout_at(deadline, self.vouched(&rules.arc_trusted, author, arc)).await {
+                Ok(by) => vouched_by = by,
+                // Somebody might vouch for it, so it is not refused for good.
+                Err(_) => {
+                    verdict.result = DmarcResult::TempError;
+                    verdict.reason = Some("no answer in time".to_owned());
+                }
+            }
         }
         (Some(verdict), vouched_by)
     }
@@ -362,10 +370,6 @@ fn proved(found: &Found) -> Vec<Proved> {
         Some(Proved { domain: dkim.domain.clone()?, by_spf: false, doubtful })
     });
     spf.chain(dkim).collect()
-}
-
-fn late(rule: DmarcPolicy) -> Option<DmarcVerdict> {
-    (rule != DmarcPolicy::Off).then(|| unknown(DmarcResult::TempError, "no answer in time"))
 }
 
 fn unknown(result: DmarcResult, why: &str) -> DmarcVerdict {
