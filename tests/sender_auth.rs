@@ -716,6 +716,7 @@ async fn operators_decide_what_follows() {
     let word = |action: &Action| match action {
         Action::Accept => "accept",
         Action::Junk { .. } => "junk",
+        Action::Later { .. } => "later",
         Action::Reject { status, .. } => *status,
     };
     for (more, domain, wanted) in [
@@ -751,6 +752,42 @@ async fn operators_decide_what_follows() {
         "{received}"
     );
     assert_eq!(verdict.spf.and_then(|spf| spf.explanation).as_deref(), Some("192.0.2.9 is not ours"));
+}
+
+/// Whoever forges picks the names, and so the name servers, that everything depends on.
+#[tokio::test(flavor = "multi_thread")]
+async fn doubt_is_no_way_around_a_policy() {
+    let server = Zone::default()
+        .txt("a.example", "v=spf1 include:broken.example -all")
+        .txt("_dmarc.a.example", "v=DMARC1; p=reject")
+        .with("broken.example", Rr::Code(2))
+        .with("lame.a.example", Rr::Code(2))
+        .with("_dmarc.lame.a.example", Rr::Timeout)
+        .with("s._domainkey.a.example", Rr::Code(2))
+        .txt("_dmarc.b.example", "v=DMARC1; p=none")
+        .with("_dmarc.silent.example", Rr::Timeout)
+        .serve();
+    // RFC 6376 §3.4.3: the hash of an empty body.
+    let signed = "DKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=from; b=AAAA;\n \
+                  bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=\nFrom: u@a.example\n\n";
+    let signed = Content::from_bytes(signed.as_bytes().to_vec());
+    for (sender, content, doubtful) in [
+        ("u@a.example", from(&["u@a.example"]), true),
+        ("u@lame.a.example", from(&["u@a.example"]), true),
+        ("u@else.example", signed, true),
+        ("u@broken.example", from(&["u@a.example"]), false),
+        // Nobody asks for anything, or it is not known.
+        ("u@b.example", from(&["u@b.example"]), false),
+        ("u@a.example", from(&["u@silent.example"]), false),
+    ] {
+        for mode in ["mark", "quarantine", "reject"] {
+            let verdict = judged(&server, &format!("[sender_auth]\ndmarc = \"{mode}\""), sender, &content).await;
+            let later = matches!(verdict.action, Action::Later { .. });
+            assert_eq!(later, doubtful && mode != "mark", "{sender} {mode} {:?}", verdict.action);
+            let dmarc = verdict.dmarc.expect("it is on");
+            assert_eq!(dmarc.result == DmarcResult::TempError && dmarc.policy == dmarc::Policy::Reject, doubtful);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

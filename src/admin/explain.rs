@@ -86,9 +86,10 @@ fn explain(config: &Config, args: &ExplainSmtp) -> Result<ExitCode, ExitCode> {
         show(&found)
     }
     Ok(match (&found.decision.answer, found.refusal()) {
-        (Err(reply), _) if reply.code() < 500 => ExitCode::from(EX_TEMPFAIL),
-        (Err(_), _) | (_, Some(_)) => ExitCode::from(EX_NOPERM),
         (Ok(_), None) => ExitCode::SUCCESS,
+        (Err(reply), _) if reply.code() < 500 => ExitCode::from(EX_TEMPFAIL),
+        (Ok(_), Some(reply)) if reply.code() < 500 => ExitCode::from(EX_TEMPFAIL),
+        (Err(_), _) | (_, Some(_)) => ExitCode::from(EX_NOPERM),
     })
 }
 
@@ -121,6 +122,7 @@ impl Found {
     fn refusal(&self) -> Option<Reply> {
         match &self.origin {
             Origin::Message(verdict) => match &verdict.action {
+                Action::Later { reason } => Some(Reply::sender_in_doubt(reason)),
                 Action::Reject { status, reason } => Some(Reply::not_from_its_sender(status, reason)),
                 Action::Accept | Action::Junk { .. } => None,
             },
@@ -266,7 +268,9 @@ fn origin_rows(found: &Found) -> Vec<(&'static str, &'static str, String)> {
     let (action, why) = match &verdict.action {
         Action::Accept => ("taken", String::new()),
         Action::Junk { reason } => ("to Junk", plain(reason)),
-        Action::Reject { .. } => ("refused", found.refusal().map_or_else(String::new, |reply| reply.to_string())),
+        Action::Later { .. } | Action::Reject { .. } => {
+            ("refused", found.refusal().map_or_else(String::new, |reply| reply.to_string()))
+        }
     };
     rows.push(("action", action, why));
     rows
@@ -321,7 +325,7 @@ fn origin_json(found: &Found) -> serde_json::Value {
     let (action, reason) = match &verdict.action {
         Action::Accept => ("taken", None),
         Action::Junk { reason } => ("junk", Some(reason)),
-        Action::Reject { reason, .. } => ("refused", Some(reason)),
+        Action::Later { reason } | Action::Reject { reason, .. } => ("refused", Some(reason)),
     };
     json!({
         "spf": verdict.spf.as_ref().map(spf_json), "spf_helo": verdict.spf_helo.as_ref().map(spf_json),

@@ -271,7 +271,8 @@ impl SenderAuth {
         };
         let mut verdict = dmarc::judge(&self.dns, author, &proved(found), deadline).await;
         let mut vouched_by = None;
-        if verdict.result == DmarcResult::Fail
+        let doubt = verdict.result == DmarcResult::TempError && verdict.policy != Policy::None;
+        if (doubt || verdict.result == DmarcResult::Fail)
             && let (Some(author), Some(arc)) = (author.one(), &found.proofs.arc)
         {
             match tokio::time::timeout_at(deadline, self.vouched(&rules.arc_trusted, author, arc)).await {
