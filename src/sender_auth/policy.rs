@@ -57,6 +57,18 @@ impl Rules {
         }
     }
 
+    /// What to do with a message that there was no room to look at. Who wrote it is not known, and he may want
+    /// forgeries refused: whoever holds the room must not get them in by it.
+    #[must_use]
+    pub fn without_room(self, spf: Option<&SpfVerdict>) -> Action {
+        match self.dmarc {
+            DmarcPolicy::Quarantine | DmarcPolicy::Reject => {
+                Action::Later { reason: "Too busy to find out who sent this, try again later".to_owned() }
+            }
+            DmarcPolicy::Off | DmarcPolicy::Mark => self.decide(spf, None, false),
+        }
+    }
+
     /// What to do. `vouched` says that a trusted sealer saw the message pass. What could not be found out
     /// refuses nothing for good; but who wants forgeries refused must not get them for a name server that is made to
     /// fail, which whoever picks the names in envelope and signature can do.
