@@ -642,6 +642,8 @@ async fn an_unclear_author_fails_with_the_strictest_policy() {
         (&["team:;"], "none"),
         (&[], "none"),
         (&["no address"], "none"),
+        (&["\"v@b.example\""], "reject"),
+        (&["v@b.example\u{200e}"], "quarantine"),
         // Two addresses that may be taken for one.
         (&["<v@b.example> <u@a.example>"], "reject"),
         (&["v@b.example@a.example"], "reject"),

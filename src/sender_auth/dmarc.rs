@@ -132,25 +132,27 @@ impl Author {
         let mut named = Named::default();
         let mut clear = fields.len() == 1;
         let mut count = 0;
-        for field in fields {
+        for field in &fields {
             let List { items, ambiguous } = addresses::list(field.value);
-            if ambiguous {
-                clear = false;
-                named.others = true;
-                named.add_all(field.value);
-            }
+            clear &= !ambiguous;
+            named.others |= ambiguous;
             for item in items {
                 count += 1;
-                match item {
-                    Item::Mailbox { domain, .. } => clear &= named.add(&domain),
-                    Item::GroupStart(_) | Item::GroupEnd => clear = false,
-                }
+                let Item::Mailbox { domain, .. } = item else {
+                    clear = false;
+                    continue;
+                };
+                let known = named.add(&domain);
+                clear &= known;
+                // What we cannot read may look to others like something that can be read.
+                named.others |= !known && !domain.is_empty();
             }
         }
         match named.domains.as_slice() {
-            [one] if clear && count == 1 => Self::One(one.clone()),
-            _ => Self::Unclear { domains: named.domains, others: named.others },
+            [one] if clear && count == 1 => return Self::One(one.clone()),
+            _ => fields.iter().for_each(|field| named.add_all(field.value)),
         }
+        Self::Unclear { domains: named.domains, others: named.others }
     }
 
     /// The one domain.
@@ -184,12 +186,12 @@ impl Named {
         }
     }
 
-    /// Whatever looks like a domain behind an `@`, wherever it stands.
+    /// Whatever looks like a domain behind an `@`, wherever it stands: a name is all that is shown where there is no
+    /// address.
     fn add_all(&mut self, text: &[u8]) {
+        let ends = |b: &u8| b.is_ascii() && !b.is_ascii_alphanumeric() && !matches!(b, b'.' | b'-' | b'_');
         for piece in text.split(|b| *b == b'@').skip(1) {
-            let end =
-                piece.iter().position(|b| b.is_ascii() && !b.is_ascii_alphanumeric() && !matches!(b, b'.' | b'-'));
-            self.add(&piece[..end.unwrap_or(piece.len())]);
+            self.add(&piece[..piece.iter().position(ends).unwrap_or(piece.len())]);
         }
     }
 }
@@ -487,17 +489,21 @@ mod tests {
             ("From: a@b.example\nfrom: a@c.example\n", many(&["b.example", "c.example"])),
             ("From: g: a@b.example;\n", many(&["b.example"])),
             ("From: g:;\n", many(&[])),
-            ("From: a@-b.example\n", many(&[])),
+            ("From: \"ceo@bank.example\"\n", many(&["bank.example"])),
+            ("From: a@-b.example\n", unclear(&[], true)),
+            ("From: a@b.example]\n", unclear(&["b.example"], true)),
+            ("From: a@b.example\u{200e}\n", unclear(&[], true)),
+            ("From: \"x@y.example\" <a@b.example>, c@b.example\n", many(&["b.example", "y.example"])),
         ] {
             assert_eq!(author(text), wanted, "{text}");
         }
         // One address to us and another to somebody else.
         for (text, named) in [
             ("<ceo@bank.example> <x@attacker.example>", &["bank.example", "attacker.example"][..]),
-            ("ceo@bank.example x@attacker.example", &["bank.example", "attacker.example"]),
-            ("ceo@bank.example@attacker.example", &["bank.example", "attacker.example"]),
-            ("<ceo@bank.example,x@attacker.example>", &["bank.example", "attacker.example"]),
-            ("<ceo@bank.example;x@attacker.example>", &["bank.example", "attacker.example"]),
+            ("ceo@bank.example x@attacker.example", &["attacker.example", "bank.example"]),
+            ("ceo@bank.example@attacker.example", &["attacker.example", "bank.example"]),
+            ("<ceo@bank.example,x@attacker.example>", &["attacker.example", "bank.example"]),
+            ("<ceo@bank.example;x@attacker.example>", &["attacker.example", "bank.example"]),
             ("<x@attacker.example> ceo@bank.example", &["attacker.example", "bank.example"]),
             ("ceo@(x)bank.example x@attacker.example", &["attacker.example"]),
         ] {

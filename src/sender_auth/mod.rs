@@ -490,14 +490,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_room_in_time_nothing_is_known_and_nothing_refused_for_good() {
         let parse = |text: &str| config::parse(std::path::Path::new("x"), text).expect("valid");
-        let config = |dmarc: &str| {
-            let text = format!(
-                "hostname = \"mx.example\"\n[[domain]]\nname = \"example\"\n[sender_auth]\ndmarc = \"{dmarc}\"\n\
-                 spf = \"reject\"\n"
-            );
-            parse(&text)
-        };
-        let [mark, quarantine, config] = ["mark", "quarantine", "reject"].map(config);
+        let [mark, quarantine, config] = ["mark", "quarantine", "reject"].map(|dmarc| {
+            parse(&format!(
+                "hostname = \"mx.example\"\n[[domain]]\nname = \"example\"\n\
+                 [sender_auth]\ndmarc = \"{dmarc}\"\nspf = \"reject\"\n"
+            ))
+        });
         let off = parse("hostname = \"mx.example\"\n[dns]\nresolver = \"off\"\n");
         let auth = SenderAuth::new(Dns::new(&off.dns).expect("nothing to set up"), Clock::system());
         let message =
