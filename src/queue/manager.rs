@@ -324,7 +324,11 @@ impl Queue {
                 tracing::info!(id = %waiting.id, notice = %made.id, to = %made.to, "sender told");
                 transport.tell(made).await?;
             }
-            None => tracing::warn!(id = %waiting.id, "failed, and there is no sender who may and wants to be told"),
+            None if waiting.failed().next().is_some() => {
+                tracing::warn!(id = %waiting.id, "failed, and there is no sender who may and wants to be told");
+            }
+            // Somebody has it, and nobody asked.
+            None => {}
         }
         let told: Vec<_> = news.iter().map(News::told).collect();
         waiting.apply(&told);
