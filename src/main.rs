@@ -28,7 +28,7 @@ fn main() -> ExitCode {
                 ExitCode::from(commands::EX_DATAERR)
             }
         },
-        Command::Check(file) => commands::check(&file.config),
+        Command::Check { config, strict } => commands::check(&config.config, strict),
         Command::Password => commands::password(),
         Command::Queue(QueueCommand::List { config, json }) => commands::queue_list(&config.config, json),
         Command::Queue(QueueCommand::Flush(file)) => commands::request(&file.config, &Request::QueueFlush),

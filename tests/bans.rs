@@ -175,3 +175,22 @@ fn networks_of_the_allow_list_are_never_banned() {
     assert!(login(&server, 40, "IMAP", "alice", PASSWORD).starts_with("a OK"));
     assert!(banned(&server).is_empty());
 }
+
+#[test]
+fn a_file_that_cannot_be_read_keeps_nobody_from_his_mail() {
+    let mut server = Server::serve(SECTIONS);
+    assert!(server.terminate().success());
+    let file = server.home().join("data/auth/bans");
+    std::fs::remove_file(&file).ok();
+    // No user may read a folder as a file, not even root.
+    std::fs::create_dir_all(&file).expect("a folder of that name");
+    assert_eq!(server.command(&["ban", "list"]).status.code(), Some(74));
+    assert!(file.is_dir(), "a look changes nothing");
+    let server = server.restart();
+    assert!(server.log().contains("bans cannot be read"), "{}", server.log());
+    assert!(login(&server, OWNER, "IMAP", "alice", PASSWORD).starts_with("a OK"));
+    ban(&server, &["add", "::ffff:127.0.0.30"]);
+    assert_eq!(banned(&server), ["127.0.0.30/32"]);
+    assert_eq!(greeting(&server, 30, "IMAP"), DOORS[0].3);
+    assert!(file.is_file());
+}

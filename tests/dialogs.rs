@@ -673,7 +673,7 @@ fn the_end_of_the_server_is_told() {
 }
 
 /// Replies of SMTP that no dialog can bring about in a moment, with where they are tested.
-const REPLIES_ELSEWHERE: [(&str, &str); 22] = [
+const REPLIES_ELSEWHERE: [(&str, &str); 23] = [
     ("550 5.1.1 this return address has expired", "directory/mod.rs, intake/permit.rs: three weeks go by"),
     ("503 5.5.1 send LHLO first", "protocol/smtp/server/tests.rs: LMTP has no port of its own here"),
     ("503 5.5.1 no recipient was accepted", "protocol/smtp/server/tests.rs: the same"),
@@ -682,6 +682,7 @@ const REPLIES_ELSEWHERE: [(&str, &str); 22] = [
     ("421 4.4.2 data too slow", "protocol/smtp/server/tests.rs: minutes go by"),
     ("421 4.4.2 no message in time", "protocol/smtp/server/tests.rs: minutes go by"),
     ("421 4.3.2 shutting down", "above: a server of its own"),
+    ("421 4.3.2 too many connections, and yours is idle: come again", "tests/attacks_smtp.rs: a server that is full"),
     ("421 4.7.0 too many failed logins, try again later", "directory/login.rs: --unlimited lifts that limit"),
     ("454 4.7.0 authentication is busy, try again later", "directory/login.rs: a hundred logins at once"),
     ("452 4.2.2 mailbox full", "tests/quota.rs: accounts with limits"),

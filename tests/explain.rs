@@ -8,6 +8,7 @@ use std::process::Output;
 use common::server::facteur;
 use common::server::write_private;
 use common::vectors::shared;
+use common::zone::Rr;
 use common::zone::Zone;
 use common::zone::ZoneServer;
 use serde_json::Value;
@@ -23,6 +24,7 @@ fn zone() -> Zone {
         .txt("strict.test", "v=spf1 ip4:192.0.2.7 exp=why.strict.test -all")
         .txt("why.strict.test", "%{i} is not ours")
         .txt("_dmarc.strict.test", "v=DMARC1; p=reject")
+        .with("lame.strict.test", Rr::Code(2))
         .txt("odd.test", "v=spf1 ip4:nonsense -all")
         .txt("brisbane._domainkey.football.example.com", KEY)
         .txt("_dmarc.football.example.com", "v=DMARC1; p=reject")
@@ -130,6 +132,52 @@ fn a_message_is_judged_as_it_would_be() {
     let nothing = strict.explain(STRANGER, "s@strict.test", ALICE, &["--message", "/nonexistent/file"]);
     assert_eq!(nothing.status.code(), Some(66));
     has(&String::from_utf8_lossy(&nothing.stderr), "/nonexistent/file: ");
+}
+
+#[test]
+fn the_header_is_examined_first() {
+    let world = World::new("[[alias_pattern]]\npattern = '^away@example\\.test$'\nto = [\"away@elsewhere.test\"]\n");
+    let forged = "From: s@strict.test\n\nbody\n";
+    let hops = "Received: x\n".repeat(200);
+    let many = "X: y\n".repeat(5_000);
+    let been_here = "Delivered-To: away@example.test\n";
+    for (ip, to, front, refused) in [
+        (STRANGER, ALICE, "", None),
+        (STRANGER, ALICE, hops.as_str(), Some("554 5.4.6")),
+        ("198.51.100.1", ALICE, &hops, Some("554 5.4.6")),
+        (STRANGER, ALICE, &many, Some("550 5.6.0")),
+        (STRANGER, ALICE, been_here, None),
+        (STRANGER, "away@example.test", been_here, Some("554 5.4.6")),
+    ] {
+        let file = world.file(&format!("{front}{forged}"));
+        let file = file.to_str().expect("UTF-8");
+        let (exit, text) = told(&world.explain(ip, "s@strict.test", to, &["--message", file]));
+        let output = world.explain(ip, "s@strict.test", to, &["--json", "--message", file]);
+        let json: Value = serde_json::from_slice(&output.stdout).expect("one object");
+        assert_eq!((exit, output.status.code()), (Some(if refused.is_some() { 77 } else { 0 }), exit), "{text}");
+        assert_eq!(json["junk"], refused.is_none(), "{json}");
+        let Some(refused) = refused else {
+            has(&text, "header passed");
+            has(&text, "the message goes to Junk");
+            continue;
+        };
+        has(&text, "header refused");
+        has(&text, &format!("The message is answered with {refused}"));
+        assert!(!text.contains("Junk"), "{text}");
+        assert!(json["message_reply"].as_str().is_some_and(|reply| reply.starts_with(refused)), "{json}");
+    }
+}
+
+#[test]
+fn doubt_is_a_refusal_for_now() {
+    let world = World::new("");
+    let file = world.file("From: s@strict.test\n\nbody\n");
+    let file = file.to_str().expect("UTF-8");
+    let (exit, text) = told(&world.explain(STRANGER, "s@lame.strict.test", ALICE, &["--message", file]));
+    assert_eq!(exit, Some(75), "{text}");
+    has(&text, "DMARC temperror strict.test, whose policy is reject");
+    has(&text, "RCPT is answered with 250 The message is answered with 451 4.7.1");
+    assert!(!text.contains("Junk"), "{text}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn zone() -> Zone {
         .txt("good.test", "v=spf1 ip4:192.0.2.7 -all")
         .txt("strict.test", "v=spf1 ip4:192.0.2.7 -all")
         .txt("_dmarc.strict.test", "v=DMARC1; p=reject")
+        .with("lame.strict.test", Rr::Code(2))
         .txt("many.test", "v=spf1 ip4:192.0.2.7 ip4:198.51.100.9 -all")
         .txt("soft.test", "v=spf1 ~all")
         .address("plain.test", "192.0.2.1")
@@ -150,7 +151,7 @@ fn spf_refuses_where_it_is_told_to() {
 }
 
 #[test]
-fn name_servers_in_trouble_refuse_nobody() {
+fn name_servers_in_trouble_refuse_nobody_for_good() {
     let dns = zone().serve();
     let server = server(&dns, "[sender_auth]\nspf = \"reject\"\ndmarc = \"reject\"\n");
     let signed = Signer::new().sign("broken.test", "From: s@broken.test\nSubject: x\n", "body\n", "simple/simple");
@@ -159,6 +160,9 @@ fn name_servers_in_trouble_refuse_nobody() {
     has(&message, "\tspf=temperror");
     has(&message, "\tdkim=temperror");
     has(&message, "\tdmarc=temperror");
+    // Unless it is known that forgeries are to be refused, and not whether this is one.
+    let doubt = send(&server, STRANGER, "s@lame.strict.test", &by("s@strict.test"));
+    starts(&doubt, "451 4.7.1 Whether strict.test sent this cannot be found out now (DMARC)");
     // An outage of all DNS is no reason either.
     drop(dns);
     starts(&send(&server, STRANGER, "s@never.test", &by("s@never.test")), "250");

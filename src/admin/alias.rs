@@ -11,13 +11,16 @@ use crate::admin::cli::AliasCommand;
 use crate::admin::commands;
 use crate::admin::commands::EX_DATAERR;
 use crate::admin::commands::EX_NOUSER;
+use crate::admin::commands::EX_TEMPFAIL;
 use crate::admin::commands::complain;
 use crate::admin::commands::say;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::directory::AliasFiles;
 use crate::directory::Complaint;
+use crate::directory::Destination;
 use crate::directory::Directory;
+use crate::directory::Resolution;
 use crate::directory::Srs;
 use crate::directory::Step;
 use crate::fsio;
@@ -77,18 +80,33 @@ fn show(config: &Config, directory: &Directory, typed: &str, json: bool) -> Exit
         return ExitCode::from(EX_DATAERR);
     };
     let way = directory.way(&address);
+    let (code, verdict) = verdict(directory, &address);
     if json {
         say(serde_json::json!(way));
     } else {
-        say(tree(&way).trim_end());
+        say(format_args!("{}{verdict}", tree(&way)));
     }
-    if ends(&way) { ExitCode::SUCCESS } else { ExitCode::from(EX_NOUSER) }
+    code
 }
 
-/// Whether mail gets anywhere.
-fn ends(step: &Step) -> bool {
-    let is_end = matches!(step.kind, "account" | "mailbox" | "elsewhere");
-    step.enabled && step.kind != "trouble" && (is_end || step.to.iter().any(ends))
+/// What the server would do with mail for an address: the exit code, and words. It is asked, not guessed from the way,
+/// which shows also what is in force only in part.
+fn verdict(directory: &Directory, address: &Address) -> (ExitCode, String) {
+    let no = |what: &str| (ExitCode::from(EX_NOUSER), format!("mail is refused: {what}"));
+    match directory.resolve(address) {
+        Resolution::Local(to) => {
+            let here = to.iter().filter(|to| matches!(to, Destination::Account(_))).count();
+            let there = to.len() - here;
+            (ExitCode::SUCCESS, format!("mail is taken: mailboxes here: {here}, addresses elsewhere: {there}"))
+        }
+        Resolution::Elsewhere => (ExitCode::SUCCESS, "not ours: mail goes there for those who may send it".to_owned()),
+        Resolution::Unknown => no("nobody has this address"),
+        Resolution::Expired => no("a sender that was rewritten too long ago"),
+        Resolution::Trouble => {
+            let why = directory.trouble(address).unwrap_or_default();
+            (ExitCode::from(EX_TEMPFAIL), format!("mail is refused for now: {why}"))
+        }
+    }
 }
 
 /// The way as a tree, one address a line.
@@ -128,6 +146,29 @@ mod tests {
              │     └─ alice@example.com (account)\n└─ x@far.example (elsewhere)\n"
         );
         assert_eq!(tree(&way("off@example.com")).lines().next(), Some("off@example.com (alias, switched off)"));
-        assert!(ends(&way("all@example.com")) && !ends(&way("off@example.com")) && !ends(&way("nobody@example.com")));
+    }
+
+    #[test]
+    fn the_last_line_is_what_the_server_does() {
+        let many: Vec<String> = (0..1001).map(|n| format!("\"m{n}@elsewhere.example\"")).collect();
+        let text = format!(
+            "hostname = \"mail.example.com\"\n[[domain]]\nname = \"example.com\"\n[[account]]\naddress = \"alice@example.com\"\n\
+            [aliases]\n\"two@example.com\" = [\"alice\", \"x@far.example\"]\n\"off@example.com\" = {{ to = \"alice\", enabled = false }}\n\
+            \"part@example.com\" = [\"alice\", \":include:/nonexistent/list\"]\n\"many@example.com\" = [{}]\n",
+            many.join(",")
+        );
+        let config = crate::config::parse(Path::new("t.toml"), &text).expect("valid");
+        let (directory, _) = look(&config);
+        for (address, code, words) in [
+            ("two@example.com", 0, "mail is taken: mailboxes here: 1, addresses elsewhere: 1"),
+            ("off@example.com", EX_NOUSER, "nobody has this address"),
+            ("nobody@example.com", EX_NOUSER, "nobody has this address"),
+            ("part@example.com", EX_TEMPFAIL, "/nonexistent/list has not been read"),
+            ("many@example.com", EX_TEMPFAIL, "more than 1000 addresses"),
+            ("x@far.example", 0, "not ours"),
+        ] {
+            let (found, text) = verdict(&directory, &Address::parse(address).expect("valid"));
+            assert!(found == ExitCode::from(code) && text.contains(words), "{address}: {found:?} {text}");
+        }
     }
 }

@@ -42,8 +42,17 @@ pub enum Command {
     #[command(after_help = "Example: facteur try --base-port 20000 --accounts alice,bob")]
     Try(TryArgs),
     /// Say what is wrong with a configuration, all at once.
+    ///
+    /// Flaws of the alias files that it names are warnings: the server starts, and leaves out what it cannot understand.
     #[command(after_help = "Example: facteur check --config facteur.toml")]
-    Check(ConfigFile),
+    Check {
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Fail for flaws of alias files, too.
+        #[arg(long)]
+        strict: bool,
+    },
     /// Read a password and print its Argon2id hash for the configuration.
     #[command(after_help = "Example: facteur password\n         echo -n secret | facteur password")]
     Password,
@@ -100,7 +109,8 @@ pub enum AliasCommand {
     },
     /// Show where mail for an address goes, step by step.
     ///
-    /// The exit code is 0 where it gets somewhere, 67 where it does not.
+    /// The last line says what the server does with it. The exit code is 0 where mail is taken, 67 where it is refused, 75
+    /// where it is refused for now: a list cannot be read, or there are too many addresses.
     #[command(after_help = "Example: facteur alias show team@example.com")]
     Show {
         /// Where the configuration is.

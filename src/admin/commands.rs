@@ -15,7 +15,6 @@ use crate::admin::control;
 use crate::admin::control::Request;
 use crate::config;
 use crate::config::Config;
-use crate::directory::Complaint;
 use crate::directory::hash_password;
 use crate::mail::limits::PASSWORD_OCTETS;
 use crate::mail::secret::Secret;
@@ -78,15 +77,18 @@ pub fn load(file: &Path) -> Result<Config, ExitCode> {
     })
 }
 
-/// `facteur check`.
+/// `facteur check`. Flaws of alias files are told of, and keep no server from its start: it leaves out what nobody
+/// understands. With `strict` they are errors.
 #[must_use]
-pub fn check(file: &Path) -> ExitCode {
+pub fn check(file: &Path, strict: bool) -> ExitCode {
     match load(file) {
         Ok(config) => {
             let (directory, complaints) = alias::look(&config);
-            complaints.iter().for_each(complain);
-            directory.complaints().iter().for_each(complain);
-            if complaints.iter().any(Complaint::is_broken) {
+            let found: Vec<String> =
+                complaints.iter().map(ToString::to_string).chain(directory.complaints().iter().cloned()).collect();
+            let kind = if strict { "error" } else { "warning" };
+            found.iter().for_each(|what| complain(format_args!("{kind}: {what}")));
+            if strict && !found.is_empty() {
                 return ExitCode::from(EX_CONFIG);
             }
             let accounts = config.accounts.len();

@@ -8,7 +8,9 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::admin::alias;
@@ -29,19 +31,25 @@ use crate::dns::Dns;
 use crate::fsio;
 use crate::fsio::Content;
 use crate::fsio::ContentWriter;
+use crate::intake;
+use crate::intake::Arrival;
+use crate::intake::Refused;
 use crate::intake::checks::Finding;
 use crate::intake::checks::Gate;
 use crate::intake::checks::Greylist;
 use crate::intake::checks::Outcome;
 use crate::intake::checks::Visit;
+use crate::intake::clean::Dispatch;
 use crate::intake::permit::RelayPermit;
 use crate::intake::recipient::Asker;
 use crate::intake::recipient::Decision;
 use crate::intake::recipient::Desk;
 use crate::intake::recipient::Thoroughness;
+use crate::intake::verdict;
 use crate::mail::address::Address;
 use crate::mail::address::Domain;
 use crate::mail::address::ReversePath;
+use crate::mail::ids::SessionId;
 use crate::protocol::smtp::reply::Reply;
 use crate::sender_auth::Facts;
 use crate::sender_auth::SenderAuth;
@@ -51,8 +59,8 @@ use crate::sender_auth::policy::Action;
 use crate::sender_auth::spf::Identity;
 use crate::sender_auth::spf::SpfVerdict;
 
-/// Does what was typed. The exit code is 0 where the recipient is taken, 75 where he is refused for now, 77 where he is
-/// refused for good.
+/// Does what was typed. The exit code is 0 where the recipient and the message are taken, 75 where one is refused for
+/// now, 77 where one is refused for good.
 #[must_use]
 pub fn run(command: &ExplainCommand) -> ExitCode {
     let ExplainCommand::Smtp(args) = command;
@@ -86,9 +94,10 @@ fn explain(config: &Config, args: &ExplainSmtp) -> Result<ExitCode, ExitCode> {
         show(&found)
     }
     Ok(match (&found.decision.answer, found.refusal()) {
-        (Err(reply), _) if reply.code() < 500 => ExitCode::from(EX_TEMPFAIL),
-        (Err(_), _) | (_, Some(_)) => ExitCode::from(EX_NOPERM),
         (Ok(_), None) => ExitCode::SUCCESS,
+        (Err(reply), _) if reply.code() < 500 => ExitCode::from(EX_TEMPFAIL),
+        (Ok(_), Some(reply)) if reply.code() < 500 => ExitCode::from(EX_TEMPFAIL),
+        (Err(_), _) | (_, Some(_)) => ExitCode::from(EX_NOPERM),
     })
 }
 
@@ -103,6 +112,8 @@ struct Client<'a> {
 /// All that was found out.
 struct Found {
     decision: Decision,
+    /// Whether the message may be taken for its header; `None` where there is no message.
+    header: Option<Result<(), Reply>>,
     origin: Origin,
 }
 
@@ -119,8 +130,12 @@ enum Origin {
 impl Found {
     /// What the end of the message is answered with, where that is a refusal.
     fn refusal(&self) -> Option<Reply> {
+        if let Some(Err(reply)) = &self.header {
+            return Some(reply.clone());
+        }
         match &self.origin {
             Origin::Message(verdict) => match &verdict.action {
+                Action::Later { reason } => Some(Reply::sender_in_doubt(reason)),
                 Action::Reject { status, reason } => Some(Reply::not_from_its_sender(status, reason)),
                 Action::Accept | Action::Junk { .. } => None,
             },
@@ -128,9 +143,11 @@ impl Found {
         }
     }
 
+    /// Whether the message is taken, and into Junk.
     fn goes_to_junk(&self) -> bool {
         let judged = matches!(&self.origin, Origin::Message(v) if matches!(v.action, Action::Junk { .. }));
-        judged || self.decision.findings.iter().any(|finding| finding.outcome == Outcome::Junk)
+        let junk = judged || self.decision.findings.iter().any(|finding| finding.outcome == Outcome::Junk);
+        junk && self.decision.answer.is_ok() && self.refusal().is_none()
     }
 }
 
@@ -148,6 +165,31 @@ fn read_message(file: &Path) -> Result<Content, ExitCode> {
             0 => return writer.finish().map_err(wrong),
             n => writer.push(&piece[..n]).map_err(wrong)?,
         }
+    }
+}
+
+/// Whether a message may be taken for its header, as the server asks first.
+fn examine(
+    config: &Config,
+    message: &Content,
+    dispatch: Dispatch,
+    decision: &Decision,
+    now: SystemTime,
+) -> Result<Result<(), Reply>, String> {
+    let id = SessionId::new(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()).message(1);
+    let arrival = Arrival {
+        dispatch,
+        sent_on: &decision.answer.as_ref().map_or_else(|_| Vec::new(), |to| verdict::sent_on(std::slice::from_ref(to))),
+        id: &id,
+        hostname: config.hostname.as_str(),
+        zone: &TimeZone::system(),
+        now,
+        spool: &std::env::temp_dir(),
+    };
+    match intake::examine(message, &arrival) {
+        Ok(_) => Ok(Ok(())),
+        Err(Refused::Policy(reply)) => Ok(Err(reply)),
+        Err(Refused::Trouble(error)) => Err(error.to_string()),
     }
 }
 
@@ -170,6 +212,8 @@ async fn find(config: &Config, client: Client<'_>, to: Address, message: Option<
     let asker = Asker { ip, helo, sender, handed_over: false, permit: permit.as_ref() };
     let mut visit = Visit::default();
     let decision = desk.decide(&mut visit, &asker, to).await;
+    let dispatch = if permit.is_some() { Dispatch::Trusted } else { Dispatch::Reception };
+    let header = message.map(|message| examine(config, message, dispatch, &decision, clock.wall())).transpose()?;
     let facts = Facts { ip, helo, mail_from: sender, client_name: visit.name() };
     let origin = if permit.is_some() {
         Origin::NotAsked("the client may relay")
@@ -183,7 +227,7 @@ async fn find(config: &Config, client: Client<'_>, to: Address, message: Option<
     } else {
         Origin::Spf(sender_auth.spf(config, &facts).await)
     };
-    Ok(Found { decision, origin })
+    Ok(Found { decision, header, origin })
 }
 
 /// Where the server writes down what greylisting knows.
@@ -211,6 +255,10 @@ fn show(found: &Found) {
             _ => found.clone(),
         };
         table.add_row([rule.key(), word(outcome), &said]);
+    }
+    if let Some(header) = &found.header {
+        let said = header.as_ref().err().map_or_else(|| "may be taken".to_owned(), ToString::to_string);
+        table.add_row(["header", if header.is_ok() { "passed" } else { "refused" }, &said]);
     }
     for (rule, verdict, said) in origin_rows(found) {
         table.add_row([rule, verdict, &said]);
@@ -263,10 +311,10 @@ fn origin_rows(found: &Found) -> Vec<(&'static str, &'static str, String)> {
         let of = format!("sealed by {}{}", sealers.join(", "), trusted.unwrap_or_default());
         rows.push(("ARC", arc.result.as_str(), with(of, arc.reason.as_deref())));
     }
-    let (action, why) = match &verdict.action {
-        Action::Accept => ("taken", String::new()),
-        Action::Junk { reason } => ("to Junk", plain(reason)),
-        Action::Reject { .. } => ("refused", found.refusal().map_or_else(String::new, |reply| reply.to_string())),
+    let (action, why) = match (found.refusal(), &verdict.action) {
+        (Some(reply), _) => ("refused", reply.to_string()),
+        (None, Action::Junk { reason }) => ("to Junk", plain(reason)),
+        (None, _) => ("taken", String::new()),
     };
     rows.push(("action", action, why));
     rows
@@ -285,8 +333,11 @@ fn as_json(found: &Found) -> serde_json::Value {
     });
     let findings: Vec<_> = findings.collect();
     let reply = decision.answer.as_ref().err().map_or_else(|| "250".to_owned(), ToString::to_string);
-    let junk = decision.answer.is_ok() && found.refusal().is_none() && found.goes_to_junk();
-    json!({"findings": findings, "reply": reply, "junk": junk, "sender": origin_json(found)})
+    let refusal = found.refusal().map(|reply| reply.to_string());
+    json!({
+        "findings": findings, "reply": reply, "message_reply": refusal, "junk": found.goes_to_junk(),
+        "sender": origin_json(found),
+    })
 }
 
 fn origin_json(found: &Found) -> serde_json::Value {
@@ -319,9 +370,11 @@ fn origin_json(found: &Found) -> serde_json::Value {
         json!({"result": arc.result.as_str(), "sealers": sealers, "reason": arc.reason})
     });
     let (action, reason) = match &verdict.action {
-        Action::Accept => ("taken", None),
+        Action::Later { reason } | Action::Reject { reason, .. } => ("refused", Some(reason)),
+        // For its header.
+        _ if found.refusal().is_some() => ("refused", None),
         Action::Junk { reason } => ("junk", Some(reason)),
-        Action::Reject { reason, .. } => ("refused", Some(reason)),
+        Action::Accept => ("taken", None),
     };
     json!({
         "spf": verdict.spf.as_ref().map(spf_json), "spf_helo": verdict.spf_helo.as_ref().map(spf_json),

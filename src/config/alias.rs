@@ -210,26 +210,57 @@ impl AliasRegex {
             Ok(number) => number < self.regex.captures_len(),
             Err(_) => self.regex.capture_names().flatten().any(|n| n == name),
         };
-        let mut rest = template;
-        while let Some((_, behind)) = rest.split_once('$') {
-            if let Some(escaped) = behind.strip_prefix('$') {
-                rest = escaped;
-                continue;
-            }
-            let (name, after) = match behind.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
-                Some(split) => split,
-                None => {
-                    let end = behind.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(behind.len());
-                    behind.split_at(end)
-                }
-            };
-            if !known(name) {
-                return Some(name);
-            }
-            rest = after;
-        }
-        None
+        pieces(template).into_iter().find_map(|piece| match piece {
+            Piece::Group(name) if !known(name) => Some(name),
+            Piece::Group(_) | Piece::Text(_) => None,
+        })
     }
+
+    /// What a template may come out as: with a word in place of each `$name`, behind an `@` with a domain.
+    #[must_use]
+    pub fn sample(template: &str) -> String {
+        let mut text = String::new();
+        for piece in pieces(template) {
+            text.push_str(match piece {
+                Piece::Text(piece) => piece,
+                Piece::Group(_) if text.contains('@') => "x.example",
+                Piece::Group(_) => "x",
+            });
+        }
+        text
+    }
+}
+
+/// A part of a template.
+enum Piece<'t> {
+    Text(&'t str),
+    /// What the group of this name or number has found.
+    Group(&'t str),
+}
+
+/// Cuts a template as the regular expressions do that fill it in.
+fn pieces(template: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let mut rest = template;
+    while let Some((before, behind)) = rest.split_once('$') {
+        pieces.push(Piece::Text(before));
+        if let Some(escaped) = behind.strip_prefix('$') {
+            pieces.push(Piece::Text("$"));
+            rest = escaped;
+            continue;
+        }
+        let (name, after) = match behind.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+            Some(split) => split,
+            None => {
+                let end = behind.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(behind.len());
+                behind.split_at(end)
+            }
+        };
+        pieces.push(Piece::Group(name));
+        rest = after;
+    }
+    pieces.push(Piece::Text(rest));
+    pieces
 }
 
 impl Value for AliasRegex {
@@ -306,6 +337,9 @@ mod tests {
             (pattern.lacks("$1 ${who} $$9"), pattern.lacks("$3"), pattern.lacks("a$1_x")),
             (None, Some("3"), Some("1_x"))
         );
+        for (template, sample) in [("$1", "x"), ("a-${who}$$@b", "a-x$@b"), ("$1@$2", "x@x.example"), ("|$1", "|x")] {
+            assert_eq!(AliasRegex::sample(template), sample);
+        }
         for bad in [
             "(",
             "a)|(b",

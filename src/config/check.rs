@@ -8,8 +8,11 @@ use std::path::Path;
 use super::Config;
 use super::alias::AliasEntry;
 use super::alias::AliasName;
+use super::alias::AliasRegex;
+use super::alias::AliasTarget;
 use super::problem::Problems;
 use super::value::DmarcPolicy;
+use super::value::Resolver;
 use super::value::Span;
 use super::value::SpfPolicy;
 use crate::mail::address::Address;
@@ -25,7 +28,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     domains(config, problems);
     let owners = addresses(config, problems);
     aliases(config, &owners, problems);
-    patterns(config, problems);
+    patterns(config, &owners, problems);
     if let Some(file) = config.directory.aliases_file.as_ref().filter(|file| file.is_relative()) {
         let what =
             format!("{} does not name a file from the root on; write for example \"/etc/aliases\"", file.display());
@@ -37,6 +40,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     storage(config, problems);
     quota(config, problems);
     sender_auth(config, problems);
+    without_dns(config, problems);
     tls(config, problems);
     who_may_read(config, problems);
 }
@@ -137,7 +141,6 @@ fn node(name: &AliasName) -> (String, &Domain) {
 
 /// Notes targets that do not exist and aliases that lead back to themselves.
 fn aliases(config: &Config, owners: &HashSet<String>, problems: &mut Problems) {
-    let nodes: HashSet<String> = config.aliases.iter().map(|alias| node(&alias.name.value).0).collect();
     let mut leads: HashMap<String, Vec<String>> = HashMap::new();
     for alias in &config.aliases {
         let key = format!("aliases.{}", alias.name.value);
@@ -148,7 +151,7 @@ fn aliases(config: &Config, owners: &HashSet<String>, problems: &mut Problems) {
         except(alias, domain, &key, problems);
         for target in &alias.targets {
             let Some(address) = target.value.address_in(domain) else { continue };
-            match known(config, owners, &nodes, &address) {
+            match known(config, owners, &address) {
                 Known::As(next) => leads.entry(own.clone()).or_default().push(next),
                 // What the file has is seen when it is read, and again whenever it changes.
                 Known::Open => {}
@@ -191,7 +194,7 @@ enum Known {
 }
 
 /// Looks an address up in the order of `directory`.
-fn known(config: &Config, owners: &HashSet<String>, nodes: &HashSet<String>, address: &Address) -> Known {
+fn known(config: &Config, owners: &HashSet<String>, address: &Address) -> Known {
     if !is_ours(config, address.domain()) {
         return Known::Open;
     }
@@ -202,21 +205,35 @@ fn known(config: &Config, owners: &HashSet<String>, nodes: &HashSet<String>, add
         domains.extend(config.domains.first().map(|d| &d.name.value));
     }
     let tag = config.smtp.delimiter.chars().next().and_then(|delimiter| address.local().split_once(delimiter));
-    for local in [Some(address.local()), tag.map(|(user, _)| user)].into_iter().flatten() {
-        let keys = domains.iter().map(|domain| format!("{}@{domain}", local_key(local)));
+    let locals: Vec<String> =
+        [Some(address.local()), tag.map(|(user, _)| user)].into_iter().flatten().map(local_key).collect();
+    for local in &locals {
+        let keys = domains.iter().map(|domain| format!("{local}@{domain}"));
         if let Some(key) = keys.into_iter().find(|key| owners.contains(key)) {
             return Known::As(key);
         }
     }
-    if config.alias_patterns.iter().any(|pattern| pattern.pattern.value.fits(&address.to_string())) {
+    // What is switched off takes nothing.
+    let mut patterns = config.alias_patterns.iter().filter(|pattern| pattern.enabled);
+    if patterns.any(|pattern| pattern.pattern.value.fits(&address.to_string())) {
         return Known::Open;
     }
-    let catch_all = domains.iter().map(|domain| format!("@{domain}")).find(|key| nodes.contains(key));
-    match catch_all {
-        Some(key) => Known::As(key),
+    match domains.iter().find(|domain| has_catch_all(config, domain, &locals)) {
+        Some(domain) => Known::As(format!("@{domain}")),
         None if address.local().eq_ignore_ascii_case("postmaster") => Known::Open,
         None => Known::Nowhere,
     }
+}
+
+/// Whether all addresses of a domain are taken, and none of these names is an exception.
+fn has_catch_all(config: &Config, domain: &Domain, locals: &[String]) -> bool {
+    let is_except = |alias: &AliasEntry| {
+        alias.except.iter().any(|own| locals.iter().any(|local| own.value.key() == format!("{local}@{domain}")))
+    };
+    config.aliases.iter().any(|alias| {
+        let is_it = matches!(&alias.name.value, AliasName::CatchAll(of) if of == domain);
+        is_it && alias.enabled && !is_except(alias)
+    })
 }
 
 fn leads_back(start: &str, targets: &HashMap<String, Vec<String>>) -> bool {
@@ -248,7 +265,7 @@ fn is_deep(start: &str, targets: &HashMap<String, Vec<String>>) -> bool {
     !here.is_empty()
 }
 
-fn patterns(config: &Config, problems: &mut Problems) {
+fn patterns(config: &Config, owners: &HashSet<String>, problems: &mut Problems) {
     if config.alias_patterns.len() > ALIAS_PATTERNS {
         problems.add_to("alias_pattern", format!("more than {ALIAS_PATTERNS}: each is tried on every unknown address"));
     }
@@ -258,13 +275,43 @@ fn patterns(config: &Config, problems: &mut Problems) {
             problems.add(entry.pattern.at.start, "alias_pattern.to", what);
         }
         for template in &entry.to {
-            if let Some(name) = entry.pattern.value.lacks(&template.value) {
-                let what =
-                    format!("the pattern has no group {name:?}; write ${{1}} where letters follow, $$ for a dollar");
+            let wrong = match entry.pattern.value.lacks(&template.value) {
+                Some(name) => Some(format!(
+                    "the pattern has no group {name:?}; write ${{1}} where letters follow, $$ for a dollar"
+                )),
+                None => template_fault(config, owners, &template.value, entry.enabled),
+            };
+            if let Some(what) = wrong {
                 problems.add(template.at.start, "alias_pattern.to", what);
             }
         }
     }
+}
+
+/// Why no mail can ever follow a template.
+fn template_fault(config: &Config, owners: &HashSet<String>, template: &str, enabled: bool) -> Option<String> {
+    let target = match AliasTarget::parse(&AliasRegex::sample(template)) {
+        Ok(AliasTarget::Include(_)) => {
+            return Some("a list in a file cannot stand here; name it in [aliases], and that alias here".to_owned());
+        }
+        Ok(target) => target,
+        Err(what) => return Some(what),
+    };
+    // The name may be whatever the pattern finds, or stand in a file that is read later; and who is gone may stay in what
+    // is switched off.
+    if !enabled || template.contains('$') || config.directory.aliases_file.is_some() {
+        return None;
+    }
+    let is_nobody = |address: Address| matches!(known(config, owners, &address), Known::Nowhere);
+    let lost = match &target {
+        AliasTarget::Name(_) => {
+            let mut domains = config.domains.iter().filter_map(|domain| target.address_in(&domain.name.value));
+            domains.all(is_nobody)
+        }
+        AliasTarget::Address(address) => is_nobody(address.clone()),
+        AliasTarget::Include(_) => false,
+    };
+    lost.then(|| format!("{target} is neither an account nor an alias"))
 }
 
 fn relay(config: &Config, problems: &mut Problems) {
@@ -372,6 +419,10 @@ fn sender_auth(config: &Config, problems: &mut Problems) {
         let what = "with neither SPF nor DKIM every message would fail; set it to \"off\", or check one of the two";
         problems.add_near("sender_auth.dkim", "sender_auth.dmarc", what);
     }
+    if !rules.arc && !rules.arc_trusted.is_empty() {
+        let what = "sender_auth.arc is false, so no seal is looked at; set that to true, or trust nobody";
+        problems.add_to("sender_auth.arc_trusted", what);
+    }
     let mut seen = HashSet::new();
     for own in &config.sender_policies {
         let domain = &own.domain;
@@ -393,6 +444,36 @@ fn sender_auth(config: &Config, problems: &mut Problems) {
         let dmarc = own.dmarc.as_ref().filter(|own| own.value != DmarcPolicy::Off && rules.dmarc == DmarcPolicy::Off);
         if let Some(dmarc) = dmarc {
             off("dmarc", dmarc.at.start, problems);
+        }
+    }
+}
+
+/// What asks name servers does nothing where none is asked. The defaults may stand, since `config/example.toml` writes
+/// them out; what goes beyond them was meant.
+fn without_dns(config: &Config, problems: &mut Problems) {
+    if config.dns.resolver != Resolver::Off {
+        return;
+    }
+    let what = "dns.resolver is \"off\", so this does nothing; write for example resolver = \"system\"";
+    for list in &config.dnsbl {
+        problems.add(list.zone.at.start, "dnsbl.zone", what);
+    }
+    let rules = &config.sender_auth;
+    for (key, on) in [
+        ("sender_auth.spf", rules.spf == SpfPolicy::Reject),
+        ("sender_auth.dmarc", rules.dmarc == DmarcPolicy::Reject),
+        ("sender_auth.arc_trusted", !rules.arc_trusted.is_empty()),
+    ] {
+        if on {
+            problems.add_to(key, what);
+        }
+    }
+    for own in &config.sender_policies {
+        if let Some(spf) = own.spf.as_ref().filter(|spf| spf.value != SpfPolicy::Off) {
+            problems.add(spf.at.start, "sender_policy.spf", what);
+        }
+        if let Some(dmarc) = own.dmarc.as_ref().filter(|dmarc| dmarc.value != DmarcPolicy::Off) {
+            problems.add(dmarc.at.start, "sender_policy.dmarc", what);
         }
     }
 }

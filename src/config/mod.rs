@@ -262,6 +262,32 @@ mod tests {
             ("[[alias_pattern]]\npattern = '^x@example.com$'\nto = [\"$1@example.com\"]\n", "has no group \"1\""),
             ("[[alias_pattern]]\npattern = '^x@example.com$'\n", "stands for nobody"),
             (
+                "[[alias_pattern]]\npattern = '^x@.*$'\nto = [\"|/bin/sh\"]\n",
+                "11:7: alias_pattern.to: \"|/bin/sh\" is a command",
+            ),
+            (
+                "[[alias_pattern]]\npattern = '^x-(.*)@.*$'\nto = [\"a $1\"]\n",
+                "11:7: alias_pattern.to: \"a x\" is neither",
+            ),
+            ("[[alias_pattern]]\npattern = '^x@.*$'\nto = [\":include:/etc/x\"]\n", "cannot stand here"),
+            ("[[alias_pattern]]\npattern = '^x@.*$'\nto = [\"nobody\"]\n", "nobody is neither an account nor an alias"),
+            (
+                "[[alias_pattern]]\npattern = '^x@.*$'\nto = [\"nobody@example.com\"]\n",
+                "nobody@example.com is neither an account nor an alias",
+            ),
+            (
+                "[aliases]\n\"a@example.com\" = \"nobody\"\n\"@example.com\" = { to = \"alice\", enabled = false }\n",
+                "10:19: aliases.a@example.com: nobody@example.com is neither",
+            ),
+            (
+                "[aliases]\n\"a@example.com\" = \"spam\"\n\"@example.com\" = { to = \"alice\", except = [\"spam@example.com\"] }\n",
+                "10:19: aliases.a@example.com: spam@example.com is neither",
+            ),
+            (
+                "[aliases]\n\"a@example.com\" = \"n-1\"\n[[alias_pattern]]\npattern = '^n-.*$'\nto = [\"alice@example.com\"]\nenabled = false\n",
+                "10:19: aliases.a@example.com: n-1@example.com is neither",
+            ),
+            (
                 "[[domain]]\nname = \"example.net\"\nalias_of = \"nowhere.example\"\n",
                 "nowhere.example is none of the domains",
             ),
@@ -327,6 +353,33 @@ mod tests {
         ] {
             let found = found(&more);
             assert!(found.len() == 1 && found[0].contains(place) && found[0].contains(what), "{more} {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_nothing_is_found() {
+        let found = |more: &str| complaints(&format!("{SMALL}{more}"));
+        let lines = found("[sender_auth]\narc = false\narc_trusted = [\"lists.example\"]\n");
+        assert!(lines.len() == 1 && lines[0].starts_with("mail.toml:6:15: sender_auth.arc_trusted: "), "{lines:?}");
+        let off = "[dns]\nresolver = \"off\"\n";
+        assert_eq!(
+            complaints(&example().replace("resolver = \"system\"", "resolver = \"off\"")),
+            [""; 0],
+            "defaults may stand"
+        );
+        let lines = found(&format!(
+            "{off}[sender_auth]\nspf = \"reject\"\narc_trusted = [\"lists.example\"]\n[checks]\ndnsbl_junk = 1\n[[dnsbl]]\nzone = \"bad.example\"\n\
+             [[sender_policy]]\ndomain = \"a.example\"\ndmarc = \"reject\"\n"
+        ));
+        let starts = [
+            "mail.toml:7:7: sender_auth.spf: dns.resolver is \"off\"",
+            "mail.toml:8:15: sender_auth.arc_trusted: ",
+            "mail.toml:12:8: dnsbl.zone: ",
+            "mail.toml:15:9: sender_policy.dmarc: ",
+        ];
+        assert_eq!(lines.len(), starts.len(), "{lines:?}");
+        for (line, start) in lines.iter().zip(starts) {
+            assert!(line.starts_with(start), "{lines:?}");
         }
     }
 

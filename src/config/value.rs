@@ -126,7 +126,7 @@ impl Value for IpNet {
 }
 
 /// Reads a network, or one address. An IPv6 address may stand in brackets, as Postfix has it; an IPv4 address within IPv6
-/// (RFC 4291 §2.5.5.2) becomes what it is, since that is what it is compared with.
+/// becomes what it is, since that is what it is compared with.
 ///
 /// # Errors
 /// Words for the operator.
@@ -135,7 +135,8 @@ pub fn parse_network(text: &str) -> Result<IpNet, String> {
     let bare = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, prefix) = rest.split_once(']').ok_or_else(wrong)?;
-            address.parse::<Ipv6Addr>().map_err(|_| wrong())?;
+            let is_whole = address.parse::<Ipv6Addr>().is_ok() && (prefix.is_empty() || prefix.starts_with('/'));
+            is_whole.then_some(()).ok_or_else(wrong)?;
             format!("{address}{prefix}")
         }
         None => text.to_owned(),

@@ -19,6 +19,8 @@ use std::time::Duration;
 use accept::Door;
 use aliases::Aliases;
 use arc_swap::ArcSwap;
+use reload::Reloader;
+use reload::Wanted;
 use sd_notify::NotifyState;
 use signals::Told;
 use tokio::net::UnixListener;
@@ -256,7 +258,8 @@ impl Server {
         ready.await;
         notify(&[NotifyState::Ready]);
         tracing::info!(hostname = %self.config.load().hostname, queued = self.queue.len(), "ready");
-        self.watch(&mut signals).await;
+        let wanted = self.reloader();
+        self.watch(&mut signals, &wanted).await;
         tracing::info!(connections = self.limiter.open(), "stopping");
         notify(&[NotifyState::Stopping]);
         self.shutdown.send_replace(true);
@@ -264,37 +267,57 @@ impl Server {
         tracing::info!("stopped");
     }
 
+    /// Starts the task that reads configuration and certificate again when that is wanted.
+    fn reloader(&self) -> Arc<Wanted> {
+        let wanted = Arc::new(Wanted::default());
+        let reloader = Reloader {
+            config: Arc::clone(&self.config),
+            directory: Arc::clone(&self.directory),
+            aliases: Arc::clone(&self.aliases),
+            tls: Arc::clone(&self.tls),
+            limiter: self.limiter.clone(),
+            queue: self.queue.clone(),
+            store: Arc::clone(&self.store),
+        };
+        tokio::spawn(reloader.tend(Arc::clone(&wanted)));
+        wanted
+    }
+
     /// Until a signal says stop: signals, the pulse, and once an hour the certificate's end.
-    async fn watch(&self, signals: &mut Signals) {
+    async fn watch(&self, signals: &mut Signals, wanted: &Wanted) {
         let mut pulse = tokio::time::interval(PULSE);
         let mut hour = tokio::time::interval(HOUR);
         let mut greylist = tokio::time::interval(GREYLIST_SAVE);
+        let mut saving = tokio::spawn(async {});
         loop {
             tokio::select! {
                 told = signals.next() => match told {
-                    Told::Stop => return,
-                    Told::Reload => self.reload(),
+                    // Two must not write at once.
+                    Told::Stop => return drop(tokio::time::timeout(DRAIN, saving).await),
+                    Told::Reload => wanted.configuration(),
                 },
                 _ = pulse.tick() => {
                     notify(&[NotifyState::Watchdog]);
-                    self.refresh_certificate();
+                    wanted.certificate();
                 }
                 _ = hour.tick() => self.warn_of_expiry(),
-                _ = greylist.tick() => self.save_greylist().await,
+                _ = greylist.tick(), if saving.is_finished() => saving = tokio::spawn(self.save_greylist()),
             }
         }
     }
 
     /// Writes down who is known, where greylisting is done.
-    async fn save_greylist(&self) {
+    fn save_greylist(&self) -> impl Future<Output = ()> + Send + use<> {
         let (config, greylist) = (self.config.load_full(), Arc::clone(&self.services.smtp.greylist));
-        if !config.greylist.enabled {
-            return;
-        }
         let now = self.services.smtp.clock.wall();
-        let save = move || greylist.save(&greylist_file(&config), &config.greylist, now);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
-            tracing::warn!(%error, "greylisting was not written down");
+        async move {
+            if !config.greylist.enabled {
+                return;
+            }
+            let save = move || greylist.save(&greylist_file(&config), &config.greylist, now);
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
+                tracing::warn!(%error, "greylisting was not written down");
+            }
         }
     }
 

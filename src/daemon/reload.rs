@@ -1,14 +1,70 @@
 //! SIGHUP: the configuration and the certificate are read again; what is wrong changes nothing.
+//!
+//! Files are read and directories made where waiting is allowed: the loop that feeds the watchdog only says what is wanted.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::aliases::Aliases;
 use crate::config;
 use crate::config::Config;
+use crate::directory::Directory;
+use crate::net::Limiter;
 use crate::queue::Policy;
+use crate::queue::Queue;
+use crate::store::Store;
+use crate::tls::ServerTls;
 
-use super::Server;
+/// What is to be read again. Several wishes while one is being fulfilled are one.
+#[derive(Default)]
+pub(super) struct Wanted {
+    configuration: Notify,
+    certificate: Notify,
+}
 
-impl Server {
+impl Wanted {
+    /// Everything.
+    pub(super) fn configuration(&self) {
+        self.configuration.notify_one();
+    }
+
+    /// The certificate, where its files have changed.
+    pub(super) fn certificate(&self) {
+        self.certificate.notify_one();
+    }
+}
+
+/// All that a new configuration changes.
+pub(super) struct Reloader {
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) directory: Arc<ArcSwap<Directory>>,
+    pub(super) aliases: Arc<Aliases>,
+    pub(super) tls: Arc<ServerTls>,
+    pub(super) limiter: Limiter,
+    pub(super) queue: Queue,
+    pub(super) store: Arc<Store>,
+}
+
+impl Reloader {
+    /// Does what is wanted, one after the other, for as long as the server lives.
+    pub(super) async fn tend(self, wanted: Arc<Wanted>) {
+        let this = Arc::new(self);
+        loop {
+            let everything = tokio::select! {
+                () = wanted.configuration.notified() => true,
+                () = wanted.certificate.notified() => false,
+            };
+            let this = Arc::clone(&this);
+            let read = move || if everything { this.reload() } else { this.refresh_certificate() };
+            // A panic in there was logged where it happened.
+            tokio::task::spawn_blocking(read).await.ok();
+        }
+    }
+
     /// Puts a changed configuration into force, as a whole or not at all.
-    pub(super) fn reload(&self) {
+    fn reload(&self) {
         let old = self.config.load_full();
         match config::load(&old.file) {
             Ok(new) => {
@@ -39,7 +95,7 @@ impl Server {
     }
 
     /// Looks whether the certificate's files have changed.
-    pub(super) fn refresh_certificate(&self) {
+    fn refresh_certificate(&self) {
         match self.tls.refresh() {
             Ok(true) => tracing::info!("new certificate in force"),
             Ok(false) => {}

@@ -7,6 +7,9 @@ use crate::config::AliasTarget;
 use crate::mail::address::local_key;
 use crate::mail::limits::ALIAS_FILE_FLAWS;
 
+/// What stands for octets that are no UTF-8.
+const NOT_UTF8: char = char::REPLACEMENT_CHARACTER;
+
 /// One of the right side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Written {
@@ -123,6 +126,7 @@ fn entry(line: usize, text: &str) -> Result<Entry, Flaw> {
         return Err(Flaw { line, what: format!("{name:?} has a domain; names of this file have none"), broken: false });
     }
     let name = match AliasTarget::parse(name) {
+        _ if name.contains(NOT_UTF8) => return Err(broken(&format!("{name:?} is not UTF-8"))),
         Ok(AliasTarget::Name(name)) => local_key(&name),
         _ => return Err(broken(&format!("{name:?} is not a name"))),
     };
@@ -169,6 +173,9 @@ fn targets(line: usize, text: &str) -> Result<Vec<Written>, Flaw> {
 fn target(line: usize, item: &str) -> Result<Written, Flaw> {
     // `Alice <alice@example.com>` is an address, too.
     let bare = item.rsplit_once('<').and_then(|(_, inner)| inner.strip_suffix('>')).unwrap_or(item).trim();
+    if bare.contains(NOT_UTF8) {
+        return Err(Flaw { line, what: format!("{bare:?} is not UTF-8"), broken: true });
+    }
     if let Some(name) = bare.strip_prefix('\\')
         && let Ok(AliasTarget::Name(name)) = AliasTarget::parse(name)
     {

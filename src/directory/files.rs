@@ -229,9 +229,10 @@ fn text(file: std::fs::File, stamp: Stamp, most: u64) -> std::io::Result<String>
     if stamp.octets > most {
         return Err(too_large());
     }
-    let mut text = String::new();
-    file.take(most + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > most { Err(too_large()) } else { Ok(text) }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    // Old files are in the character set of their time. What is not UTF-8 is a flaw of the line where it matters.
+    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(String::from_utf8_lossy(&bytes).into_owned()) }
 }
 
 #[cfg(test)]
@@ -276,6 +277,21 @@ mod tests {
             1,
             "a file that is gone changes nothing"
         );
+    }
+
+    #[test]
+    fn another_character_set_costs_no_more_than_its_line() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let file = dir.path().join("aliases");
+        std::fs::write(&file, b"# Andr\xe9\nteam: Andr\xe9 <andre@example.com>\nandr\xe9: bob\nbob: alice\n")
+            .expect("written");
+        let text = format!("hostname = \"mail.example.com\"\n[directory]\naliases_file = \"{}\"\n", file.display());
+        let files =
+            AliasFiles::load(&config::parse(Path::new("t.toml"), &text).expect("valid"), None, SystemTime::now());
+        let names: Vec<&str> = files.entries().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["team", "bob"]);
+        let complaints = files.complaints();
+        assert!(complaints.len() == 1 && complaints[0].to_string().contains("aliases:3: "), "{complaints:?}");
     }
 
     #[test]

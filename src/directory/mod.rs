@@ -249,6 +249,20 @@ impl Directory {
         if found.destinations.is_empty() { Resolution::Unknown } else { Resolution::Local(found.destinations) }
     }
 
+    /// What keeps mail for an address away for now, in words; `None` where nothing does.
+    #[must_use]
+    pub fn trouble(&self, address: &Address) -> Option<String> {
+        if !self.is_local(address.domain()) {
+            return None;
+        }
+        match self.srs.as_ref().and_then(|srs| srs.back(address)) {
+            Some(Return::To(sender)) if !self.is_local(sender.domain()) => None,
+            Some(Return::To(sender)) => Expansion::of(&self.table, &sender).trouble,
+            Some(Return::Expired) => None,
+            Some(Return::Forged) | None => Expansion::of(&self.table, address).trouble,
+        }
+    }
+
     /// The sender under which mail from `sender` goes on where an alias of ours sends it elsewhere. The null sender and
     /// senders of our own domains stay what they are; so do those that would become too long.
     #[must_use]

@@ -10,6 +10,10 @@
 //! and would win the right to write to one address through us for three weeks; more letters would leave no room. A day is
 //! two letters, days since 1970 modulo 1024.
 //!
+//! SRS1 has no day of ours, so with us it never expires: the form has no place for one, and the next host would take it for
+//! the name of the first. The day of the first host is in there; that host refuses what is too old, and whoever has such an
+//! address can reach nobody through us but that host, under the one SRS0 address that we have signed.
+//!
 //! A local part may have 64 octets (RFC 5321 §4.5.3.1.1). A sender that would become longer keeps its name: the
 //! recipient's server may then see SPF fail, which is better than a return address that no server takes.
 
@@ -128,7 +132,7 @@ impl Srs {
                 }
                 Domain::parse(domain).and_then(|domain| Address::from_parts(local, domain))
             }
-            // How old it is, the first host knows.
+            // How old it is, the first host looks at: see above.
             Kind::Again => {
                 let (domain, rest) = signed.split_once('=')?;
                 Domain::parse(domain).and_then(|domain| Address::from_parts(&format!("SRS0{rest}"), domain))
@@ -277,6 +281,9 @@ mod tests {
         assert_eq!(c.back(&at_c), Some(Return::To(at_a.clone())));
         assert_eq!(b.back(&at_b), Some(Return::To(at_a.clone())));
         assert_eq!(a.back(&at_a), Some(Return::To(joe)));
+        clock.advance(Duration::from_secs((SRS_DAYS + 1) * 86_400));
+        assert_eq!(c.back(&at_c), Some(Return::To(at_a.clone())), "the first host looks at the day");
+        assert_eq!(a.back(&at_a), Some(Return::Expired));
         // Another program's separator comes back as it was.
         let foreign = address("SRS0+abcd=xy=f.example=j@a.example");
         let there = b.forward(&foreign, &domain("b.example")).expect("fits");

@@ -4,5 +4,6 @@ pub mod adoption;
 pub mod aliases;
 pub mod durability;
 pub mod quirks;
+pub mod reception;
 pub mod rfc;
 pub mod threats;

@@ -28,12 +28,28 @@ pub enum Item {
 /// Most items of one field that are kept.
 const MOST: usize = 20_000;
 
+/// A list with what is to be thought of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// What [`addresses`] gives.
+    pub items: Vec<Item>,
+    /// Some of it is against RFC 5322 §3.4 and §4.4 in such a way that others may find other addresses in it: a second
+    /// `@` or a separator within an address, words side by side, something behind or without its bracket.
+    pub ambiguous: bool,
+}
+
 /// Reads an address list, folded or not.
 #[must_use]
 pub fn addresses(text: &[u8]) -> Vec<Item> {
-    let mut reader = Reader { text, at: 0, out: Vec::new(), in_group: false };
+    list(text).items
+}
+
+/// As [`addresses`], for those who must not take one address for another.
+#[must_use]
+pub fn list(text: &[u8]) -> List {
+    let mut reader = Reader { text, at: 0, out: Vec::new(), in_group: false, ambiguous: false };
     reader.run();
-    reader.out
+    List { items: reader.out, ambiguous: reader.ambiguous }
 }
 
 struct Reader<'a> {
@@ -41,6 +57,7 @@ struct Reader<'a> {
     at: usize,
     out: Vec<Item>,
     in_group: bool,
+    ambiguous: bool,
 }
 
 /// The words of one address while it is read.
@@ -54,7 +71,13 @@ struct Words {
     at_sign: Option<usize>,
     comment: Option<Vec<u8>>,
     angle: Option<Item>,
+    /// How much of `phrase` was there before the bracket.
+    name_octets: usize,
     blank_before: bool,
+    /// `joined` ends with an atom that lets another word follow.
+    open: bool,
+    /// As [`List::ambiguous`], if this is an address and not a name.
+    ambiguous: bool,
 }
 
 impl Reader<'_> {
@@ -94,7 +117,20 @@ impl Reader<'_> {
                     self.out.push(Item::GroupStart(words.phrase));
                     return;
                 }
-                b'<' => words.angle = Some(self.angle(&words)),
+                b'<' => {
+                    if words.angle.is_some() {
+                        // Two addresses without a comma between them.
+                        self.ambiguous = true;
+                        let name = words.phrase.split_off(words.name_octets);
+                        self.finish(std::mem::take(&mut words));
+                        if self.out.len() >= MOST {
+                            return;
+                        }
+                        words.phrase = name.trim_ascii_start().to_vec();
+                    }
+                    words.angle = Some(self.angle());
+                    words.name_octets = words.phrase.len();
+                }
                 b'(' => {
                     let comment = self.comment();
                     words.comment.get_or_insert(comment);
@@ -106,14 +142,13 @@ impl Reader<'_> {
                 }
                 b'"' => {
                     let quoted = self.quoted();
-                    words.push(&quoted);
+                    words.name(&quoted);
+                    words.join_quoted(&quoted);
                 }
                 _ => {
                     let word = self.atom();
-                    if word == b"@" {
-                        words.at_sign = Some(words.joined.len());
-                    }
-                    words.push(word);
+                    words.name(word);
+                    words.join(word);
                 }
             }
         }
@@ -122,6 +157,7 @@ impl Reader<'_> {
 
     fn finish(&mut self, words: Words) {
         if let Some(mut item) = words.angle {
+            self.ambiguous |= words.phrase.len() > words.name_octets;
             if let Item::Mailbox { name, .. } = &mut item {
                 *name = Some(words.phrase).filter(|p| !p.is_empty()).or(words.comment);
             }
@@ -135,6 +171,7 @@ impl Reader<'_> {
                 domain: Vec::new(),
             });
         } else if !words.joined.is_empty() {
+            self.ambiguous |= words.ambiguous;
             let (local, domain) = match words.at_sign {
                 Some(at) => (words.joined[..at].to_vec(), words.joined[at + 1..].to_vec()),
                 None => (words.joined, Vec::new()),
@@ -144,40 +181,39 @@ impl Reader<'_> {
     }
 
     /// `<route:local@domain>`; stands behind the bracket afterwards.
-    fn angle(&mut self, outer: &Words) -> Item {
+    fn angle(&mut self) -> Item {
         self.at += 1;
-        let mut words = Words { blank_before: outer.blank_before, ..Words::default() };
+        let mut words = Words::default();
         let mut route = None;
+        let mut closed = false;
         while let Some(b) = self.peek() {
             match b {
                 b'>' => {
                     self.at += 1;
+                    closed = true;
                     break;
                 }
                 b'(' => drop(self.comment()),
                 b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
                 b'"' => {
                     let quoted = self.quoted();
-                    words.joined.extend_from_slice(&quoted);
+                    words.join_quoted(&quoted);
                 }
                 b':' if words.joined.starts_with(b"@") && route.is_none() => {
                     self.at += 1;
-                    route = Some(std::mem::take(&mut words.joined));
-                    words.at_sign = None;
+                    let before = std::mem::take(&mut words).joined;
+                    words.ambiguous = !is_route(&before);
+                    route = Some(before);
                 }
                 b',' | b';' | b':' | b'<' => {
                     self.at += 1;
+                    words.ambiguous = true;
                     words.joined.push(b);
                 }
-                _ => {
-                    let word = self.atom();
-                    if word == b"@" {
-                        words.at_sign = Some(words.joined.len());
-                    }
-                    words.joined.extend_from_slice(word);
-                }
+                _ => words.join(self.atom()),
             }
         }
+        self.ambiguous |= words.ambiguous || !closed;
         let (local, domain) = match words.at_sign {
             Some(at) => (words.joined[..at].to_vec(), words.joined[at + 1..].to_vec()),
             None => (words.joined, Vec::new()),
@@ -204,7 +240,12 @@ impl Reader<'_> {
     }
 
     fn quoted(&mut self) -> Vec<u8> {
-        quoted_string(self.text, &mut self.at)
+        let start = self.at;
+        let quoted = quoted_string(self.text, &mut self.at);
+        let escapes = |rest: &[u8]| rest.iter().rev().take_while(|b| **b == b'\\').count();
+        let inner = self.text[start + 1..self.at].strip_suffix(b"\"");
+        self.ambiguous |= inner.is_none_or(|inner| escapes(inner) % 2 == 1);
+        quoted
     }
 
     /// What stands in a comment, comments within it kept with their parentheses.
@@ -219,7 +260,7 @@ impl Reader<'_> {
                 _ => {}
             }
             match b {
-                b')' if depth == 0 => break,
+                b')' if depth == 0 => return out.trim_ascii().to_vec(),
                 b'(' if depth == 1 => {}
                 b'\r' | b'\n' => {}
                 b'\\' => {
@@ -229,18 +270,45 @@ impl Reader<'_> {
                 _ => out.push(b),
             }
         }
+        self.ambiguous = true;
         out.trim_ascii().to_vec()
     }
 }
 
+/// `@a,@b` (RFC 5322 §4.4), of which elements may be empty.
+fn is_route(text: &[u8]) -> bool {
+    let is_domain = |part: &[u8]| part.strip_prefix(b"@").is_some_and(|name| !name.contains(&b'@'));
+    text.split(|b| *b == b',').all(|part| part.is_empty() || is_domain(part))
+}
+
 impl Words {
-    fn push(&mut self, word: &[u8]) {
+    /// One more word of a display name.
+    fn name(&mut self, word: &[u8]) {
         if self.blank_before && !self.phrase.is_empty() {
             self.phrase.push(b' ');
         }
         self.blank_before = false;
         self.phrase.extend_from_slice(word);
+    }
+
+    /// One more atom or special of an address. Words have a dot or the one `@` between them (RFC 5322 §3.4.1, §4.4).
+    fn join(&mut self, word: &[u8]) {
+        let first = word.first().copied().unwrap_or_default();
+        let fits = self.joined.is_empty() || self.open || matches!(first, b'.' | b'@');
+        self.ambiguous |= !fits || matches!(first, b')' | b'>' | b']');
+        if word == b"@" {
+            self.ambiguous |= self.at_sign.is_some();
+            self.at_sign = Some(self.joined.len());
+        }
         self.joined.extend_from_slice(word);
+        self.open = word.ends_with(b".") || word == b"@";
+    }
+
+    /// One more quoted string of an address, which has them before its `@` only.
+    fn join_quoted(&mut self, word: &[u8]) {
+        self.ambiguous |= !(self.joined.is_empty() || self.open) || self.at_sign.is_some();
+        self.joined.extend_from_slice(word);
+        self.open = false;
     }
 }
 
@@ -294,9 +362,65 @@ mod tests {
             ("", ""),
             ("me <x@y> (c)", "me|x@y"),
             ("G: a@b; c@d", "G{ a@b } c@d"),
+            // Without a comma they are two all the same.
+            ("<a@b> <c@d>", "a@b c@d"),
+            ("A <a@b> C <c@d>", "A|a@b C|c@d"),
+            ("<a@b><c@d> E", "a@b E|c@d"),
+            ("<a@b> E", "E|a@b"),
         ] {
             assert_eq!(drawn(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn ambiguous_lists() {
+        for clear in [
+            "a@b",
+            "a . b @ c . d",
+            "\"a@x\".b@c",
+            "\"x@y, z\" <a@b> (c@d)",
+            "John Q. Public <a@b>, (x) c@d, ,",
+            "x@y <a@b>",
+            "<@x,,@y:a@b>",
+            "< a (x) @ (y) b >",
+            "G: a@b, C <c@d>;",
+            "a@[IPv6:::1], =?utf-8?q?x?= <a@b>",
+            "\"x\\\\\" <a@b>",
+            "no address",
+            "",
+        ] {
+            assert!(!list(clear.as_bytes()).ambiguous, "{clear}");
+        }
+        for ambiguous in [
+            "<a@b> <c@d>",
+            "a@b c@d",
+            "a@b@c",
+            "<a@b@c>",
+            "<a@b,c@d>",
+            "<a@b;c@d>",
+            "<a@b:c@d>",
+            "<a@b<c@d>",
+            "<@x,a@b:c@d>",
+            "<a@b> c@d",
+            "a@b c",
+            "a b@c",
+            "<a b@c>",
+            "<a@b c>",
+            "\"a@b\"c@d",
+            "a\"b\"@c",
+            "a@\"b\".c",
+            ">a@b",
+            "a@b)c",
+            "a@b: c",
+            "<a@b",
+            "a@b (c",
+            "a@b, \"c",
+            "a@b, \"c\\\"",
+        ] {
+            assert!(list(ambiguous.as_bytes()).ambiguous, "{ambiguous}");
+        }
+        let flood = list("<a@b>".repeat(MOST + 5).as_bytes());
+        assert!(flood.ambiguous && flood.items.len() == MOST);
     }
 
     #[test]

@@ -68,13 +68,14 @@ impl std::error::Error for TooLarge {}
 
 /// Reads the header at the front of `message`, of which [`HEADER_OCTETS`] + 1 octets suffice.
 ///
-/// A line that is no field ends the header, as it does for everybody else. A first line `From ` (mbox) is passed over.
+/// A line that is no field ends the header, as it does for everybody else. A first line `From ` (mbox) is passed over;
+/// `From :` is the field in its obsolete form.
 ///
 /// # Errors
 /// [`TooLarge`] where it has more than [`HEADER_FIELDS`] fields or [`HEADER_OCTETS`] octets.
 pub fn read(message: &[u8]) -> Result<Header<'_>, TooLarge> {
     let mut fields: Vec<Field<'_>> = Vec::new();
-    let mut at = if message.starts_with(b"From ") { line_end(message, 0) } else { 0 };
+    let mut at = if is_mbox_line(message) { line_end(message, 0) } else { 0 };
     loop {
         if at > HEADER_OCTETS {
             return Err(TooLarge);
@@ -94,6 +95,11 @@ pub fn read(message: &[u8]) -> Result<Header<'_>, TooLarge> {
         fields.push(Field { name, value: without_line_end(&message[at + colon + 1..end]), range: at..end });
         at = end;
     }
+}
+
+/// RFC 5322 §4.5.8: a field may have white space before its colon, and mbox has no colon there.
+fn is_mbox_line(message: &[u8]) -> bool {
+    message.starts_with(b"From ") && field_name(message).is_none()
 }
 
 /// The end of the field that begins at `at`: of its last line, the folded ones included (RFC 5322 §2.2.3).
@@ -150,6 +156,9 @@ mod tests {
             (b"A: b\n folded\n\tagain\nB:c", vec![field("A", " b\n folded\n\tagain"), field("B", "c")], 23, 23),
             (b"A : b\n\n", vec![field("A", " b")], 6, 7),
             (b"From a@b Thu\nA: b\n\n", vec![field("A", " b")], 18, 19),
+            (b"From : a@b\nA: b\n\n", vec![field("From", " a@b"), field("A", " b")], 16, 17),
+            (b"From \t: a@b\n\n", vec![field("From", " a@b")], 12, 13),
+            (b"From a: b\nA: b\n\n", vec![field("A", " b")], 15, 16),
             (b"no field\nA: b\n\n", vec![], 0, 0),
             (b"A: b\nno field\n\n", vec![field("A", " b")], 5, 5),
             (b" : x\n", vec![], 0, 0),

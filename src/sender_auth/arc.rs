@@ -202,7 +202,11 @@ fn collect<'a>(header: &'a Header<'a>, now: u64) -> Result<Vec<Set<'a>>, &'stati
         if set.sealed.cv != if n == 0 { "none" } else { "pass" } {
             return Err("a sealer found the chain broken");
         }
-        set.signature.as_ref().map_err(|why| *why)?;
+    }
+    // RFC 8617 §5.2, steps 4 and 5: the newest message signature alone decides. Older ones are broken by every list that
+    // changes the message; one that has expired or is of a kind that does not count is no worse.
+    if let Some(newest) = sets.last() {
+        newest.signature.as_ref().map_err(|why| *why)?;
     }
     Ok(sets)
 }
@@ -274,11 +278,22 @@ mod tests {
                  ARC-Authentication-Results: i={i}; mx.example; dmarc=pass\n"
             )
         };
-        let count = |text: &str| collect(&header::read(text.as_bytes()).expect("small"), 0).map(|sets| sets.len());
+        let count = |text: &str| collect(&header::read(text.as_bytes()).expect("small"), 2).map(|sets| sets.len());
         assert_eq!(count("A: b\n"), Ok(0));
         assert_eq!(count(&(set(2, "pass") + &set(1, "none"))), Ok(2));
         let whole: String = (1..=50).map(|i| set(i, if i == 1 { "none" } else { "pass" })).collect();
         assert_eq!(count(&whole), Ok(50));
+        // Of message signatures only the newest must be one that counts.
+        for (of, by) in [
+            ("rsa-sha256; d=a.example; s=s; h=", "rsa-sha1; d=a.example; s=s; h="),
+            ("h=from;", "h=from; x=1;"),
+            ("h=from;", "h=from; l=5;"),
+            ("h=from;", "h=from:arc-seal;"),
+        ] {
+            let odd = |i: usize, cv: &str| set(i, cv).replacen(of, by, 1);
+            assert_eq!(count(&(set(2, "pass") + &odd(1, "none"))), Ok(2), "{by}");
+            assert!(count(&(odd(2, "pass") + &set(1, "none"))).is_err(), "{by}");
+        }
         for bad in [
             set(1, "pass"),
             set(2, "none"),

@@ -6,14 +6,18 @@
 
 use std::collections::HashMap;
 
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
 use super::dkim::is_below;
 use crate::dns::Dns;
 use crate::dns::LookupError;
 use crate::mail::address::Domain;
 use crate::mail::limits::DMARC_AUTHORS;
 use crate::mail::limits::DMARC_WALK;
+use crate::message::addresses;
 use crate::message::addresses::Item;
-use crate::message::addresses::addresses;
+use crate::message::addresses::List;
 use crate::message::header::Header;
 
 /// What a domain asks for, milder first.
@@ -110,34 +114,42 @@ pub struct Proved {
 pub enum Author {
     /// One `From` with one address.
     One(Domain),
-    /// Anything else, and the domains that are named in it: a mail program may show any of them.
-    Unclear(Vec<Domain>),
+    /// Anything else: a mail program may show any of them.
+    Unclear {
+        /// The domains that are named in it, [`DMARC_AUTHORS`] at most.
+        domains: Vec<Domain>,
+        /// Others may be named as well: there were too many, or it can be read in several ways.
+        others: bool,
+    },
 }
 
 impl Author {
-    /// Reads `From` (RFC 5322 §3.6.2). Addresses in several fields, several addresses, groups and domains that cannot
-    /// be read are all [`Author::Unclear`].
+    /// Reads `From` (RFC 5322 §3.6.2). Addresses in several fields, several addresses, groups, domains that cannot be
+    /// read and what others may read in another way are all [`Author::Unclear`].
     #[must_use]
     pub fn of(header: &Header<'_>) -> Self {
         let fields: Vec<_> = header.all("From").collect();
-        let mut domains: Vec<Domain> = Vec::new();
+        let mut named = Named::default();
         let mut clear = fields.len() == 1;
         let mut count = 0;
-        for item in fields.iter().flat_map(|field| addresses(field.value)) {
-            count += 1;
-            let Item::Mailbox { domain, .. } = item else {
+        for field in fields {
+            let List { items, ambiguous } = addresses::list(field.value);
+            if ambiguous {
                 clear = false;
-                continue;
-            };
-            match ascii(&domain) {
-                Some(domain) if domains.contains(&domain) => {}
-                Some(domain) if domains.len() < DMARC_AUTHORS => domains.push(domain),
-                _ => clear = false,
+                named.others = true;
+                named.add_all(field.value);
+            }
+            for item in items {
+                count += 1;
+                match item {
+                    Item::Mailbox { domain, .. } => clear &= named.add(&domain),
+                    Item::GroupStart(_) | Item::GroupEnd => clear = false,
+                }
             }
         }
-        match domains.as_slice() {
+        match named.domains.as_slice() {
             [one] if clear && count == 1 => Self::One(one.clone()),
-            _ => Self::Unclear(domains),
+            _ => Self::Unclear { domains: named.domains, others: named.others },
         }
     }
 
@@ -145,6 +157,40 @@ impl Author {
     #[must_use]
     pub fn one(&self) -> Option<&Domain> {
         if let Self::One(domain) = self { Some(domain) } else { None }
+    }
+}
+
+/// The domains of authors while they are collected.
+#[derive(Default)]
+struct Named {
+    domains: Vec<Domain>,
+    others: bool,
+}
+
+impl Named {
+    /// Whether this is a domain that is kept.
+    fn add(&mut self, domain: &[u8]) -> bool {
+        match ascii(domain) {
+            Some(domain) if self.domains.contains(&domain) => true,
+            Some(domain) if self.domains.len() < DMARC_AUTHORS => {
+                self.domains.push(domain);
+                true
+            }
+            Some(_) => {
+                self.others = true;
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Whatever looks like a domain behind an `@`, wherever it stands.
+    fn add_all(&mut self, text: &[u8]) {
+        for piece in text.split(|b| *b == b'@').skip(1) {
+            let end =
+                piece.iter().position(|b| b.is_ascii() && !b.is_ascii_alphanumeric() && !matches!(b, b'.' | b'-'));
+            self.add(&piece[..end.unwrap_or(piece.len())]);
+        }
     }
 }
 
@@ -336,20 +382,15 @@ async fn exists(dns: &Dns, domain: &Domain) -> Result<bool, LookupError> {
     }
 }
 
-/// Judges a message by its author and what was proved.
-pub async fn judge(dns: &Dns, author: &Author, proved: &[Proved]) -> DmarcVerdict {
+/// Judges a message by its author and what was proved, until `deadline` at the latest.
+pub async fn judge(dns: &Dns, author: &Author, proved: &[Proved], deadline: Instant) -> DmarcVerdict {
     match author {
-        Author::One(domain) => judge_one(dns, domain, proved).await.unwrap_or_else(|error| DmarcVerdict {
-            result: DmarcResult::TempError,
-            policy: Policy::None,
-            domain: Some(domain.clone()),
-            reason: Some(error.to_string()),
-        }),
-        Author::Unclear(domains) => judge_unclear(dns, domains).await,
+        Author::One(domain) => judge_one(dns, domain, proved, deadline).await,
+        Author::Unclear { domains, others } => judge_unclear(dns, domains, *others, deadline).await,
     }
 }
 
-async fn judge_one(dns: &Dns, author: &Domain, proved: &[Proved]) -> Result<DmarcVerdict, LookupError> {
+async fn judge_one(dns: &Dns, author: &Domain, proved: &[Proved], deadline: Instant) -> DmarcVerdict {
     let verdict = |result, policy, reason: Option<&str>| DmarcVerdict {
         result,
         policy,
@@ -357,29 +398,35 @@ async fn judge_one(dns: &Dns, author: &Domain, proved: &[Proved]) -> Result<Dmar
         reason: reason.map(str::to_owned),
     };
     if author.is_literal() {
-        return Ok(verdict(DmarcResult::None, Policy::None, None));
+        return verdict(DmarcResult::None, Policy::None, None);
     }
-    let Some(applied) = discover(dns, author).await? else {
-        return Ok(verdict(DmarcResult::None, Policy::None, None));
+    let applied = match tokio::time::timeout_at(deadline, discover(dns, author)).await {
+        Ok(Ok(Some(applied))) => applied,
+        Ok(Ok(None)) => return verdict(DmarcResult::None, Policy::None, None),
+        Ok(Err(error)) => return verdict(DmarcResult::TempError, Policy::None, Some(&error.to_string())),
+        Err(_) => return verdict(DmarcResult::TempError, Policy::None, Some("no answer in time")),
     };
     let mut doubt = false;
-    for name in proved {
+    // What was proved first, so that what could not be takes no time from it.
+    let (doubtful, sure): (Vec<&Proved>, Vec<&Proved>) = proved.iter().partition(|name| name.doubtful);
+    for name in sure.into_iter().chain(doubtful) {
         let strict = if name.by_spf { applied.strict_spf } else { applied.strict_dkim };
-        match aligned(dns, &name.domain, author, &applied.organisation, strict).await {
-            Ok(true) if !name.doubtful => return Ok(verdict(DmarcResult::Pass, applied.policy, None)),
-            Ok(aligned) => doubt |= aligned,
-            Err(_) => doubt = true,
+        let aligned = aligned(dns, &name.domain, author, &applied.organisation, strict);
+        match tokio::time::timeout_at(deadline, aligned).await {
+            Ok(Ok(true)) if !name.doubtful => return verdict(DmarcResult::Pass, applied.policy, None),
+            Ok(Ok(aligned)) => doubt |= aligned,
+            Ok(Err(_)) | Err(_) => doubt = true,
         }
     }
     if doubt {
-        return Ok(verdict(DmarcResult::TempError, applied.policy, Some("what would pass could not be checked")));
+        return verdict(DmarcResult::TempError, applied.policy, Some("what would pass could not be checked"));
     }
-    let reason = "neither SPF nor DKIM speaks for the domain in From";
-    Ok(verdict(DmarcResult::Fail, applied.policy, Some(reason)))
+    verdict(DmarcResult::Fail, applied.policy, Some("neither SPF nor DKIM speaks for the domain in From"))
 }
 
-/// A message whose author is unclear passes for nobody; the strictest of the domains that it names is heard.
-async fn judge_unclear(dns: &Dns, domains: &[Domain]) -> DmarcVerdict {
+/// A message whose author is unclear passes for nobody; the strictest of the domains that it names is heard. Where
+/// there may be `others`, or some do not answer in time, those may ask to be suspicious.
+async fn judge_unclear(dns: &Dns, domains: &[Domain], others: bool, deadline: Instant) -> DmarcVerdict {
     let reason = "From is missing, or has not exactly one address";
     let mut verdict = DmarcVerdict {
         result: DmarcResult::Fail,
@@ -387,13 +434,27 @@ async fn judge_unclear(dns: &Dns, domains: &[Domain]) -> DmarcVerdict {
         domain: domains.first().cloned(),
         reason: Some(reason.to_owned()),
     };
+    // All at once, so that the silent ones in front take no time from the others.
+    let mut asked = JoinSet::new();
     for domain in domains.iter().filter(|domain| !domain.is_literal()) {
-        // Trouble with DNS never makes it stricter.
-        if let Ok(Some(applied)) = discover(dns, domain).await
-            && applied.policy > verdict.policy
-        {
-            (verdict.policy, verdict.domain) = (applied.policy, Some(domain.clone()));
+        let (dns, domain) = (dns.clone(), domain.clone());
+        asked.spawn(async move {
+            let found = tokio::time::timeout_at(deadline, discover(&dns, &domain)).await;
+            (domain, found)
+        });
+    }
+    let mut unheard = others;
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok((domain, Ok(Ok(Some(applied))))) if applied.policy > verdict.policy => {
+                (verdict.policy, verdict.domain) = (applied.policy, Some(domain));
+            }
+            Ok((_, Ok(Ok(_)))) => {}
+            Ok((_, Ok(Err(_)) | Err(_))) | Err(_) => unheard = true,
         }
+    }
+    if unheard && verdict.policy < Policy::Quarantine {
+        (verdict.policy, verdict.domain) = (Policy::Quarantine, None);
     }
     verdict
 }
@@ -411,7 +472,9 @@ mod tests {
     fn authors() {
         let author = |text: &str| Author::of(&header::read(text.as_bytes()).expect("small"));
         let one = |text: &str| Author::One(domain(text));
-        let many = |list: &[&str]| Author::Unclear(list.iter().map(|d| domain(d)).collect());
+        let unclear =
+            |list: &[&str], others| Author::Unclear { domains: list.iter().map(|d| domain(d)).collect(), others };
+        let many = |list: &[&str]| unclear(list, false);
         for (text, wanted) in [
             ("From: a@B.example\n", one("b.example")),
             ("From: \"x@y.example\" <a@b.example.> (c@d.example)\n", one("b.example")),
@@ -428,6 +491,23 @@ mod tests {
         ] {
             assert_eq!(author(text), wanted, "{text}");
         }
+        // One address to us and another to somebody else.
+        for (text, named) in [
+            ("<ceo@bank.example> <x@attacker.example>", &["bank.example", "attacker.example"][..]),
+            ("ceo@bank.example x@attacker.example", &["bank.example", "attacker.example"]),
+            ("ceo@bank.example@attacker.example", &["bank.example", "attacker.example"]),
+            ("<ceo@bank.example,x@attacker.example>", &["bank.example", "attacker.example"]),
+            ("<ceo@bank.example;x@attacker.example>", &["bank.example", "attacker.example"]),
+            ("<x@attacker.example> ceo@bank.example", &["attacker.example", "bank.example"]),
+            ("ceo@(x)bank.example x@attacker.example", &["attacker.example"]),
+        ] {
+            assert_eq!(author(&format!("From: {text}\n")), unclear(named, true), "{text}");
+        }
+        let names: Vec<String> = (0..=DMARC_AUTHORS).map(|n| format!("d{n}.example")).collect();
+        let kept: Vec<&str> = names.iter().map(String::as_str).take(DMARC_AUTHORS).collect();
+        let crowd = |names: &[String]| format!("From: u@{}\n", names.join(", u@"));
+        assert_eq!(author(&crowd(&names[..DMARC_AUTHORS])), unclear(&kept, false));
+        assert_eq!(author(&crowd(&names)), unclear(&kept, true));
         let flood = format!("From: {}\n", "a@b.example, ".repeat(15_000));
         assert_eq!(author(&flood), many(&["b.example"]));
     }

@@ -30,6 +30,10 @@
 //! Records of SPF are fetched within it, also those of `include` and `redirect`, so that nothing of this can be seen
 //! to beforehand.
 //!
+//! One address holds some twelfth of the room for headers at most, and one network two fifths, by the connections that
+//! it may have (`limits.smtp_connections_per_address` and `…_per_network`). Who takes it all by several networks gets
+//! everybody else's mail put off for as long, and none of his own in.
+//!
 //! Knows nothing of sockets, of replies or of folders.
 
 pub mod arc;
@@ -168,11 +172,7 @@ impl SenderAuth {
         let ((spf, spf_helo), proofs) = tokio::join!(Box::pin(spf), Box::pin(self.proofs(config, content, proofs_by)));
         let proofs = proofs?;
         let found = Found { spf, spf_helo, proofs };
-        let conclude = Box::pin(self.conclude(config, &found));
-        let (dmarc, vouched_by) = match tokio::time::timeout_at(all_by, conclude).await {
-            Ok(concluded) => concluded,
-            Err(_) => (late(rules.dmarc), None),
-        };
+        let (dmarc, vouched_by) = Box::pin(self.conclude(config, &found, all_by)).await;
         Ok(verdict(config, facts, &sender, found, dmarc, vouched_by))
     }
 
@@ -254,8 +254,13 @@ impl SenderAuth {
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?.map(Some)
     }
 
-    /// DMARC, and whether somebody vouches for what fails it.
-    async fn conclude(&self, config: &Config, found: &Found) -> (Option<DmarcVerdict>, Option<Domain>) {
+    /// DMARC, and whether somebody vouches for what fails it; until `deadline` at the latest.
+    async fn conclude(
+        &self,
+        config: &Config,
+        found: &Found,
+        deadline: tokio::time::Instant,
+    ) -> (Option<DmarcVerdict>, Option<Domain>) {
         let rules = &config.sender_auth;
         if rules.dmarc == DmarcPolicy::Off {
             return (None, None);
@@ -268,12 +273,20 @@ impl SenderAuth {
             };
             return (Some(unknown(result, why)), None);
         };
-        let verdict = dmarc::judge(&self.dns, author, &proved(found)).await;
+        let mut verdict = dmarc::judge(&self.dns, author, &proved(found), deadline).await;
         let mut vouched_by = None;
-        if verdict.result == DmarcResult::Fail
+        let doubt = verdict.result == DmarcResult::TempError && verdict.policy != Policy::None;
+        if (doubt || verdict.result == DmarcResult::Fail)
             && let (Some(author), Some(arc)) = (author.one(), &found.proofs.arc)
         {
-            vouched_by = self.vouched(&rules.arc_trusted, author, arc).await;
+            match tokio::time::timeout_at(deadline, self.vouched(&rules.arc_trusted, author, arc)).await {
+                Ok(by) => vouched_by = by,
+                // Somebody might vouch for it, so it is not refused for good.
+                Err(_) => {
+                    verdict.result = DmarcResult::TempError;
+                    verdict.reason = Some("no answer in time".to_owned());
+                }
+            }
         }
         (Some(verdict), vouched_by)
     }
@@ -364,10 +377,6 @@ fn proved(found: &Found) -> Vec<Proved> {
     spf.chain(dkim).collect()
 }
 
-fn late(rule: DmarcPolicy) -> Option<DmarcVerdict> {
-    (rule != DmarcPolicy::Off).then(|| unknown(DmarcResult::TempError, "no answer in time"))
-}
-
 fn unknown(result: DmarcResult, why: &str) -> DmarcVerdict {
     DmarcVerdict { result, policy: Policy::None, domain: None, reason: Some(why.to_owned()) }
 }
@@ -401,7 +410,11 @@ fn verdict(
         spf.as_ref().map_or_else(Vec::new, |spf| results::received_spf(hostname, spf, ip, facts.helo, sender));
     let author = proofs.author.as_ref().and_then(Author::one);
     let rules = Rules::of(config, author.or_else(|| dmarc.as_ref()?.domain.as_ref()));
-    let action = rules.decide(spf.as_ref(), dmarc.as_ref(), vouched_by.is_some());
+    let action = if proofs.author.is_none() && proofs.too_busy {
+        rules.without_room(spf.as_ref())
+    } else {
+        rules.decide(spf.as_ref(), dmarc.as_ref(), vouched_by.is_some())
+    };
     Verdict {
         results_field: field.finish(),
         received_spf,
@@ -475,11 +488,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_room_in_time_nothing_is_known_and_nothing_refused() {
-        let text = "hostname = \"mx.example\"\n[[domain]]\nname = \"example\"\n\
-            [sender_auth]\ndmarc = \"reject\"\nspf = \"reject\"\n[dns]\nresolver = \"off\"\n";
-        let config = config::parse(std::path::Path::new("x"), text).expect("valid");
-        let auth = SenderAuth::new(Dns::new(&config.dns).expect("nothing to set up"), Clock::system());
+    async fn without_room_in_time_nothing_is_known_and_nothing_refused_for_good() {
+        let parse = |text: &str| config::parse(std::path::Path::new("x"), text).expect("valid");
+        let config = |dmarc: &str| {
+            let text = format!(
+                "hostname = \"mx.example\"\n[[domain]]\nname = \"example\"\n[sender_auth]\ndmarc = \"{dmarc}\"\n\
+                 spf = \"reject\"\n"
+            );
+            parse(&text)
+        };
+        let [mark, quarantine, config] = ["mark", "quarantine", "reject"].map(config);
+        let off = parse("hostname = \"mx.example\"\n[dns]\nresolver = \"off\"\n");
+        let auth = SenderAuth::new(Dns::new(&off.dns).expect("nothing to set up"), Clock::system());
         let message =
             "From: u@a.example\nDKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=from; bh=AAAA; b=AAAA\n\nx\n";
         let content = Content::from_bytes(message.as_bytes().to_vec());
@@ -487,7 +507,9 @@ mod tests {
         let facts = Facts { ip, helo: "c.example", mail_from: &ReversePath::Null, client_name: None };
         let known = async || {
             let verdict = auth.judge(&config, &facts, &content).await.expect("in memory");
-            assert_eq!(verdict.action, Action::Accept);
+            // Where the author is read, DNS, which is off, does not tell what he wants.
+            let read = !verdict.dkim.is_empty();
+            assert_eq!(verdict.action == Action::Accept, read, "{:?}", verdict.action);
             let dkim: Vec<DkimResult> = verdict.dkim.iter().map(|dkim| dkim.result).collect();
             (dkim, verdict.dmarc.map(|dmarc| dmarc.result))
         };
@@ -496,6 +518,10 @@ mod tests {
         let all = u32::try_from(AUTH_HEADERS_OCTETS / 1024).expect("it fits");
         let held = auth.headers.acquire_many(all).await.expect("it is open");
         assert_eq!(known().await, (vec![], Some(DmarcResult::TempError)));
+        for (config, later) in [(&mark, false), (&quarantine, true)] {
+            let action = auth.judge(config, &facts, &content).await.expect("in memory").action;
+            assert_eq!(matches!(action, Action::Later { .. }), later, "{action:?}");
+        }
         drop(held);
         let held = auth.bodies.acquire_many(u32::try_from(AUTH_BODIES).expect("it fits")).await.expect("it is open");
         assert_eq!(known().await, (vec![DkimResult::TempError], Some(DmarcResult::TempError)));

@@ -20,6 +20,11 @@ pub enum Action {
         /// Why, for the log and for whoever asks.
         reason: String,
     },
+    /// Refuse it for now.
+    Later {
+        /// Why, fit for a reply: one line of printable ASCII.
+        reason: String,
+    },
     /// Refuse it for good.
     Reject {
         /// The enhanced status code (RFC 3463, RFC 7372) of the 550.
@@ -52,12 +57,33 @@ impl Rules {
         }
     }
 
-    /// What to do. `vouched` says that a trusted sealer saw the message pass. What could not be found out never
-    /// refuses anything.
+    /// What to do with a message that there was no room to look at. Who wrote it is not known, and he may want
+    /// forgeries refused: whoever holds the room must not get them in by it.
+    #[must_use]
+    pub fn without_room(self, spf: Option<&SpfVerdict>) -> Action {
+        match self.dmarc {
+            DmarcPolicy::Quarantine | DmarcPolicy::Reject => {
+                Action::Later { reason: "Too busy to find out who sent this, try again later".to_owned() }
+            }
+            DmarcPolicy::Off | DmarcPolicy::Mark => self.decide(spf, None, false),
+        }
+    }
+
+    /// What to do. `vouched` says that a trusted sealer saw the message pass. What could not be found out
+    /// refuses nothing for good; but who wants forgeries refused must not get them for a name server that is made to
+    /// fail, which whoever picks the names in envelope and signature can do.
     #[must_use]
     pub fn decide(self, spf: Option<&SpfVerdict>, dmarc: Option<&DmarcVerdict>, vouched: bool) -> Action {
         if vouched || dmarc.is_some_and(|dmarc| dmarc.result == DmarcResult::Pass) {
             return Action::Accept;
+        }
+        let acts = matches!(self.dmarc, DmarcPolicy::Quarantine | DmarcPolicy::Reject);
+        if let Some(dmarc) =
+            dmarc.filter(|dmarc| dmarc.result == DmarcResult::TempError && dmarc.policy != Policy::None)
+            && acts
+        {
+            let domain = dmarc.domain.as_ref().map_or("its author", Domain::as_str);
+            return Action::Later { reason: format!("Whether {domain} sent this cannot be found out now (DMARC)") };
         }
         let asked = match dmarc {
             Some(dmarc) if dmarc.result == DmarcResult::Fail => dmarc.policy,
@@ -71,8 +97,12 @@ impl Rules {
         if let Some(spf) = spf.filter(|spf| spf.result == SpfResult::Fail && self.spf == SpfPolicy::Reject) {
             return spf_reject(spf);
         }
-        if asked != Policy::None && matches!(self.dmarc, DmarcPolicy::Quarantine | DmarcPolicy::Reject) {
-            let reason = format!("DMARC of {domain} fails, and its policy is {}", asked.as_str());
+        if asked != Policy::None && acts {
+            let reason = if domain.is_empty() {
+                "DMARC fails, since it is unclear who wrote the message".to_owned()
+            } else {
+                format!("DMARC of {domain} fails, and its policy is {}", asked.as_str())
+            };
             return Action::Junk { reason };
         }
         Action::Accept
@@ -108,6 +138,7 @@ mod tests {
         let word = |action| match action {
             Action::Accept => "accept",
             Action::Junk { .. } => "junk",
+            Action::Later { .. } => "later",
             Action::Reject { status, .. } => status,
         };
         use DmarcPolicy as D;
@@ -121,7 +152,17 @@ mod tests {
             (D::Mark, S::Mark, R::Fail, Policy::Reject, SpfResult::Fail, false, "accept"),
             (D::Reject, S::Mark, R::Fail, Policy::Reject, SpfResult::None, false, "5.7.1"),
             (D::Reject, S::Mark, R::Fail, Policy::Quarantine, SpfResult::None, false, "junk"),
-            (D::Reject, S::Reject, R::TempError, Policy::Reject, SpfResult::TempError, false, "accept"),
+            // What would pass could not be checked, though the policy is known.
+            (D::Reject, S::Reject, R::TempError, Policy::Reject, SpfResult::TempError, false, "later"),
+            (D::Reject, S::Reject, R::TempError, Policy::Reject, SpfResult::Fail, false, "later"),
+            (D::Reject, S::Mark, R::TempError, Policy::Quarantine, SpfResult::TempError, false, "later"),
+            (D::Quarantine, S::Mark, R::TempError, Policy::Reject, SpfResult::TempError, false, "later"),
+            (D::Quarantine, S::Mark, R::TempError, Policy::Reject, SpfResult::TempError, true, "accept"),
+            (D::Mark, S::Mark, R::TempError, Policy::Reject, SpfResult::TempError, false, "accept"),
+            (D::Off, S::Mark, R::TempError, Policy::Reject, SpfResult::TempError, false, "accept"),
+            // It is none, or not known.
+            (D::Reject, S::Mark, R::TempError, Policy::None, SpfResult::TempError, false, "accept"),
+            (D::Reject, S::Reject, R::TempError, Policy::None, SpfResult::Fail, false, "5.7.23"),
             (D::Reject, S::Reject, R::PermError, Policy::Reject, SpfResult::PermError, false, "accept"),
             (D::Mark, S::Reject, R::None, Policy::None, SpfResult::Fail, false, "5.7.23"),
             (D::Mark, S::Reject, R::Pass, Policy::Reject, SpfResult::Fail, false, "accept"),

@@ -605,6 +605,13 @@ impl Reply {
         Self { code: 550, status: status.or(Self::refused_by_filter().status), text: reason.to_owned().into() }
     }
 
+    /// Whether who is named as the sender sent it cannot be found out now, and he wants forgeries refused (DMARC).
+    /// `reason` is one line of printable ASCII.
+    #[must_use]
+    pub fn sender_in_doubt(reason: &str) -> Self {
+        Self { text: reason.to_owned().into(), ..later(451, 7, 1, "") }
+    }
+
     /// Somebody new is asked to come again.
     #[must_use]
     pub fn greylisted() -> Self {

@@ -302,6 +302,7 @@ impl Conversation {
         match verdict.action {
             Action::Accept => {}
             Action::Junk { reason } => junk.push(reason),
+            Action::Later { reason } => return Err(Reply::sender_in_doubt(&reason)),
             Action::Reject { status, reason } => return Err(Reply::not_from_its_sender(status, &reason)),
         }
         let vouched = verdict.spf.is_some_and(|spf| spf.result == SpfResult::Pass);
