@@ -272,6 +272,25 @@ impl Random {
         list[usize::try_from(n).expect("small")]
     }
 
+    /// The next step of somebody who wants to send a message: by chance alone few sessions come so far.
+    fn step_onward(&mut self, model: &Model) -> Move {
+        let later = self.below(2) == 0;
+        match model.role {
+            _ if !model.greeted => Move::Greet,
+            Role::Submission if !model.tls => Move::StartTls,
+            Role::Submission if !model.authenticated => Move::Auth { ok: self.often(), later },
+            _ if !model.mail => Move::Mail(true),
+            _ if model.recipients == 0 => Move::Rcpt(true),
+            _ if model.chunks.is_none() && self.below(2) == 0 => Move::Rcpt(self.often()),
+            _ => loop {
+                let what = self.next_move();
+                if matches!(what, Move::Data { .. } | Move::Bdat { .. }) {
+                    return what;
+                }
+            },
+        }
+    }
+
     fn next_move(&mut self) -> Move {
         let (begin, last) = (self.often(), self.below(3) == 0);
         let end = match self.below(9) {
@@ -562,7 +581,11 @@ fn session(number: u64, role: Role, now: Instant) -> u64 {
     let mut packet = Packet::default();
     let mut left = 1 + random.below(COMMANDS - 1);
     while left > 0 {
-        let what = begun.pop_front().unwrap_or_else(|| random.next_move());
+        let what = match begun.pop_front() {
+            Some(what) => what,
+            None if random.below(2) == 0 => random.step_onward(&model),
+            None => random.next_move(),
+        };
         let chunks = model.chunks.clone();
         let (codes, asked, closes) = model.step(&what);
         // An exchange that is refused is two commands that do no work.

@@ -334,7 +334,6 @@ mod tests {
     use std::io::BufRead;
     use std::io::BufReader;
     use std::io::Write;
-    use std::net::SocketAddr;
     use std::net::TcpListener;
     use std::path::Path;
     use std::thread::JoinHandle;
@@ -397,7 +396,7 @@ mod tests {
     /// Nobody listens there.
     fn nobody() -> Hop {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        Hop { host: "localhost".to_owned(), address: SocketAddr::from(free.local_addr().expect("bound")) }
+        Hop { host: "localhost".to_owned(), address: free.local_addr().expect("bound") }
     }
 
     async fn status(outbound: &Outbound, hops: Vec<Hop>, doubt: Option<Outcome>) -> Outcome {
