@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
 use std::io::Write;
 use std::net::TcpListener;
 use std::net::TcpStream;
@@ -579,4 +582,44 @@ fn mail_that_requires_tls_is_not_sent_without() {
     }
     bounced(&server, "x@far.test", &["Status: 5.7.10"]);
     assert!(sink.taken().is_empty());
+}
+
+/// Whoever is refused behind a proxy hears why, as everybody does.
+#[test]
+fn refusals_behind_a_proxy_name_their_reason() {
+    let server = Server::serve(
+        "[proxy]\nnetworks = [\"127.0.0.1/32\"]\n[limits]\nsmtp_connections_per_address = 1\n\
+         waiting_connections_per_address = 1\n",
+    );
+    for (n, port, wanted) in [
+        (1, "SMTP", "421 4.7.0 too many connections (limits.smtp_connections_per_address)\r\n"),
+        (2, "IMAP", "* BYE too many connections (limits.waiting_connections_per_address)\r\n"),
+        (3, "POP3", "-ERR [SYS/TEMP] too many connections (limits.waiting_connections_per_address)\r\n"),
+        (4, "IMAPS", ""),
+    ] {
+        let open = || {
+            let mut stream = TcpStream::connect(("127.0.0.1", server.port(port))).expect("it listens");
+            stream.write_all(format!("PROXY TCP4 192.0.2.{n} 127.0.0.1 12345 25\r\n").as_bytes()).expect("taken");
+            BufReader::new(stream)
+        };
+        let mut first = open();
+        if port == "IMAPS" {
+            // Where TLS comes first nothing can be said: a silent end.
+            let ports = || server.log().matches("192.0.2.4: too many connections").count();
+            let mut second = open();
+            wait_for("one of the two is refused", || (ports() == 1).then_some(()));
+            let refused = [&mut first, &mut second].into_iter().filter_map(|stream| {
+                stream.get_ref().set_nonblocking(true).expect("a socket");
+                stream.read(&mut [0; 1]).ok()
+            });
+            assert_eq!(refused.collect::<Vec<_>>(), [0]);
+            continue;
+        }
+        let mut greeting = String::new();
+        first.read_line(&mut greeting).expect("a greeting");
+        assert!(!greeting.contains("too many"), "{greeting}");
+        let mut said = String::new();
+        open().read_to_string(&mut said).expect("an end");
+        assert_eq!(said, wanted);
+    }
 }

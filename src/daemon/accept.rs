@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -29,6 +30,9 @@ use crate::tls::Service;
 
 /// A peer that is refused has so long to take our words.
 const REFUSAL_WAIT: Duration = Duration::from_secs(1);
+
+/// What a network is told that may not hand over mail.
+const NO_LMTP: &str = "LMTP is for trusted networks only (relay.trusted_networks)";
 
 /// What a network is told that may not log in.
 const BANNED: &str = "logins from this network are refused for now";
@@ -162,23 +166,37 @@ impl Door {
     }
 
     /// A connection whose header says who is there. Until it has come the proxy counts, under no limit but that of all
-    /// connections; after it whoever is behind does, like everybody.
+    /// connections; after it whoever is behind does, like everybody, and hears why he is refused.
     async fn enter_by_proxy(self, kind: Kind, stream: TcpStream, proxy: IpAddr) -> io::Result<()> {
-        let slot = self.limiter.enter(kind.class, proxy, true).map_err(io::Error::other)?;
+        let slot = match self.limiter.enter(kind.class, proxy, true) {
+            Ok(slot) => slot,
+            Err(refusal) => {
+                refuse(stream, kind, refusal.to_string()).await;
+                return Err(io::Error::other(refusal));
+            }
+        };
         let offer = Some((Arc::clone(&self.tls), kind.service));
         let mut connection = Connection::new(stream, offer, slot)?;
         connection.read_proxy_header().await?;
         let ip = connection.peer().ip();
         let trusted = connection.is_known() && self.is_trusted(ip);
-        if kind.lmtp && !trusted {
-            return Err(io::Error::other("LMTP refused: not a trusted network (relay.trusted_networks)"));
+        let admitted = match () {
+            () if kind.lmtp && !trusted => Err(NO_LMTP.to_owned()),
+            () if self.is_banned(kind, ip) => Err(BANNED.to_owned()),
+            // Strangers whom the proxy does not name share its address, and no limit of one address would be fair to
+            // them.
+            () => self
+                .limiter
+                .enter(kind.class, ip, trusted || !connection.is_known())
+                .map_err(|refusal| refusal.to_string()),
+        };
+        match admitted {
+            Ok(slot) => connection.move_to(slot),
+            Err(refusal) => {
+                refuse(connection, kind, refusal.clone()).await;
+                return Err(io::Error::other(format!("{ip}: {refusal}")));
+            }
         }
-        if self.is_banned(kind, ip) {
-            return Err(io::Error::other(format!("{ip}: {BANNED}")));
-        }
-        // Strangers whom the proxy does not name share its address, and no limit of one address would be fair to them.
-        let slot = self.limiter.enter(kind.class, ip, trusted || !connection.is_known()).map_err(io::Error::other)?;
-        connection.move_to(slot);
         self.serve(kind, connection).await
     }
 
@@ -231,7 +249,7 @@ impl Door {
 }
 
 /// Says why, in the words of the protocol. Where TLS comes first, nothing can be said.
-async fn refuse(mut stream: TcpStream, kind: Kind, refusal: String) {
+async fn refuse(mut stream: impl AsyncWrite + Unpin, kind: Kind, refusal: String) {
     let line = match kind.service {
         _ if kind.implicit_tls => return,
         Service::Smtp => format!("421 4.7.0 {refusal}\r\n"),

@@ -29,6 +29,7 @@ use crate::mail::envelope::Report;
 use crate::mail::ids::QueueId;
 use crate::mail::mailbox::SpecialUse;
 use crate::queue::NewEntry;
+use crate::queue::Prepared;
 use crate::queue::Queue;
 use crate::queue::QueueError;
 use crate::store::Delivery;
@@ -110,14 +111,38 @@ pub trait Commit: Send + Sync {
 
 /// The queue, as commit sees it.
 pub trait Onward: Send + Sync {
-    /// Takes responsibility for a message: yes means that it is durably queued.
-    fn submit(&self, entry: NewEntry) -> Pending<'_, Result<(), QueueError>>;
+    /// Finds room for messages and writes them, all or none; nobody is responsible for them yet.
+    fn prepare(&self, entries: Vec<NewEntry>) -> Pending<'_, Result<Box<dyn Staged>, QueueError>>;
+}
+
+/// Messages that are written and not queued yet. Dropped, they are gone.
+pub trait Staged: Send {
+    /// Takes responsibility for them: yes means that all are durably queued, and no that none is.
+    fn publish(self: Box<Self>) -> Pending<'static, Result<(), QueueError>>;
 }
 
 impl Onward for Queue {
-    fn submit(&self, entry: NewEntry) -> Pending<'_, Result<(), QueueError>> {
-        Box::pin(Self::submit(self, entry))
+    fn prepare(&self, entries: Vec<NewEntry>) -> Pending<'_, Result<Box<dyn Staged>, QueueError>> {
+        Box::pin(async move { Ok(Box::new(Self::prepare(self, entries).await?) as Box<dyn Staged>) })
     }
+}
+
+impl Staged for Prepared {
+    fn publish(self: Box<Self>) -> Pending<'static, Result<(), QueueError>> {
+        Box::pin(Self::publish(*self))
+    }
+}
+
+/// What the log says of an entry: its id, its sender, its recipients.
+type Line = (QueueId, String, Vec<String>);
+
+/// What became of the inboxes.
+struct Inboxes {
+    /// Those that did not take it.
+    absent: Vec<Arc<Account>>,
+    /// Why.
+    failure: Option<StoreError>,
+    all_failed: bool,
 }
 
 /// [`Commit`] over the store and the queue.
@@ -146,19 +171,86 @@ impl StoreAndQueue {
         Self { directory: Some(directory), ..self }
     }
 
-    /// Inboxes first, so that one durable entry in the queue can take both what goes elsewhere and what an inbox did
-    /// not take for the moment. Where no inbox took it and nothing goes elsewhere, the sender keeps it. A stranger
-    /// keeps it where one recipient has no room: a notice about that, later, would go to whom he names as the sender.
+    /// What goes onward is written first, then come the inboxes, and then what was written becomes the queue's:
+    ///
+    /// - Whatever the queue has no room for is refused before anybody has it: its sender comes again, under a new id,
+    ///   and each time would leave one more copy in the inboxes, or on other servers.
+    /// - Where the machine stops in between, what is written is nothing yet, and inboxes have one copy more than they
+    ///   should when the sender comes again; the other way round other servers would.
+    /// - Nothing is lost either way: nobody has had a yes.
+    ///
+    /// An inbox that does not take it for the moment gets it from the queue, by the same entry as what goes elsewhere.
+    /// Where no inbox took it and nothing goes elsewhere, the sender keeps it. A stranger keeps it where one recipient
+    /// has no room: a notice about that, later, would go to whom he names as the sender.
     async fn commit_all(&self, mut message: Accepted) -> Result<(), CommitError> {
         let octets = message.return_path.len() as u64 + message.trace.len() as u64 + message.content.len();
         message.room.settle(&self.store, &message.recipients, octets).await.map_err(from_store)?;
-        let Destinations { accounts, remote: mut onward, forward } = destinations(&message.recipients);
-        let forward = self.entries_of(&message, forward)?;
-        let mut absent = HashSet::new();
-        let elsewhere = onward.len();
-        let outcomes = self.deliver(&message, &accounts).await;
-        let all_failed = outcomes.iter().all(Result::is_err);
-        let mut failure = None;
+        let Destinations { accounts, mut remote, forward } = destinations(&message.recipients);
+        let mut entries = self.entries_of(&message, &forward)?;
+        if !remote.is_empty() {
+            entries.push(entry_of(&message, remote.clone(), &HashSet::new(), false));
+        }
+        let mut staged = self.stage(entries).await?;
+        let Inboxes { absent, failure, all_failed } = self.to_inboxes(&message, &accounts).await;
+        if let Some(error) = failure {
+            if all_failed && staged.is_none() {
+                return Err(from_store(error));
+            }
+            // It is written anew, for those whose inbox did not take it as well.
+            drop(staged);
+            remote.extend(absent.iter().map(|account| account.address().clone()));
+            let absent = absent.iter().map(|account| account.address().key()).collect();
+            let mut entries = self.entries_of(&message, &forward)?;
+            entries.push(entry_of(&message, remote.clone(), &absent, true));
+            staged = self.stage(entries).await?;
+        }
+        if let Some((staged, log)) = staged {
+            staged.publish().await.map_err(from_queue)?;
+            for (id, from, to) in log {
+                tracing::info!(%id, of = %message.id, ?from, ?to, "queued");
+            }
+        }
+        if remote.is_empty() {
+            self.tell_of_deliveries(&message).await;
+        }
+        Ok(())
+    }
+
+    /// Everybody has it, and only the notice is at stake that its sender asked for (RFC 3461 §4.1): were he to send it
+    /// again for that, they would have it twice.
+    async fn tell_of_deliveries(&self, message: &Accepted) {
+        let entry = entry_of(message, Vec::new(), &HashSet::new(), false);
+        if entry.delivered.is_empty() {
+            return;
+        }
+        let told = match self.onward.prepare(vec![entry]).await {
+            Ok(staged) => staged.publish().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::error!(id = %message.id, %error, "delivered, but the sender will not be told");
+        }
+    }
+
+    /// Finds room for what goes onward, and writes it; `None` where nothing does.
+    async fn stage(&self, entries: Vec<NewEntry>) -> Result<Option<(Box<dyn Staged>, Vec<Line>)>, CommitError> {
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let line = |entry: &NewEntry| {
+            let to = entry.recipients.iter().map(ToString::to_string).collect();
+            (entry.id.clone(), entry.sender.to_string(), to)
+        };
+        let log = entries.iter().map(line).collect();
+        let staged = self.onward.prepare(entries).await.map_err(from_queue)?;
+        Ok(Some((staged, log)))
+    }
+
+    /// Every inbox is tried.
+    async fn to_inboxes(&self, message: &Accepted, accounts: &[Arc<Account>]) -> Inboxes {
+        let outcomes = self.deliver(message, accounts).await;
+        let mut inboxes =
+            Inboxes { absent: Vec::new(), failure: None, all_failed: outcomes.iter().all(Result::is_err) };
         for (account, outcome) in accounts.iter().zip(outcomes) {
             match outcome {
                 Ok(()) => tracing::info!(id = %message.id, to = %account.address(), "delivered"),
@@ -169,50 +261,14 @@ impl StoreAndQueue {
                         tracing::error!(id = %message.id, to = %account.address(), error = %chain(&error), "not delivered");
                     }
                     // Where one of them may pass, so may the answer for all.
-                    if failure.as_ref().is_none_or(|first| matches!(first, StoreError::LargerThanQuota)) {
-                        failure = Some(error);
+                    if inboxes.failure.as_ref().is_none_or(|first| matches!(first, StoreError::LargerThanQuota)) {
+                        inboxes.failure = Some(error);
                     }
-                    absent.insert(account.address().key());
-                    onward.push(account.address().clone());
+                    inboxes.absent.push(Arc::clone(account));
                 }
             }
         }
-        match failure {
-            Some(error) if all_failed && onward.len() == accounts.len() && forward.is_empty() => {
-                return Err(from_store(error));
-            }
-            _ => {}
-        }
-        for entry in forward {
-            self.forward(entry, &message.id).await?;
-        }
-        let delivered = delivered(&message, &absent);
-        if onward.is_empty() && delivered.is_empty() {
-            return Ok(());
-        }
-        let waits_for_inbox = onward.len() > elsewhere;
-        let to: Vec<String> = onward.iter().map(ToString::to_string).collect();
-        let id = message.id.clone();
-        let report = report(&message);
-        let entry = NewEntry {
-            id: message.id,
-            sender: message.sender,
-            demands: Demands { report, ..message.demands },
-            recipients: onward,
-            delivered,
-            body: message.body,
-            junk: message.junk,
-            prefix: message.trace,
-            content: message.content,
-            arrived: message.received,
-            // An inbox lost its room or its disk since: our trouble, and no reason to write to whom a stranger named.
-            quiet: message.room.is_of_stranger() && waits_for_inbox,
-        };
-        self.onward.submit(entry).await.map_err(from_queue)?;
-        if !to.is_empty() {
-            tracing::info!(%id, ?to, "queued");
-        }
-        Ok(())
+        inboxes
     }
 
     /// What aliases send elsewhere, under a sender of ours: for each of them an entry of its own, since a queued message
@@ -221,39 +277,31 @@ impl StoreAndQueue {
     fn entries_of(
         &self,
         message: &Accepted,
-        forward: Vec<(Address, Vec<Address>)>,
+        forward: &[(Address, Vec<Address>)],
     ) -> Result<Vec<NewEntry>, CommitError> {
         let sender = match &self.directory {
             Some(directory) => directory.load().forward_sender(&message.sender),
             None => message.sender.clone(),
         };
-        let entry = |(n, (alias, recipients)): (usize, (Address, Vec<Address>))| {
+        let entry = |(n, (alias, recipients)): (usize, &(Address, Vec<Address>))| {
             let suffix = if n == 0 { "f".to_owned() } else { format!("f{}", n + 1) };
             Some(NewEntry {
                 id: message.id.part(&suffix)?,
                 sender: sender.clone(),
-                recipients,
+                recipients: recipients.clone(),
                 delivered: Vec::new(),
                 body: message.body,
                 demands: Demands { report: report(message), ..message.demands.clone() },
                 junk: message.junk.clone(),
-                prefix: [verdict::delivered_to(&alias), message.trace.clone()].concat(),
+                prefix: [verdict::delivered_to(alias), message.trace.clone()].concat(),
                 content: message.content.clone(),
                 arrived: message.received,
                 // Whoever is named as the sender of junk did not send it, and wants no notice.
                 quiet: message.junk.is_some(),
             })
         };
-        let entries: Option<Vec<NewEntry>> = forward.into_iter().enumerate().map(entry).collect();
+        let entries: Option<Vec<NewEntry>> = forward.iter().enumerate().map(entry).collect();
         entries.ok_or_else(|| CommitError::Trouble(format!("the id {} is too long for its parts", message.id)))
-    }
-
-    async fn forward(&self, entry: NewEntry, of: &QueueId) -> Result<(), CommitError> {
-        let to: Vec<String> = entry.recipients.iter().map(ToString::to_string).collect();
-        let (id, from) = (entry.id.clone(), entry.sender.to_string());
-        self.onward.submit(entry).await.map_err(from_queue)?;
-        tracing::info!(%id, %of, ?from, ?to, "queued");
-        Ok(())
     }
 
     async fn deliver(&self, message: &Accepted, accounts: &[Arc<Account>]) -> Vec<Result<(), StoreError>> {
@@ -278,6 +326,24 @@ impl StoreAndQueue {
 impl Commit for StoreAndQueue {
     fn commit(&self, message: Accepted) -> Pending<'_, Result<(), CommitError>> {
         Box::pin(self.commit_all(message))
+    }
+}
+
+/// The entry for what goes on under the sender's own name. `absent` are the keys of accounts whose inbox did not take it.
+fn entry_of(message: &Accepted, recipients: Vec<Address>, absent: &HashSet<String>, waits_for_inbox: bool) -> NewEntry {
+    NewEntry {
+        id: message.id.clone(),
+        sender: message.sender.clone(),
+        demands: Demands { report: report(message), ..message.demands.clone() },
+        recipients,
+        delivered: delivered(message, absent),
+        body: message.body,
+        junk: message.junk.clone(),
+        prefix: message.trace.clone(),
+        content: message.content.clone(),
+        arrived: message.received,
+        // An inbox lost its room or its disk since: our trouble, and no reason to write to whom a stranger named.
+        quiet: message.room.is_of_stranger() && waits_for_inbox,
     }
 }
 
@@ -392,6 +458,7 @@ mod tests {
     use crate::directory::Srs;
     use crate::intake::permit;
     use crate::intake::permit::RelayPermit;
+    use crate::mail::envelope::Notify;
     use crate::mail::mailbox::MailboxName;
     use crate::mail::quota::QuotaLimits;
 
@@ -401,15 +468,20 @@ mod tests {
         full: bool,
     }
 
-    impl Onward for Taken {
-        fn submit(&self, entry: NewEntry) -> Pending<'_, Result<(), QueueError>> {
-            Box::pin(async move {
-                if self.full {
-                    return Err(QueueError::Io { doing: "queueing", source: io::ErrorKind::StorageFull.into() });
-                }
-                self.entries.lock().expect("not poisoned").push(entry);
-                Ok(())
-            })
+    impl Onward for Arc<Taken> {
+        fn prepare(&self, entries: Vec<NewEntry>) -> Pending<'_, Result<Box<dyn Staged>, QueueError>> {
+            let full = QueueError::Io { doing: "queueing", source: io::ErrorKind::StorageFull.into() };
+            let staged: Box<dyn Staged> = Box::new(Written(Self::clone(self), entries));
+            Box::pin(std::future::ready(if self.full { Err(full) } else { Ok(staged) }))
+        }
+    }
+
+    struct Written(Arc<Taken>, Vec<NewEntry>);
+
+    impl Staged for Written {
+        fn publish(self: Box<Self>) -> Pending<'static, Result<(), QueueError>> {
+            self.0.entries.lock().expect("not poisoned").extend(self.1);
+            Box::pin(std::future::ready(Ok(())))
         }
     }
 
@@ -434,7 +506,7 @@ mod tests {
         let clock = Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         let store = Store::open(clock);
         let taken = Arc::new(Taken { full, ..Taken::default() });
-        let commit = StoreAndQueue::new(Arc::clone(&store), Arc::clone(&taken) as Arc<dyn Onward>);
+        let commit = StoreAndQueue::new(Arc::clone(&store), Arc::new(Arc::clone(&taken)) as Arc<dyn Onward>);
         World { folder, directory: Directory::new(&config), store, taken, commit }
     }
 
@@ -519,8 +591,9 @@ mod tests {
         let text = "hostname = \"mx.example.com\"\n[[domain]]\nname = \"example.com\"\n";
         let config = config::parse(Path::new("t.toml"), text).expect("valid");
         let directory = Directory::with(&config, &AliasFiles::default(), Some(srs));
-        let commit = StoreAndQueue::new(Arc::clone(&world.store), Arc::clone(&world.taken) as Arc<dyn Onward>)
-            .forwarding(Arc::new(ArcSwap::from_pointee(directory)));
+        let commit =
+            StoreAndQueue::new(Arc::clone(&world.store), Arc::new(Arc::clone(&world.taken)) as Arc<dyn Onward>)
+                .forwarding(Arc::new(ArcSwap::from_pointee(directory)));
         let world = World { commit, ..world };
         let sender = |text: &str| ReversePath::Address(Address::parse(text).expect("valid"));
         world
@@ -601,5 +674,36 @@ mod tests {
         let world = world(true);
         let result = world.commit(&["all@example.com"]).await;
         assert!(matches!(result, Err(CommitError::Full(_))), "{result:?}");
+        assert!(world.inbox("alice").await.is_empty(), "the sender comes again, and would leave one more each time");
+    }
+
+    #[tokio::test]
+    async fn mail_that_everybody_has_is_not_refused_for_want_of_a_notice() {
+        for full in [true, false] {
+            let world = world(full);
+            let alice = Address::parse("alice@example.com").expect("valid");
+            let mut demands = Demands::default();
+            let notify = Notify::On { success: true, failure: true, delay: false };
+            demands.report.set(&alice, RecipientReport { notify, original: None });
+            let resolution = world.directory.resolve(&alice);
+            let message = Accepted {
+                id: QueueId::parse("id-1").expect("valid"),
+                sender: ReversePath::Address(Address::parse("bob@example.com").expect("valid")),
+                body: BodyKind::SevenBit,
+                demands,
+                junk: None,
+                recipients: vec![permit::admit(alice.clone(), resolution, None).expect("ours")],
+                return_path: Vec::new(),
+                trace: Vec::new(),
+                content: Content::from_bytes(b"Subject: x\n\n".to_vec()),
+                received: SystemTime::UNIX_EPOCH,
+                room: Room::default(),
+            };
+            world.commit.commit(message).await.expect("it is in the inbox");
+            assert_eq!(world.inbox("alice").await.len(), 1);
+            let entries = world.taken.entries.lock().expect("not poisoned");
+            let told: Vec<_> = entries.iter().map(|entry| (entry.recipients.len(), entry.delivered.clone())).collect();
+            assert_eq!(told, if full { vec![] } else { vec![(0, vec![alice])] });
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::remote::Ended;
 use super::remote::Terms;
 use super::room::Room;
 use super::route;
+use super::route::Found;
 use super::route::Hop;
 use super::route::deferred;
 use super::route::failed;
@@ -58,7 +59,7 @@ pub struct Outbound {
     clock: Clock,
     client_config: Arc<rustls::ClientConfig>,
     /// The same for mail that requires TLS, made at the first.
-    verifying: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
+    verifying: OnceLock<Arc<rustls::ClientConfig>>,
     /// Of notices to other servers.
     pace: Pace,
 }
@@ -94,16 +95,17 @@ impl Outbound {
         }
         let config = self.config.load_full();
         match route::hops(&domain, &config.outbound, &config.hostname, &self.dns).await {
-            Ok(hops) => self.over(hops, job, &config).await,
+            Ok(found) => self.over(found, job, &config).await,
             Err(outcome) => same(job.recipients, &outcome),
         }
     }
 
-    /// Tries one hop after the other with those recipients that have no answer yet.
-    async fn over(&self, hops: Vec<Hop>, job: Job, config: &Config) -> Vec<(Address, Outcome)> {
+    /// Tries one hop after the other with those recipients that have no answer yet. Where no hop takes the message it
+    /// failed for good only if every one of them said so for good.
+    async fn over(&self, found: Found, job: Job, config: &Config) -> Vec<(Address, Outcome)> {
         let mut outcomes = Vec::new();
         let mut left = job.recipients;
-        let mut why = deferred("4.4.1", "no host was tried");
+        let mut why = found.doubt;
         let international_header = match job.demands.international.then(|| has_utf8_header(&job.content)) {
             Some(Err(error)) => return same(left, &deferred("4.3.0", &error.to_string())),
             Some(Ok(has)) => has,
@@ -111,7 +113,15 @@ impl Outbound {
         };
         // RFC 8689 §5: notices are not lost for it.
         let require_tls = job.demands.require_tls && job.sender.address().is_some();
-        for hop in hops {
+        let client_config = match if require_tls { self.verifying() } else { Ok(Arc::clone(&self.client_config)) } {
+            Ok(client_config) => client_config,
+            // Ours to repair, and no reason to give the mail up.
+            Err(why) => {
+                let why = format!("the certificates of other hosts cannot be verified: {why}");
+                return same(left, &deferred("4.3.5", &why));
+            }
+        };
+        for hop in found.hops {
             let message = client::Job {
                 sender: job.sender.clone(),
                 recipients: left.clone(),
@@ -121,7 +131,7 @@ impl Outbound {
                 size: job.content.wire_len(),
                 content: job.content.clone(),
             };
-            match self.offer(&hop, message, config).await {
+            match self.offer(&hop, message, config, &client_config).await {
                 Ended::Outcome(outcome) => {
                     let next_hop = outcome.session.is_some();
                     let mut again = Vec::new();
@@ -131,7 +141,7 @@ impl Outbound {
                         let outcome = outcome_of(fate, &hop, outcome.reports);
                         // The session broke, so a temporary answer is not this recipient's own: another host may do.
                         if next_hop && (unfit || matches!(outcome, Outcome::Deferred { .. })) {
-                            why = outcome;
+                            why = Some(unless_deferred(why, outcome));
                             again.push(recipient);
                         } else {
                             outcomes.push((recipient, outcome));
@@ -140,19 +150,39 @@ impl Outbound {
                     left = again;
                 }
                 // RFC 8689 §4.2.1. A certificate that does not verify today will hardly do so tomorrow.
-                Ended::NoTls(text) if require_tls => why = failed("5.7.10", &text),
-                Ended::NoTls(text) | Ended::NoConnection(text) => why = deferred("4.4.1", &text),
+                Ended::NoTls { why: text, certificate: true } if require_tls => {
+                    why = Some(unless_deferred(why, failed("5.7.10", &text)));
+                }
+                Ended::NoTls { why: text, .. } | Ended::NoConnection(text) => {
+                    why = Some(unless_deferred(why, deferred("4.4.1", &text)));
+                }
             }
             if left.is_empty() {
                 break;
             }
         }
+        let why = why.unwrap_or_else(|| deferred("4.4.1", "no host was tried"));
         outcomes.extend(left.into_iter().map(|recipient| (recipient, why.clone())));
         outcomes
     }
 
+    /// For mail that requires TLS. What is wrong with the file of authorities is not kept: it may be there the next time.
+    fn verifying(&self) -> Result<Arc<rustls::ClientConfig>, String> {
+        if let Some(known) = self.verifying.get() {
+            return Ok(Arc::clone(known));
+        }
+        let made = tls::verified_certificate()?;
+        Ok(Arc::clone(self.verifying.get_or_init(|| made)))
+    }
+
     /// One hop; once more without TLS where the handshake failed: opportunistic TLS must not lose mail (RFC 7435 §3).
-    async fn offer(&self, hop: &Hop, job: client::Job<Content>, config: &Config) -> Ended {
+    async fn offer(
+        &self,
+        hop: &Hop,
+        job: client::Job<Content>,
+        config: &Config,
+        client_config: &Arc<rustls::ClientConfig>,
+    ) -> Ended {
         let require_tls = job.demands.require_tls && job.sender.address().is_some();
         let wish = match config.outbound.tls {
             _ if require_tls => TlsWish::Required,
@@ -163,18 +193,14 @@ impl Outbound {
             hostname: config.hostname.to_string(),
             tls: wish,
             connect_timeout: config.outbound.connect_timeout,
-            client_config: Arc::clone(&self.client_config),
+            // RFC 8689 §4.2.1: where TLS is required the certificate has to be the host's.
+            client_config: Arc::clone(client_config),
         };
         if require_tls {
-            // RFC 8689 §4.2.1: the certificate has to be the host's.
-            match self.verifying.get_or_init(tls::verified_certificate) {
-                Ok(verifying) => terms.client_config = Arc::clone(verifying),
-                Err(why) => return Ended::NoTls(format!("the host's certificate cannot be verified: {why}")),
-            }
             return remote::send(hop, job, &terms, &self.clock).await;
         }
         match remote::send(hop, job.clone(), &terms, &self.clock).await {
-            Ended::NoTls(why) => {
+            Ended::NoTls { why, .. } => {
                 tracing::warn!(host = hop.host, %why, "no TLS with this host; going on without");
                 terms.tls = TlsWish::Never;
                 remote::send(hop, job, &terms, &self.clock).await
@@ -253,6 +279,14 @@ impl Outbound {
     }
 }
 
+/// What a further hop said, unless it is for good and a hop before it left hope.
+fn unless_deferred(before: Option<Outcome>, now: Outcome) -> Outcome {
+    match (before, now) {
+        (Some(hope @ Outcome::Deferred { .. }), Outcome::Failed { .. }) => hope,
+        (_, now) => now,
+    }
+}
+
 fn same(recipients: Vec<Address>, outcome: &Outcome) -> Vec<(Address, Outcome)> {
     recipients.into_iter().map(|recipient| (recipient, outcome.clone())).collect()
 }
@@ -292,5 +326,131 @@ impl Transport for Outbound {
 
     fn tell(&self, notice: Notice) -> Pending<'_, Result<(), String>> {
         Box::pin(self.deliver_notice(notice))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufRead;
+    use std::io::BufReader;
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::path::Path;
+    use std::thread::JoinHandle;
+
+    use super::*;
+    use crate::config;
+    use crate::delivery::commit;
+    use crate::delivery::commit::CommitError;
+    use crate::mail::envelope::Demands;
+    use crate::mail::ids::QueueId;
+
+    struct Nowhere;
+
+    impl Commit for Nowhere {
+        fn commit(&self, _: Accepted) -> commit::Pending<'_, Result<(), CommitError>> {
+            Box::pin(std::future::ready(Err(CommitError::Trouble("not in this test".to_owned()))))
+        }
+    }
+
+    fn outbound() -> Outbound {
+        let text = "hostname = \"mail.example.com\"\n[dns]\nresolver = \"off\"\n";
+        let config = config::parse(Path::new("t.toml"), text).expect("valid");
+        let dns = Dns::new(&config.dns).expect("off");
+        let (directory, clock) = (Arc::new(ArcSwap::from_pointee(Directory::new(&config))), Clock::system());
+        let store = Store::open(clock.clone());
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let outbound = Outbound::new(config, directory, dns, store, Arc::new(Nowhere), clock).expect("TLS");
+        // Of the authorities of this machine nothing is asked here.
+        outbound.verifying.set(tls::any_certificate().expect("TLS")).expect("the first");
+        outbound
+    }
+
+    /// A server for one session: it greets, answers EHLO with `offers`, and every other command with `then`; where that
+    /// is empty it hangs up.
+    fn server(offers: &'static str, then: &'static str) -> (Hop, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let served = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("somebody comes");
+            let mut lines = BufReader::new(stream.try_clone().expect("a handle"));
+            let mut stream = stream;
+            stream.write_all(b"220 mx.example\r\n").expect("taken");
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|n| n > 0) {
+                let answer = match line.as_str() {
+                    "QUIT\r\n" => "221 2.0.0 bye\r\n",
+                    ehlo if ehlo.starts_with("EHLO") => offers,
+                    _ => then,
+                };
+                // After the yes to STARTTLS there is no handshake either.
+                if answer.is_empty() || stream.write_all(answer.as_bytes()).is_err() || answer.starts_with("220") {
+                    return;
+                }
+                line.clear();
+            }
+        });
+        (Hop { host: "localhost".to_owned(), address }, served)
+    }
+
+    /// Nobody listens there.
+    fn nobody() -> Hop {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Hop { host: "localhost".to_owned(), address: free.local_addr().expect("bound") }
+    }
+
+    async fn status(outbound: &Outbound, hops: Vec<Hop>, doubt: Option<Outcome>) -> Outcome {
+        let address = |text: &str| Address::parse(text).expect("valid");
+        let job = Job {
+            id: QueueId::parse("id-1").expect("valid"),
+            sender: ReversePath::Address(address("alice@example.com")),
+            recipients: vec![address("bob@remote.example")],
+            body: BodyKind::SevenBit,
+            demands: Demands { require_tls: true, ..Demands::default() },
+            junk: None,
+            content: Content::from_bytes(b"Subject: x\n\n".to_vec()),
+        };
+        let config = outbound.config.load_full();
+        let mut outcomes = outbound.over(Found { hops, doubt }, job, &config).await;
+        assert_eq!(outcomes.len(), 1);
+        outcomes.remove(0).1
+    }
+
+    const PLAIN: &str = "250 mx.example\r\n";
+    const TLS: &str = "250-mx.example\r\n250 STARTTLS\r\n";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn mail_that_requires_tls_is_given_up_only_where_every_host_says_so_for_good() {
+        let outbound = outbound();
+        let is = |outcome: &Outcome, wanted: &str| match outcome {
+            Outcome::Deferred { status, .. } | Outcome::Failed { status, .. } => {
+                assert_eq!(status, wanted, "{outcome:?}")
+            }
+            other => panic!("{other:?}"),
+        };
+        let (plain, first) = server(PLAIN, "");
+        let (other, second) = server(PLAIN, "");
+        is(&status(&outbound, vec![plain, other], None).await, "5.7.10");
+        let (plain, third) = server(PLAIN, "");
+        is(&status(&outbound, vec![nobody(), plain], None).await, "4.4.1");
+        let (plain, fourth) = server(PLAIN, "");
+        is(&status(&outbound, vec![plain, nobody()], None).await, "4.4.1");
+        // The handshake breaks, for whatever reason.
+        let (resets, fifth) = server(TLS, "220 go on\r\n");
+        is(&status(&outbound, vec![resets], None).await, "4.4.1");
+        let (plain, sixth) = server(PLAIN, "");
+        is(&status(&outbound, vec![plain], Some(deferred("4.4.3", "a name could not be looked up"))).await, "4.4.3");
+        for served in [first, second, third, fourth, fifth, sixth] {
+            served.join().expect("no panic");
+        }
+    }
+
+    #[test]
+    fn what_leaves_hope_outweighs_what_does_not() {
+        let (hope, none) = (deferred("4.4.1", "x"), failed("5.7.10", "y"));
+        assert_eq!(unless_deferred(None, none.clone()), none);
+        assert_eq!(unless_deferred(Some(hope.clone()), none.clone()), hope);
+        assert_eq!(unless_deferred(Some(none.clone()), hope.clone()), hope);
+        assert_eq!(unless_deferred(Some(deferred("4.4.3", "z")), hope.clone()), hope);
     }
 }

@@ -47,7 +47,12 @@ pub(super) enum Ended {
     /// The job has its outcome.
     Outcome(Outcome),
     /// STARTTLS was offered and the handshake failed: without TLS it may work.
-    NoTls(String),
+    NoTls {
+        /// Why.
+        why: String,
+        /// Whether it was the host's certificate, which will hardly be another one soon; all else may pass.
+        certificate: bool,
+    },
     /// There was no connection.
     NoConnection(String),
 }
@@ -77,7 +82,8 @@ struct Driver<'a> {
     terms: &'a Terms,
     hop: &'a Hop,
     outcome: Option<Outcome>,
-    tls_failed: Option<String>,
+    /// Why, and whether it was the certificate.
+    tls_failed: Option<(String, bool)>,
 }
 
 impl Driver<'_> {
@@ -131,7 +137,7 @@ impl Driver<'_> {
         let tls = self.machine.tls().map_or("none", |tls| tls.version());
         tracing::debug!(host = self.hop.host, address = %self.hop.address, tls, "session with another server ended");
         match (self.tls_failed, self.outcome) {
-            (Some(why), _) => Ended::NoTls(why),
+            (Some((why, certificate)), _) => Ended::NoTls { why, certificate },
             (None, Some(outcome)) => Ended::Outcome(outcome),
             (None, None) => Ended::NoConnection("the session ended without an outcome".to_owned()),
         }
@@ -147,7 +153,7 @@ impl Driver<'_> {
         let name = ServerName::try_from(self.hop.host.clone()).unwrap_or_else(|_| self.hop.address.ip().into());
         let connector = TlsConnector::from(Arc::clone(&self.terms.client_config));
         let done = tokio::time::timeout(TLS_HANDSHAKE, connector.connect(name, stream)).await;
-        let why = match done {
+        let (why, certificate) = match done {
             Ok(Ok(stream)) => {
                 let (_, session) = stream.get_ref();
                 let version = session.protocol_version().and_then(|v| v.as_str()).unwrap_or("TLS").replace('_', ".");
@@ -155,11 +161,11 @@ impl Driver<'_> {
                 self.machine.secured(self.clock.instant(), TlsActive::after_handshake(&version, cipher));
                 return Some(Box::new(stream));
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the TLS handshake timed out".to_owned(),
+            Ok(Err(error)) => (error.to_string(), is_of_certificate(&error)),
+            Err(_) => ("the TLS handshake timed out".to_owned(), false),
         };
         self.machine.disconnected(self.clock.instant(), &why);
-        self.tls_failed = Some(why);
+        self.tls_failed = Some((why, certificate));
         None
     }
 
@@ -187,6 +193,12 @@ impl Driver<'_> {
         }
         self.machine.disconnected(self.clock.instant(), &error.to_string());
     }
+}
+
+/// Whether a handshake failed for the certificate of the other side.
+fn is_of_certificate(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }
 
 /// Writes all; each piece within the time that RFC 5321 §4.5.3.2.5 gives for a block.
@@ -219,4 +231,19 @@ async fn send_body(wire: &mut dyn Wire, content: Content) -> io::Result<()> {
     }
     stuffed.finish(&mut out);
     write(wire, &mut out).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_certificate_is_told_from_a_broken_handshake() {
+        let of_tls = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        assert!(is_of_certificate(&of_tls(rustls::CertificateError::UnknownIssuer.into())));
+        assert!(is_of_certificate(&of_tls(rustls::CertificateError::NotValidForName.into())));
+        assert!(!is_of_certificate(&of_tls(rustls::Error::HandshakeNotComplete)));
+        assert!(!is_of_certificate(&io::ErrorKind::ConnectionReset.into()));
+        assert!(!is_of_certificate(&io::ErrorKind::UnexpectedEof.into()));
+    }
 }

@@ -19,16 +19,20 @@ pub(super) struct Hop {
     pub(super) address: SocketAddr,
 }
 
-/// The hops for a domain, the best first, [`EXCHANGER_ADDRESSES`] at most and never none.
+/// The hosts to try, and what is not known of them.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The best first.
+    pub(super) hops: Vec<Hop>,
+    /// There may be more of them: some name could not be looked up for the moment.
+    pub(super) doubt: Option<Outcome>,
+}
+
+/// The hops for a domain, [`EXCHANGER_ADDRESSES`] at most and never none.
 ///
 /// # Errors
 /// The outcome for every recipient of the domain.
-pub(super) async fn hops(
-    domain: &Domain,
-    config: &Outbound,
-    hostname: &Domain,
-    dns: &Dns,
-) -> Result<Vec<Hop>, Outcome> {
+pub(super) async fn hops(domain: &Domain, config: &Outbound, hostname: &Domain, dns: &Dns) -> Result<Found, Outcome> {
     let (hosts, port) = match &config.relay {
         Some(relay) if relay.mx => {
             let name = Domain::parse(&relay.host).map_err(|_| deferred("4.3.5", "the relay's name is no domain"))?;
@@ -57,9 +61,10 @@ pub(super) async fn hops(
         }
     }
     hops.truncate(EXCHANGER_ADDRESSES);
+    let doubt = doubt.map(|error| deferred("4.4.3", &error.to_string()));
     match doubt {
-        _ if !hops.is_empty() => Ok(hops),
-        Some(error) => Err(deferred("4.4.3", &error.to_string())),
+        doubt if !hops.is_empty() => Ok(Found { hops, doubt }),
+        Some(doubt) => Err(doubt),
         // RFC 5321 §5.1: exchangers without any address are no better than none, but may be a mistake that passes;
         // a domain without exchangers and without an address is not there.
         None if config.relay.is_some() => Err(deferred("4.4.3", "the relay has no address")),
@@ -122,10 +127,10 @@ mod tests {
     async fn a_relay_takes_everything_and_literals_need_no_names() {
         let domain = |t: &str| Domain::parse(t).expect("valid");
         let (config, us, dns) = outbound("[127.0.0.1]:10925");
-        let hops = hops(&domain("anywhere.example"), &config, &us, &dns).await.expect("the relay");
+        let hops = hops(&domain("anywhere.example"), &config, &us, &dns).await.expect("the relay").hops;
         assert_eq!(hops.iter().map(|h| h.address.to_string()).collect::<Vec<_>>(), ["127.0.0.1:10925"]);
         let (config, us, dns) = outbound("");
-        let hops = super::hops(&domain("[IPv6:::1]"), &config, &us, &dns).await.expect("the address");
+        let hops = super::hops(&domain("[IPv6:::1]"), &config, &us, &dns).await.expect("the address").hops;
         assert_eq!(hops[0].address.to_string(), "[::1]:25");
         let doubt = super::hops(&domain("anywhere.example"), &config, &us, &dns).await;
         assert!(matches!(doubt, Err(Outcome::Deferred { .. })), "{doubt:?}");

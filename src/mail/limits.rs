@@ -694,3 +694,7 @@ pub const DMARC_WALK: usize = 8;
 
 /// Longest piece of a stranger's text in a field that we write.
 pub const RESULT_TEXT_CHARS: usize = 255;
+
+/// Connections above `limits.connections` that are there because a stranger who makes room for each was told to go, and
+/// is still saying goodbye, which may take a second.
+pub const LEAVING_CONNECTIONS: u32 = 32;

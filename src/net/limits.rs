@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::Limits;
+use crate::mail::limits::LEAVING_CONNECTIONS;
 use crate::mail::peer::PeerKey;
 
 /// Whose limits count.
@@ -68,6 +69,8 @@ struct Counts {
     strangers: BTreeMap<u64, Arc<Notify>>,
     /// The number of the next one.
     next_stranger: u64,
+    /// Strangers who were told to go and are still there.
+    leaving: u32,
 }
 
 /// What is counted.
@@ -141,7 +144,8 @@ impl Limiter {
                 over(*limit, counts.open.get(counted).copied().unwrap_or(0), key)?;
             }
         }
-        if let Err(full) = over(limits.connections, counts.all, "connections")
+        // Who is leaving has given up the place already.
+        if let Err(full) = over(limits.connections, counts.all.saturating_sub(counts.leaving), "connections")
             && !counts.displace_one()
         {
             return Err(full);
@@ -193,10 +197,22 @@ impl Counts {
         (number, told)
     }
 
-    /// Sends the stranger away who has been here longest. Its place is free when it is gone, which is soon: until then
-    /// there is one connection more than may be. `false`: there is none.
+    /// Sends the stranger away who has been here longest. Until it has taken its leave there is one connection more than
+    /// may be, and [`LEAVING_CONNECTIONS`] more at most: a flood that comes faster than they go is refused.
+    /// `false`: nobody can be sent.
     fn displace_one(&mut self) -> bool {
-        self.strangers.pop_first().map(|(_, told)| told.notify_one()).is_some()
+        if self.leaving >= LEAVING_CONNECTIONS {
+            return false;
+        }
+        let Some((_, told)) = self.strangers.pop_first() else { return false };
+        told.notify_one();
+        self.leaving += 1;
+        true
+    }
+
+    /// A stranger is none any more; whether it had been told to go.
+    fn remove_stranger(&mut self, number: u64) -> bool {
+        self.strangers.remove(&number).is_none()
     }
 
     fn give_back(&mut self, counted: &Counted) {
@@ -216,10 +232,12 @@ impl Slot {
         self.stranger.as_ref().map(|(_, told)| Arc::clone(told))
     }
 
-    /// The connection has work to do: it stays.
+    /// The connection has work to do: it stays. Whoever was told to go before goes all the same.
     pub fn settle(&mut self) {
-        if let Some((number, _)) = self.stranger.take() {
-            self.limiter.counts().strangers.remove(&number);
+        if let Some((number, told)) = self.stranger.take()
+            && self.limiter.counts().remove_stranger(number)
+        {
+            self.stranger = Some((number, told));
         }
     }
 
@@ -261,8 +279,10 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.limiter.counts();
         counts.all = counts.all.saturating_sub(1);
-        if let Some((number, _)) = &self.stranger {
-            counts.strangers.remove(number);
+        if let Some((number, _)) = &self.stranger
+            && counts.remove_stranger(*number)
+        {
+            counts.leaving = counts.leaving.saturating_sub(1);
         }
         for counted in &self.held {
             counts.give_back(counted);
@@ -341,6 +361,31 @@ mod tests {
         assert_eq!(refusal.to_string(), "too many connections (limits.connections)");
         drop((busy, trusted, user));
         assert!(limiter.counts().strangers.is_empty());
+    }
+
+    #[test]
+    fn a_flood_does_not_go_above_the_limit_by_more_than_a_few() {
+        let text = "hostname = \"mail.example.com\"\n[limits]\nconnections = 100\nsmtp_connections_per_address = 0\n\
+                    smtp_connections_per_network = 0\nsmtp_connections_per_minute = 0\n";
+        let config = crate::config::parse(std::path::Path::new("t.toml"), text).expect("valid");
+        let limiter = Limiter::new(config.limits, Clock::system());
+        let enter = || limiter.enter(Class::Reception, ip("192.0.2.1"), false);
+        let most = 100 + LEAVING_CONNECTIONS;
+        let mut slots: std::collections::VecDeque<Slot> =
+            std::iter::repeat_with(enter).map_while(Result::ok).take(1000).collect();
+        assert_eq!((slots.len(), limiter.open()), (most as usize, most));
+        // The first to come were told to go. One that begins a message at that moment goes all the same.
+        slots[0].settle();
+        assert!(slots[0].displaced().is_some());
+        drop(slots.pop_front());
+        slots.push_back(enter().expect("in the place of one that is gone"));
+        assert!(enter().is_err());
+        // When they are gone there is nobody above the limit, and nothing is left of them.
+        drop(slots.drain(..LEAVING_CONNECTIONS as usize));
+        assert_eq!((limiter.open(), limiter.counts().leaving), (100, 0));
+        drop(slots);
+        let counts = limiter.counts();
+        assert_eq!((counts.all, counts.leaving, counts.strangers.len()), (0, 0, 0));
     }
 
     #[test]

@@ -67,8 +67,13 @@ pub(super) fn notice(
     };
     let Some(id) = QueueId::parse(&format!("{}-b{}", waiting.id, waiting.attempts)) else { return Ok(None) };
     let (kind, returned) = returned(waiting, worst, original)?;
-    // RFC 6533 §3: addresses beyond ASCII make another kind of report, and need SMTPUTF8 on their way.
-    let international = to.is_international() || news.iter().any(|news| news.recipient.is_international());
+    // RFC 6533 §3: addresses beyond ASCII make another kind of report, and need SMTPUTF8 on their way. So does the name
+    // under which the sender knows a recipient (§4.2: ORCPT of the kind `utf-8`).
+    let beyond_ascii = |news: &&News| {
+        let original = waiting.demands.report.of(&news.recipient).original;
+        news.recipient.is_international() || original.is_some_and(|original| !original.address.is_ascii())
+    };
+    let international = to.is_international() || news.iter().any(beyond_ascii);
     let charset = if international { "utf-8" } else { "us-ascii" };
     let report = if international { "message/global-delivery-status" } else { "message/delivery-status" };
     let boundary = boundary(&id, &returned);
@@ -351,6 +356,26 @@ mod tests {
             "Action: delayed\nStatus: 4.4.1\nDiagnostic-Code: x-facteur; nobody answers\nWill-Retry-Until: "
         ));
         assert!(text.contains("Subject: Delayed mail") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn a_name_beyond_ascii_makes_an_international_report() {
+        let mut entry = failed("no");
+        let bob = Address::parse("bob@remote.example").expect("valid");
+        let content = Content::from_bytes(b"Subject: x\n\n".to_vec());
+        for (name, international) in [("robert@x.example", false), ("rób@x.example", true)] {
+            let original = Some(OriginalRecipient { kind: "utf-8".to_owned(), address: name.to_owned() });
+            entry.demands.report.set(&bob, RecipientReport { original, ..RecipientReport::default() });
+            let made = make(&entry, &content).expect("a notice");
+            let text = String::from_utf8(made.bytes).expect("text");
+            assert!(
+                text.contains(&format!("\nOriginal-Recipient: utf-8; {name}\nFinal-Recipient: rfc822; bob@")),
+                "{text}"
+            );
+            assert_eq!(made.demands.international, international);
+            assert_eq!(text.contains("\nContent-Type: message/global-delivery-status\n"), international, "{text}");
+            assert_eq!(text.is_ascii(), !international, "RFC 3464 §2.1: message/delivery-status is ASCII");
+        }
     }
 
     #[test]

@@ -107,17 +107,21 @@ impl News {
     }
 }
 
+/// What stands before the last reason of mail that was given up for its age.
+const EXPIRED: &str = "delivery time expired; last: ";
+
 /// How the words of a remote server are told, with its name before them.
 #[must_use]
 pub fn quoted(host: &str, address: &str, words: &str) -> String {
     format!("{host} ({address}) said: {words}")
 }
 
-/// The host and the words of [`quoted`]; `None` where the words are our own.
+/// The host and the words of [`quoted`]; `None` where the words are our own. Nothing is looked for in the words: a server
+/// may say what looks like ours, and must not choose whom we name for it.
 pub(super) fn words_of(why: &str) -> Option<(&str, &str)> {
-    let (host, rest) = why.rsplit_once("; last: ").map_or(why, |(_, last)| last).split_once(" (")?;
-    let (_, words) = rest.split_once(") said: ")?;
-    (!host.contains(' ')).then_some((host, words))
+    let (host, rest) = why.strip_prefix(EXPIRED).unwrap_or(why).split_once(" (")?;
+    let (address, words) = rest.split_once(") said: ")?;
+    (!host.contains(' ') && !address.contains([' ', ')'])).then_some((host, words))
 }
 
 /// Where one recipient stands.
@@ -270,7 +274,7 @@ impl Waiting {
             let RecipientState::Waiting { last, .. } = state else { return None };
             let last = last.as_ref().map_or("no attempt was made", |(_, why)| why);
             // RFC 3463 §3.5: X.4.7, delivery time expired.
-            let (status, why) = ("5.4.7".to_owned(), format!("delivery time expired; last: {last}"));
+            let (status, why) = ("5.4.7".to_owned(), format!("{EXPIRED}{last}"));
             Some((address.clone(), Outcome::Failed { status, why }))
         });
         let expired: Vec<_> = expired.collect();
@@ -364,11 +368,33 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_sender_nobody_vouches_for_hears_of_no_delay() {
+        let mut entry = waiting(&["a@x.example"]);
+        entry.demands.report.keep_failures_only();
+        let address = Address::parse("a@x.example").expect("an address");
+        entry.apply(&[(address.clone(), Outcome::Deferred { status: "4.4.1".to_owned(), why: "no".to_owned() })]);
+        assert!(entry.news(SystemTime::UNIX_EPOCH + DELAY_NOTICE * 2).is_empty());
+        entry.apply(&[(address, Outcome::Failed { status: "5.0.0".to_owned(), why: "no".to_owned() })]);
+        let news = entry.news(SystemTime::UNIX_EPOCH + DELAY_NOTICE * 2);
+        assert!(news.len() == 1 && news[0].is_wanted(&entry), "a failure is told");
+    }
+
+    #[test]
     fn the_words_of_others_are_told_from_ours() {
         let why = quoted("mx.example", "192.0.2.1:25", "550 no (really) said: so");
         assert_eq!(words_of(&why), Some(("mx.example", "550 no (really) said: so")));
         assert_eq!(words_of(&format!("delivery time expired; last: {why}")).map(|w| w.0), Some("mx.example"));
         assert_eq!(words_of("connect to mx (192.0.2.1:25): timed out"), None);
+        for evil in [
+            "550 no; last: evil.example (1.2.3.4:25) said: 550 no",
+            "550 delivery time expired; last: evil.example (x) said: y",
+        ] {
+            let why = quoted("mx.example", "192.0.2.1:25", evil);
+            assert_eq!(words_of(&why), Some(("mx.example", evil)));
+            assert_eq!(words_of(&format!("{EXPIRED}{why}")), Some(("mx.example", evil)));
+            let ours = format!("mx.example (192.0.2.1:25) connection lost at EHLO: {evil}");
+            assert_eq!(words_of(&ours), None, "what broke the connection is no reply");
+        }
     }
 
     #[test]

@@ -97,6 +97,61 @@ struct Table {
     messages: HashMap<QueueId, Waiting>,
     /// Those that no attempt is under way for, by the time they are due.
     due: BTreeSet<(Instant, QueueId)>,
+    /// Places held for what is being written.
+    prepared: usize,
+}
+
+impl Table {
+    /// Holds places for so many; `false` where there are not so many.
+    fn hold(&mut self, count: usize) -> bool {
+        let there_is_room = count <= QUEUE_MESSAGES.saturating_sub(self.messages.len() + self.prepared);
+        if there_is_room {
+            self.prepared += count;
+        }
+        there_is_room
+    }
+}
+
+/// Messages that are written and synced, and not the queue's yet. Dropped, they are gone.
+#[derive(Debug)]
+#[must_use]
+pub struct Prepared {
+    queue: Queue,
+    /// Places held in the table.
+    held: usize,
+    written: Vec<Waiting>,
+}
+
+impl Prepared {
+    /// Makes the queue responsible for all of them: durable when this returns, and tried at once.
+    ///
+    /// # Errors
+    /// What the kernel says of names, which take no room; then none of them is the queue's.
+    pub async fn publish(mut self) -> Result<(), QueueError> {
+        let named = tokio::task::spawn_blocking(move || {
+            self.queue.0.spool.name(self.written.iter().map(|waiting| &waiting.id))?;
+            let queue = self.queue.clone();
+            let mut table = queue.table();
+            for waiting in std::mem::take(&mut self.written) {
+                table.due.insert((queue.0.clock.instant(), waiting.id.clone()));
+                table.messages.insert(waiting.id.clone(), waiting);
+            }
+            drop(table);
+            queue.0.wake.notify_one();
+            Ok(())
+        });
+        named.await.map_err(std::io::Error::other).and_then(|r| r).map_err(QueueError::io("queueing a message"))
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        for waiting in &self.written {
+            self.queue.0.spool.discard(&waiting.id);
+        }
+        let mut table = self.queue.table();
+        table.prepared = table.prepared.saturating_sub(self.held);
+    }
 }
 
 impl Queue {
@@ -139,19 +194,37 @@ impl Queue {
     /// # Errors
     /// A full disk, for instance; the message is then not ours.
     pub async fn submit(&self, entry: NewEntry) -> Result<(), QueueError> {
-        if self.table().messages.len() >= QUEUE_MESSAGES {
+        self.submit_all(vec![entry]).await
+    }
+
+    /// Takes responsibility for several: all of them are durable when this returns, or none is ours.
+    ///
+    /// # Errors
+    /// As with [`Queue::submit`]. Only a machine that stops in between may have taken a part.
+    pub async fn submit_all(&self, entries: Vec<NewEntry>) -> Result<(), QueueError> {
+        self.prepare(entries).await?.publish().await
+    }
+
+    /// Finds room for several messages and writes them, all or none: what can go wrong for want of room or of a disk
+    /// has gone wrong when this returns. They are nothing to anybody until they are published.
+    ///
+    /// # Errors
+    /// As with [`Queue::submit`].
+    pub async fn prepare(&self, entries: Vec<NewEntry>) -> Result<Prepared, QueueError> {
+        let count = entries.len();
+        if !self.table().hold(count) {
             return Err(QueueError::TooMany);
         }
-        let queue = self.clone();
-        let added = tokio::task::spawn_blocking(move || queue.0.spool.add(&entry));
-        let waiting =
-            added.await.map_err(std::io::Error::other).and_then(|r| r).map_err(QueueError::io("queueing a message"))?;
-        let mut table = self.table();
-        table.due.insert((self.0.clock.instant(), waiting.id.clone()));
-        table.messages.insert(waiting.id.clone(), waiting);
-        drop(table);
-        self.0.wake.notify_one();
-        Ok(())
+        // From here on whatever ends this gives back what was taken.
+        let mut prepared = Prepared { queue: self.clone(), held: count, written: Vec::with_capacity(count) };
+        let written = tokio::task::spawn_blocking(move || {
+            for entry in &entries {
+                let waiting = prepared.queue.0.spool.write(entry)?;
+                prepared.written.push(waiting);
+            }
+            Ok(prepared)
+        });
+        written.await.map_err(std::io::Error::other).and_then(|r| r).map_err(QueueError::io("queueing a message"))
     }
 
     /// Makes all waiting mail due now, and says how much that is.
@@ -324,7 +397,11 @@ impl Queue {
                 tracing::info!(id = %waiting.id, notice = %made.id, to = %made.to, "sender told");
                 transport.tell(made).await?;
             }
-            None => tracing::warn!(id = %waiting.id, "failed, and there is no sender who may and wants to be told"),
+            None if waiting.failed().next().is_some() => {
+                tracing::warn!(id = %waiting.id, "failed, and there is no sender who may and wants to be told");
+            }
+            // Somebody has it, and nobody asked.
+            None => {}
         }
         let told: Vec<_> = news.iter().map(News::told).collect();
         waiting.apply(&told);
@@ -574,6 +651,33 @@ mod tests {
         let said =
             |word: &str| notices.iter().filter(|n| memchr::memmem::find(&n.bytes, word.as_bytes()).is_some()).count();
         assert_eq!((said("Action: delivered"), said("Action: delayed"), notices.len()), (1, 1, 2));
+    }
+
+    #[tokio::test]
+    async fn several_are_queued_or_none() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let queue = Queue::open(dir.path(), &config(), Clock::system()).expect("opened");
+        let three = || ["a-1", "a-2", "a-3"].map(|id| entry(id, &["bob@remote.example"])).to_vec();
+        let files = || std::fs::read_dir(dir.path().join("incoming")).expect("a folder").count();
+        // Something is in the way of the last file, and then of its name.
+        std::fs::create_dir(dir.path().join("incoming/.a-3.tmp")).expect("made");
+        assert!(matches!(queue.submit_all(three()).await, Err(QueueError::Io { .. })));
+        assert_eq!((queue.len(), files()), (0, 1));
+        std::fs::rename(dir.path().join("incoming/.a-3.tmp"), dir.path().join("incoming/a-3")).expect("moved");
+        assert!(matches!(queue.submit_all(three()).await, Err(QueueError::Io { .. })));
+        assert_eq!((queue.len(), files()), (0, 1));
+        std::fs::remove_dir(dir.path().join("incoming/a-3")).expect("removed");
+        // What is only prepared is found by nobody, and holds its places.
+        let prepared = queue.prepare(three()).await.expect("written");
+        assert_eq!((queue.len(), files(), queue.table().prepared), (0, 3, 3));
+        assert_eq!(Spool::list(dir.path()).expect("listed").len(), 0);
+        drop(prepared);
+        assert_eq!((queue.len(), files(), queue.table().prepared), (0, 0, 0));
+        queue.submit_all(three()).await.expect("queued");
+        assert_eq!((queue.len(), files(), queue.table().prepared), (3, 3, 0));
+        queue.table().prepared = QUEUE_MESSAGES - 5;
+        assert!(matches!(queue.submit_all(three()).await, Err(QueueError::TooMany)));
+        assert_eq!(files(), 3);
     }
 
     #[tokio::test]

@@ -31,6 +31,7 @@ pub use entry::Waiting;
 pub use entry::quoted;
 pub use manager::Job;
 pub use manager::Pending;
+pub use manager::Prepared;
 pub use manager::Queue;
 pub use manager::Transport;
 pub use schedule::Policy;

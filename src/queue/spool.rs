@@ -204,6 +204,53 @@ impl Spool {
     /// # Errors
     /// What the kernel says; nothing is left then.
     pub fn add(&self, entry: &NewEntry) -> io::Result<Waiting> {
+        let waiting = self.write(entry)?;
+        if let Err(error) = self.name([&entry.id]) {
+            self.discard(&entry.id);
+            return Err(error);
+        }
+        Ok(waiting)
+    }
+
+    /// Gives what was written its name, and with it what is ours: all of it, or nothing.
+    ///
+    /// # Errors
+    /// What the kernel says; nothing has its name then, and [`Self::discard`] removes what was written.
+    pub(super) fn name<'a>(&self, ids: impl IntoIterator<Item = &'a QueueId>) -> io::Result<()> {
+        let mut named = Vec::new();
+        let name = || {
+            for id in ids {
+                let path = self.path(Folder::Incoming, id);
+                fsio::rename(&self.temporary(id), &path)?;
+                named.push(path);
+            }
+            fsio::sync_dir(&self.folder.join(Folder::Incoming.name()))
+        };
+        let done = name();
+        if done.is_err() {
+            for path in named {
+                fsio::remove_if_there(&path).ok();
+            }
+        }
+        done
+    }
+
+    /// Removes what was written and has no name yet. What cannot be removed is when the folder is opened.
+    pub(super) fn discard(&self, id: &QueueId) {
+        if let Err(error) = fsio::remove_if_there(&self.temporary(id)) {
+            tracing::warn!(%id, %error, "what is not needed stays in the queue's folder until the next start");
+        }
+    }
+
+    fn temporary(&self, id: &QueueId) -> PathBuf {
+        self.folder.join(Folder::Incoming.name()).join(format!(".{id}.tmp"))
+    }
+
+    /// Writes the file of a message and syncs it; until it has its name it is nothing that a restart would find.
+    ///
+    /// # Errors
+    /// What the kernel says; nothing is left then.
+    pub(super) fn write(&self, entry: &NewEntry) -> io::Result<Waiting> {
         let octets = entry.content.len() + entry.prefix.len() as u64;
         let envelope = v1::Envelope {
             id: entry.id.to_string(),
@@ -219,15 +266,7 @@ impl Spool {
         };
         let mut head = v1::head(&envelope)?;
         head.extend_from_slice(&entry.prefix);
-        let incoming = self.folder.join(Folder::Incoming.name());
-        let temporary = incoming.join(format!(".{}.tmp", entry.id));
-        let path = self.path(Folder::Incoming, &entry.id);
-        fsio::write_new(&temporary, |file| entry.content.write_to(&head, file))?;
-        let named = fsio::rename(&temporary, &path).and_then(|()| fsio::sync_dir(&incoming));
-        if let Err(error) = named {
-            fsio::remove_if_there(&temporary).and_then(|()| fsio::remove_if_there(&path)).ok();
-            return Err(error);
-        }
+        fsio::write_new(&self.temporary(&entry.id), |file| entry.content.write_to(&head, file))?;
         let recipients = entry
             .recipients
             .iter()
