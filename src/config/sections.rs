@@ -194,9 +194,9 @@ section! {
         recipient_fqdn: one CheckAction = "\"reject\"",
         /// A recipient's domain elsewhere exists and takes mail: for users alone, who learn of a slip at once.
         recipient_domain: one CheckAction = "\"tempfail\"",
-        /// The weights of [[dnsbl]] that together refuse a stranger; 0 for never.
+        /// The sum of the weights of all lists that he is on (dnsbl, below) that refuses a stranger; 0 for never.
         dnsbl_reject: one u32 = "0",
-        /// The weights of [[dnsbl]] that together file his mail in Junk; 0 for never.
+        /// The sum that files his mail in Junk; 0 for never.
         dnsbl_junk: one u32 = "0",
     }
 }
@@ -329,7 +329,7 @@ section! {
 }
 
 section! {
-    /// Where addresses lead, beside what [aliases] says.
+    /// Where addresses lead, beside what the section of aliases says.
     DirectoryKeys {
         /// A file as Postfix and sendmail have it, usually /etc/aliases, for the names of this host and of the first domain; empty for none.
         aliases_file: one Option<PathBuf> = "\"\"",

@@ -124,7 +124,7 @@ pub struct Address {
 
 impl Address {
     /// Parses `local@domain`, the local part as dot-string or quoted string (RFC 5321 §4.1.2), in ASCII or in UTF-8
-    /// (RFC 6531 §3.3). See [`is_visible`] for what a local part may have beyond ASCII.
+    /// (RFC 6531 §3.3). See `is_visible` for what a local part may have beyond ASCII.
     ///
     /// # Errors
     /// Says which half is wrong; see [`AddressError`].
