@@ -304,6 +304,7 @@ section! {
         /// Whether DKIM signatures are verified.
         dkim: one bool = "true",
         /// What a failure of DMARC does: off, mark, quarantine (to Junk what the domain wants refused or suspected) or reject.
+        /// With the last two, mail whose pass only DNS keeps in doubt is refused for now.
         dmarc: one DmarcPolicy = "\"quarantine\"",
         /// Whether the seals of mailing lists and forwarders (ARC) are verified.
         arc: one bool = "true",

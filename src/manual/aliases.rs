@@ -59,6 +59,7 @@
 //! # Mail that goes on
 //!
 //! A recipient elsewhere gets the message under a sender of our first domain (SRS), because SPF of the first sender's
-//! domain does not know our addresses. A notice to that sender comes back here and goes on to the first one, for 21 days.
+//! domain does not know our addresses. A notice to that sender comes back here and goes on to the first one, for 21 days;
+//! where the sender was rewritten by another server before us, that server decides how long.
 //! Senders of our own domains and the null sender stay what they are, and so does a sender that would become longer than
 //! a local part may be. `srs = false` in `[directory]` switches this off; then `keys/srs.key` is of no use either.
