@@ -5,6 +5,11 @@ use std::path::Path;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Pid;
+use rustix::process::Signal;
+use rustix::process::kill_process;
 
 use super::ALICE;
 use super::common::installed;
@@ -14,12 +19,21 @@ use super::common::server::free_port;
 use super::common::smtp::Smtp;
 use super::common::wait_for;
 
-/// A program in the background, ended by its pid.
+/// A program in the background, ended by its pid: asked first, so that it ends what it has started.
 struct Background(Child);
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended by itself.
+            kill_process(pid, Signal::TERM).ok();
+        }
+        for _ in 0..100 {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
         self.0.kill().ok();
         self.0.wait().ok();
     }
