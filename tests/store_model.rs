@@ -24,6 +24,7 @@ use facteur::store::AccountStore;
 use facteur::store::Delivery;
 use facteur::store::FlagChange;
 use facteur::store::FlagOp;
+use facteur::store::KeptFlags;
 use facteur::store::Mailbox;
 use facteur::store::Snapshot;
 use facteur::store::Store;
@@ -375,9 +376,9 @@ impl World {
         let (places, uids) = self.choose(from, chosen);
         let copies: Vec<Expected> = places.iter().map(|p| self.model[from][*p].clone()).collect();
         let copied = if and_remove {
-            self.runtime.block_on(source.move_to(source.snapshot().validity, &uids, &target))
+            self.runtime.block_on(source.move_to(source.snapshot().validity, &uids, &target, KeptFlags::all()))
         } else {
-            self.runtime.block_on(source.copy(source.snapshot().validity, &uids, &target))
+            self.runtime.block_on(source.copy(source.snapshot().validity, &uids, &target, KeptFlags::all()))
         };
         let copied = copied.expect("copied");
         assert_eq!(copied.pairs.iter().map(|p| p.0).collect::<Vec<_>>(), uids);

@@ -303,19 +303,12 @@ impl Mailbox {
         blocking(move || this.expunge_blocking(validity, &uids)).await
     }
 
-    /// Copies messages with flags and dates: all or none. UIDs that are not there are passed over. Durable.
+    /// Copies messages with their dates and these of their flags: all or none. UIDs that are not there are passed over.
+    /// Durable.
     ///
     /// # Errors
     /// What the file system says; [`StoreError::KeywordLimit`] of the destination; [`StoreError::OverQuota`].
-    pub async fn copy(self: &Arc<Self>, validity: UidValidity, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
-        self.copy_with(validity, uids, to, KeptFlags::all()).await
-    }
-
-    /// As [`Mailbox::copy`], with these of the flags alone.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn copy_with(
+    pub async fn copy(
         self: &Arc<Self>,
         validity: UidValidity,
         uids: &[Uid],
@@ -330,15 +323,7 @@ impl Mailbox {
     ///
     /// # Errors
     /// As [`Mailbox::copy`]; if only the removal fails, messages are in both mailboxes.
-    pub async fn move_to(self: &Arc<Self>, validity: UidValidity, uids: &[Uid], to: &Arc<Self>) -> Result<Copied> {
-        self.move_with(validity, uids, to, KeptFlags::all()).await
-    }
-
-    /// As [`Mailbox::move_to`], with these of the flags alone.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn move_with(
+    pub async fn move_to(
         self: &Arc<Self>,
         validity: UidValidity,
         uids: &[Uid],

@@ -179,6 +179,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::mail::mailbox::MailboxName;
+    use crate::store::KeptFlags;
     use crate::store::Store;
 
     #[tokio::test]
@@ -218,7 +219,7 @@ mod tests {
         let mut saved: Vec<Option<i64>> = inbox.saved(&uids).into_iter().map(|(_, saved)| saved).collect();
         saved.sort_unstable();
         assert_eq!(saved, [None, Some(1_000_000_000)]);
-        let copied = inbox.copy(snapshot.validity, &uids, &inbox).await.expect("copied");
+        let copied = inbox.copy(snapshot.validity, &uids, &inbox, KeptFlags::all()).await.expect("copied");
         let copies: Vec<Uid> = copied.pairs.iter().map(|(_, copy)| *copy).collect();
         for (_, saved) in inbox.saved(&copies) {
             assert!(saved.is_some_and(|time| time > 1_700_000_000));

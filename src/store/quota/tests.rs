@@ -16,6 +16,7 @@ use crate::store::AccountStore;
 use crate::store::Delivery;
 use crate::store::FlagChange;
 use crate::store::FlagOp;
+use crate::store::KeptFlags;
 use crate::store::Mailbox;
 use crate::store::Store;
 
@@ -180,10 +181,10 @@ fn limits_change_under_way() {
     let inbox = world.mailbox("INBOX").expect("there");
     let uids = world.uids("INBOX");
     assert!(matches!(
-        world.runtime.block_on(inbox.copy(inbox.snapshot().validity, &uids, &target)),
+        world.runtime.block_on(inbox.copy(inbox.snapshot().validity, &uids, &target, KeptFlags::all())),
         Err(StoreError::LargerThanQuota)
     ));
-    world.runtime.block_on(inbox.move_to(inbox.snapshot().validity, &uids, &target)).expect("moved");
+    world.runtime.block_on(inbox.move_to(inbox.snapshot().validity, &uids, &target, KeptFlags::all())).expect("moved");
     assert_eq!(world.books(), Some(Usage { octets: 200, messages: 2 }));
     world.store.set_quotas(HashMap::new());
     world.deliver(1000).expect("no limit");
@@ -310,12 +311,12 @@ impl World {
             Act::Append(at, size) => self.append(NAMES[at], size).map(drop),
             Act::Copy(from, to) => {
                 let (from, to, uids) = both(from, to)?;
-                run.block_on(from.copy(from.snapshot().validity, &uids, &to)).map(drop)
+                run.block_on(from.copy(from.snapshot().validity, &uids, &to, KeptFlags::all())).map(drop)
             }
             Act::Move(from, to) if from == to => Ok(()),
             Act::Move(from, to) => {
                 let (from, to, uids) = both(from, to)?;
-                let moved = run.block_on(from.move_to(from.snapshot().validity, &uids, &to));
+                let moved = run.block_on(from.move_to(from.snapshot().validity, &uids, &to, KeptFlags::all()));
                 assert!(!moved.as_ref().is_err_and(StoreError::is_quota), "{moved:?}");
                 moved.map(drop)
             }

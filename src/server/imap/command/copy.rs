@@ -50,8 +50,8 @@ pub(super) async fn run(
     let all = KeptFlags::all();
     let kept = KeptFlags { system: changeable(rights, all.system, &[]).0, keywords: rights.has(Right::Write) };
     let done = match keep {
-        Keep::Original => selected.mailbox.copy_with(selected.snapshot.validity, &uids, &target, kept).await,
-        Keep::Nothing => selected.mailbox.move_with(selected.snapshot.validity, &uids, &target, kept).await,
+        Keep::Original => selected.mailbox.copy(selected.snapshot.validity, &uids, &target, kept).await,
+        Keep::Nothing => selected.mailbox.move_to(selected.snapshot.validity, &uids, &target, kept).await,
     };
     let copied = match done {
         Ok(copied) => copied,
