@@ -160,7 +160,7 @@ impl Server {
         let sender_auth = SenderAuth::new(dns.clone(), clock.clone());
         let gate = Gate::new(dns.clone(), sender_auth.clone());
         let sender_auth = (!dns.is_off()).then_some(sender_auth);
-        let greylist = Arc::new(Greylist::load(&greylist_file(&config)));
+        let greylist = Arc::new(Greylist::load(&Greylist::file(&config.storage.folder)));
         let limiter = Limiter::new(config.limits.clone(), clock.clone());
         let listeners = bind_all(&config)?;
         let lmtp = lmtp_socket(&config)?;
@@ -314,7 +314,7 @@ impl Server {
             if !config.greylist.enabled {
                 return;
             }
-            let save = move || greylist.save(&greylist_file(&config), &config.greylist, now);
+            let save = move || greylist.save(&Greylist::file(&config.storage.folder), &config.greylist, now);
             if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
                 tracing::warn!(%error, "greylisting was not written down");
             }
@@ -427,11 +427,6 @@ fn forget(store: &Arc<Store>, config: &Config, maildir: &Path) -> Reply {
         }
         None => Reply { done: false, text: format!("{} is not the Maildir of an account", maildir.display()) },
     }
-}
-
-/// What greylisting knows.
-fn greylist_file(config: &Config) -> PathBuf {
-    config.storage.folder.join("state/greylist")
 }
 
 /// Tells systemd; where there is none, nobody.

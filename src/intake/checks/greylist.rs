@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -66,8 +67,8 @@ type Key = [u8; 16];
 /// When somebody came, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
-    first: u64,
-    last: u64,
+    /// The first time, or the last of whoever is known.
+    since: u64,
     /// He came again in time.
     known: bool,
 }
@@ -79,6 +80,12 @@ pub struct Greylist {
 }
 
 impl Greylist {
+    /// Where it lies below the storage folder.
+    #[must_use]
+    pub fn file(folder: &Path) -> PathBuf {
+        folder.join("state/greylist")
+    }
+
     /// What a file holds; a missing or damaged one is an empty one. Blocks.
     #[must_use]
     pub fn load(file: &Path) -> Self {
@@ -110,7 +117,7 @@ impl Greylist {
         let mut text = HEAD.to_owned();
         for (key, entry) in all {
             let key = data_encoding::HEXLOWER.encode(&key);
-            text.push_str(&format!("{key} {} {} {}\n", entry.first, entry.last, u8::from(entry.known)));
+            text.push_str(&format!("{key} {} {}\n", entry.since, u8::from(entry.known)));
         }
         fsio::replace(file, text.as_bytes())
     }
@@ -124,28 +131,21 @@ impl Greylist {
         config: &config::Greylist,
         now: SystemTime,
     ) -> Greeting {
-        let (whole, own, now) = (key(origin, Some((sender, recipient))), key(origin, None), seconds(now));
+        let (keys, now) = (Keys::of(origin, sender, recipient), seconds(now));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         make_room(&mut seen, config, now);
-        let fresh = |entry: &&mut Seen| is_fresh(entry, config, now);
-        // Whoever came again once is a mail server: his other mail need not wait.
-        if let Some(entry) = seen.get_mut(&own).filter(fresh) {
-            entry.last = now;
-            return Greeting::Known;
+        let greeting = judge(&seen, &keys, config, now);
+        match greeting {
+            Greeting::Known => {
+                seen.remove(&keys.mail);
+                seen.insert(keys.origin, Seen { since: now, known: true });
+            }
+            Greeting::Wait(_) if seen.get(&keys.mail).is_some_and(|entry| is_fresh(entry, config, now)) => {}
+            Greeting::Wait(_) => {
+                seen.insert(keys.mail, Seen { since: now, known: false });
+            }
         }
-        let Some(entry) = seen.get_mut(&whole).filter(fresh) else {
-            seen.insert(whole, Seen { first: now, last: now, known: false });
-            return Greeting::Wait(config.delay);
-        };
-        entry.last = now;
-        let first = entry.first;
-        let waited = Duration::from_secs(now.saturating_sub(first));
-        if waited < config.delay {
-            return Greeting::Wait(config.delay - waited);
-        }
-        seen.remove(&whole);
-        seen.insert(own, Seen { first, last: now, known: true });
-        Greeting::Known
+        greeting
     }
 
     /// What [`Greylist::meet`] would say; nothing is noted.
@@ -158,24 +158,44 @@ impl Greylist {
         config: &config::Greylist,
         now: SystemTime,
     ) -> Greeting {
-        let now = seconds(now);
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.get(&key(origin, None)).is_some_and(|entry| is_fresh(entry, config, now)) {
-            return Greeting::Known;
-        }
-        let entry = seen.get(&key(origin, Some((sender, recipient)))).filter(|entry| is_fresh(entry, config, now));
-        let waited = entry.map_or(Duration::ZERO, |entry| Duration::from_secs(now.saturating_sub(entry.first)));
-        if waited < config.delay || entry.is_none() { Greeting::Wait(config.delay - waited) } else { Greeting::Known }
+        judge(&seen, &Keys::of(origin, sender, recipient), config, seconds(now))
+    }
+}
+
+/// Under what a mail is remembered.
+struct Keys {
+    /// Whoever came again once is a mail server: his other mail need not wait.
+    origin: Key,
+    mail: Key,
+}
+
+impl Keys {
+    fn of(origin: &Origin, sender: &ReversePath, recipient: &Address) -> Self {
+        let sender = sender.address().map_or_else(String::new, Address::key);
+        let mail = key(&format!("{origin}\n{sender}\n{}", recipient.key()));
+        Self { origin: key(&origin.to_string()), mail }
+    }
+}
+
+fn judge(seen: &HashMap<Key, Seen>, keys: &Keys, config: &config::Greylist, now: u64) -> Greeting {
+    let fresh = |key: &Key| seen.get(key).filter(|entry| is_fresh(entry, config, now));
+    if fresh(&keys.origin).is_some() {
+        return Greeting::Known;
+    }
+    let since = fresh(&keys.mail).map_or(now, |entry| entry.since);
+    let waited = Duration::from_secs(now.saturating_sub(since));
+    // Nobody is known at his first mail, however short the wait.
+    match fresh(&keys.mail) {
+        Some(_) if waited >= config.delay => Greeting::Known,
+        _ => Greeting::Wait(config.delay.saturating_sub(waited)),
     }
 }
 
 /// Whether an entry still counts. One from the future, after a clock that went back, does.
 fn is_fresh(entry: &Seen, config: &config::Greylist, now: u64) -> bool {
-    if entry.known {
-        now.saturating_sub(entry.last) <= config.known.as_secs()
-    } else {
-        now.saturating_sub(entry.first) <= config.window.as_secs()
-    }
+    let lifetime = if entry.known { config.known } else { config.window };
+    now.saturating_sub(entry.since) <= lifetime.as_secs()
 }
 
 /// Keeps the map under its bound: first goes what is over, then who has not come again, then the rest.
@@ -192,13 +212,7 @@ fn make_room(seen: &mut HashMap<Key, Seen>, config: &config::Greylist, now: u64)
     }
 }
 
-fn key(origin: &Origin, mail: Option<(&ReversePath, &Address)>) -> Key {
-    let text = match mail {
-        Some((sender, to)) => {
-            format!("{origin}\n{}\n{}", sender.address().map_or_else(String::new, Address::key), to.key())
-        }
-        None => origin.to_string(),
-    };
+fn key(text: &str) -> Key {
     let mut key = Key::default();
     let whole = digest::digest(&digest::SHA256, text.as_bytes());
     key.copy_from_slice(&whole.as_ref()[..16]);
@@ -208,9 +222,9 @@ fn key(origin: &Origin, mail: Option<(&ReversePath, &Address)>) -> Key {
 fn parse(line: &str) -> Option<(Key, Seen)> {
     let mut words = line.split(' ');
     let key = data_encoding::HEXLOWER.decode(words.next()?.as_bytes()).ok()?.try_into().ok()?;
-    let (first, last) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let since = words.next()?.parse().ok()?;
     let known = words.next()? == "1";
-    Some((key, Seen { first, last, known }))
+    Some((key, Seen { since, known }))
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -282,7 +296,7 @@ mod tests {
         let again = Greylist::load(&file);
         assert_eq!(*again.seen.lock().expect("not poisoned"), *list.seen.lock().expect("not poisoned"));
         assert_eq!(again.seen.lock().expect("not poisoned").len(), 2);
-        std::fs::write(&file, "facteur greylist 1\nzz 1 2 3\n00 1\n\u{0}").expect("written");
+        std::fs::write(&file, "facteur greylist 1\nzz 1 2\n00 1\n\u{0}").expect("written");
         assert!(Greylist::load(&file).seen.lock().expect("not poisoned").is_empty());
     }
 
@@ -297,7 +311,7 @@ mod tests {
             for n in 0..GREYLIST_ENTRIES as u64 {
                 let mut key = Key::default();
                 key[..8].copy_from_slice(&n.to_be_bytes());
-                seen.insert(key, Seen { first: seconds(at(300)), last: 0, known: false });
+                seen.insert(key, Seen { since: seconds(at(300)), known: false });
             }
         }
         list.meet(&network("198.51.100.1"), &ReversePath::Null, &to, &config, at(301));
