@@ -5,7 +5,6 @@
 
 use std::io;
 use std::io::Read;
-use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -86,7 +85,7 @@ fn explain(config: &Config, args: &ExplainSmtp) -> Result<ExitCode, ExitCode> {
     let message = args.message.as_deref().map(read_message).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| broken(error.to_string()))?;
-    let client = Client { ip: args.ip, helo: &args.helo, sender: &sender };
+    let client = Facts { ip: args.ip, helo: &args.helo, mail_from: &sender, client_name: None };
     let found = runtime.block_on(find(config, client, to, message.as_ref())).map_err(broken)?;
     if args.json {
         say(as_json(&found))
@@ -99,14 +98,6 @@ fn explain(config: &Config, args: &ExplainSmtp) -> Result<ExitCode, ExitCode> {
         (Ok(_), Some(reply)) if reply.code() < 500 => ExitCode::from(EX_TEMPFAIL),
         (Err(_), _) | (_, Some(_)) => ExitCode::from(EX_NOPERM),
     })
-}
-
-/// Who would come.
-#[derive(Clone, Copy)]
-struct Client<'a> {
-    ip: IpAddr,
-    helo: &'a str,
-    sender: &'a ReversePath,
 }
 
 /// All that was found out.
@@ -193,28 +184,27 @@ fn examine(
     }
 }
 
-async fn find(config: &Config, client: Client<'_>, to: Address, message: Option<&Content>) -> Result<Found, String> {
+async fn find(config: &Config, client: Facts<'_>, to: Address, message: Option<&Content>) -> Result<Found, String> {
     let clock = Clock::system();
     let dns = Dns::new(&config.dns).map_err(|text| format!("dns.resolver: {text}"))?;
     let (directory, complaints) = alias::look(config);
     complaints.iter().for_each(complain);
-    let Client { ip, helo, sender } = client;
-    let permit = RelayPermit::of_network(ip, &config.relay.trusted_networks);
+    let permit = RelayPermit::of_network(client.ip, &config.relay.trusted_networks);
     let sender_auth = SenderAuth::new(dns.clone(), clock.clone());
     let desk = Desk {
         config,
         directory: &directory,
         gate: &Gate::new(dns.clone(), sender_auth.clone()),
-        greylist: &Greylist::load(&greylist_file(&config.storage.folder)),
+        greylist: &Greylist::load(&Greylist::file(&config.storage.folder)),
         now: clock.wall(),
         thoroughness: Thoroughness::Explain,
     };
-    let asker = Asker { ip, helo, sender, handed_over: false, permit: permit.as_ref() };
+    let asker = Asker { facts: client, handed_over: false, permit: permit.as_ref() };
     let mut visit = Visit::default();
     let decision = desk.decide(&mut visit, &asker, to).await;
     let dispatch = if permit.is_some() { Dispatch::Trusted } else { Dispatch::Reception };
     let header = message.map(|message| examine(config, message, dispatch, &decision, clock.wall())).transpose()?;
-    let facts = Facts { ip, helo, mail_from: sender, client_name: visit.name() };
+    let facts = Facts { client_name: visit.name(), ..client };
     let origin = if permit.is_some() {
         Origin::NotAsked("the client may relay")
     } else if dns.is_off() {
@@ -228,11 +218,6 @@ async fn find(config: &Config, client: Client<'_>, to: Address, message: Option<
         Origin::Spf(sender_auth.spf(config, &facts).await)
     };
     Ok(Found { decision, header, origin })
-}
-
-/// Where the server writes down what greylisting knows.
-fn greylist_file(folder: &Path) -> std::path::PathBuf {
-    folder.join("state/greylist")
 }
 
 fn word(outcome: &Outcome) -> &'static str {

@@ -4,7 +4,6 @@
 //! nothing is asked first: who the client is to us, whether the recipient is ours; then the checks. Knows neither the
 //! room in mailboxes nor how often somebody may guess.
 
-use std::net::IpAddr;
 use std::time::SystemTime;
 
 use crate::config::Config;
@@ -22,18 +21,14 @@ use crate::intake::permit;
 use crate::intake::permit::Admitted;
 use crate::intake::permit::RelayPermit;
 use crate::mail::address::Address;
-use crate::mail::address::ReversePath;
 use crate::protocol::smtp::reply::Reply;
+use crate::sender_auth::Facts;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {
-    /// Where he connected from.
-    pub ip: IpAddr,
-    /// What he called himself.
-    pub helo: &'a str,
-    /// `MAIL FROM`.
-    pub sender: &'a ReversePath,
+    /// Who he is and for whom he sends.
+    pub facts: Facts<'a>,
     /// Whether he hands over by LMTP: somebody of ours has judged the mail before.
     pub handed_over: bool,
     /// His right to relay, where he has one.
@@ -112,7 +107,7 @@ impl Desk<'_> {
     }
 
     async fn check_stranger(&self, visit: &mut Visit, asker: &Asker<'_>, to: &Address) -> Vec<Finding> {
-        let (client, findings) = visit.findings(self.gate, self.config, asker.ip, asker.helo, asker.sender).await;
+        let (client, findings) = visit.findings(self.gate, self.config, &asker.facts).await;
         let mut findings = findings.to_vec();
         if !self.config.greylist.enabled {
             return findings;
@@ -126,12 +121,12 @@ impl Desk<'_> {
             findings.push(Finding::new(Rule::Greylist, Outcome::Passed, "a list speaks for the client"));
             return findings;
         }
-        let origin = visit.origin(self.gate, self.config, asker.ip, asker.helo, asker.sender).await;
+        let origin = visit.origin(self.gate, self.config, &asker.facts).await;
         let greylist = &self.config.greylist;
         let greeting = if explain {
-            self.greylist.look(&origin, asker.sender, to, greylist, self.now)
+            self.greylist.look(&origin, asker.facts.mail_from, to, greylist, self.now)
         } else {
-            self.greylist.meet(&origin, asker.sender, to, greylist, self.now)
+            self.greylist.meet(&origin, asker.facts.mail_from, to, greylist, self.now)
         };
         findings.push(checks::greylisted(greeting, &origin));
         findings
@@ -145,7 +140,7 @@ fn standing(asker: &Asker<'_>) -> Finding {
             Finding::new(Rule::Permit, Outcome::Passed, format!("{permit}: may relay, and is not asked further"))
         }
         None if asker.handed_over => Finding::new(Rule::Permit, Outcome::Passed, "handed over by LMTP"),
-        None => Finding::new(Rule::Permit, Outcome::Skipped, format!("{} is a stranger", asker.ip)),
+        None => Finding::new(Rule::Permit, Outcome::Skipped, format!("{} is a stranger", asker.facts.ip)),
     }
 }
 

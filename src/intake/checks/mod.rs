@@ -34,7 +34,6 @@ use crate::protocol::smtp::reply::Reply;
 use crate::sender_auth::Facts;
 use crate::sender_auth::SenderAuth;
 use crate::sender_auth::spf::SpfResult;
-use crate::sender_auth::spf::SpfVerdict;
 
 /// A check, named by its key in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -202,15 +201,6 @@ impl Gate {
         Self { dns, sender_auth }
     }
 
-    /// SPF of the envelope's sender; `None` where nobody is asked.
-    pub async fn spf(&self, config: &Config, ip: IpAddr, helo: &str, sender: &ReversePath) -> Option<SpfVerdict> {
-        if self.dns.is_off() || config.sender_auth.spf == SpfPolicy::Off {
-            return None;
-        }
-        let facts = Facts { ip, helo, mail_from: sender, client_name: None };
-        Some(self.sender_auth.spf(config, &facts).await)
-    }
-
     /// Looks a client up, its name and the lists at once. Ends within the limits of look-ups.
     pub async fn client(&self, config: &Config, ip: IpAddr) -> Client {
         let ip = ip.to_canonical();
@@ -227,7 +217,8 @@ impl Gate {
     }
 
     /// What is to be said of a client, its HELO and its sender.
-    pub async fn stranger(&self, config: &Config, client: &Client, helo: &str, sender: &ReversePath) -> Vec<Finding> {
+    pub async fn stranger(&self, config: &Config, client: &Client, facts: &Facts<'_>) -> Vec<Finding> {
+        let (helo, sender) = (facts.helo, facts.mail_from);
         let sender_domain = match sender.address() {
             Some(address) if config.checks.sender_domain != CheckAction::Off && !self.dns.is_off() => {
                 Some(self.dns.mail_domain(address.domain()).await)
@@ -245,10 +236,13 @@ impl Gate {
     }
 
     /// By what a client is known when he comes again.
-    pub async fn origin(&self, config: &Config, ip: IpAddr, helo: &str, sender: &ReversePath) -> Origin {
-        let passed = self.spf(config, ip, helo, sender).await.filter(|spf| spf.result == SpfResult::Pass);
-        let domain = passed.and_then(|spf| Domain::parse(&spf.domain).ok());
-        domain.map_or(Origin::Network(ip), Origin::Domain)
+    pub async fn origin(&self, config: &Config, facts: &Facts<'_>) -> Origin {
+        if self.dns.is_off() || config.sender_auth.spf == SpfPolicy::Off {
+            return Origin::Network(facts.ip);
+        }
+        let spf = self.sender_auth.spf(config, facts).await;
+        let domain = Domain::parse(&spf.domain).ok().filter(|_| spf.result == SpfResult::Pass);
+        domain.map_or(Origin::Network(facts.ip), Origin::Domain)
     }
 
     /// What is to be said of the recipient of somebody who may relay, where it is not one of ours.

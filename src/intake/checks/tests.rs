@@ -113,7 +113,8 @@ async fn without_a_resolver_nothing_that_needs_one_is_asked() {
     let gate = Gate::new(dns.clone(), SenderAuth::new(dns, crate::clock::Clock::system()));
     let client = gate.client(&config, "192.0.2.1".parse().expect("an address")).await;
     let sender = ReversePath::Address(Address::parse("a@b.example").expect("valid"));
-    let findings = gate.stranger(&config, &client, "mx.example", &sender).await;
+    let facts = Facts { ip: client.ip, helo: "mx.example", mail_from: &sender, client_name: None };
+    let findings = gate.stranger(&config, &client, &facts).await;
     let outcomes: Vec<_> = findings.iter().map(|f| (f.rule, code(f))).collect();
     let skipped = [Rule::ClientFcrdns, Rule::SenderDomain, Rule::Dnsbl];
     for (rule, outcome) in outcomes {

@@ -1,7 +1,5 @@
 //! One client's visit: what was found about him once, and about the sender of the transaction that is open.
 
-use std::net::IpAddr;
-
 use super::Client;
 use super::Finding;
 use super::Gate;
@@ -9,7 +7,7 @@ use super::Origin;
 use super::Outcome;
 use crate::config::Config;
 use crate::dns::client_name::ClientName;
-use crate::mail::address::ReversePath;
+use crate::sender_auth::Facts;
 
 /// What is known of a client so far. Nothing is looked up before the first recipient that we would take.
 #[derive(Debug, Clone, Default)]
@@ -27,37 +25,23 @@ impl Visit {
     }
 
     /// What is to be said of the client, its HELO and its sender: found at the first recipient, and true for all.
-    pub async fn findings(
-        &mut self,
-        gate: &Gate,
-        config: &Config,
-        ip: IpAddr,
-        helo: &str,
-        sender: &ReversePath,
-    ) -> (&Client, &[Finding]) {
+    pub async fn findings(&mut self, gate: &Gate, config: &Config, facts: &Facts<'_>) -> (&Client, &[Finding]) {
         if self.client.is_none() {
-            self.client = Some(gate.client(config, ip).await);
+            self.client = Some(gate.client(config, facts.ip).await);
         }
-        let client = self.client.get_or_insert(Client { ip, name: None, listings: None });
+        let client = self.client.get_or_insert(Client { ip: facts.ip, name: None, listings: None });
         if self.findings.is_none() {
-            self.findings = Some(gate.stranger(config, client, helo, sender).await);
+            self.findings = Some(gate.stranger(config, client, facts).await);
         }
         (client, self.findings.as_deref().unwrap_or_default())
     }
 
     /// By what the sender is known when he comes again: found once, and true for all recipients.
-    pub async fn origin(
-        &mut self,
-        gate: &Gate,
-        config: &Config,
-        ip: IpAddr,
-        helo: &str,
-        sender: &ReversePath,
-    ) -> Origin {
+    pub async fn origin(&mut self, gate: &Gate, config: &Config, facts: &Facts<'_>) -> Origin {
         if let Some(origin) = &self.origin {
             return origin.clone();
         }
-        let origin = gate.origin(config, ip, helo, sender).await;
+        let origin = gate.origin(config, facts).await;
         self.origin = Some(origin.clone());
         origin
     }

@@ -17,6 +17,7 @@ use crate::mail::limits::UNKNOWN_RECIPIENTS_SLOW;
 use crate::protocol::smtp::Mail;
 use crate::protocol::smtp::reply::Reply;
 use crate::protocol::smtp::server::Role;
+use crate::sender_auth::Facts;
 
 use super::Conversation;
 use super::UNKNOWN_RECIPIENT_PAUSE;
@@ -69,7 +70,8 @@ impl Conversation {
         let (sender, helo) = (self.sender.clone(), self.greeting.clone());
         let permit = of_user.as_ref().or(self.network.as_ref());
         let handed_over = self.role == Role::Lmtp;
-        let asker = Asker { ip: self.peer, helo: &helo, sender: &sender, handed_over, permit };
+        let facts = Facts { ip: self.peer, helo: &helo, mail_from: &sender, client_name: None };
+        let asker = Asker { facts, handed_over, permit };
         let directory = service.directory.load_full();
         let desk = Desk {
             config: &config,
