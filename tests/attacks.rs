@@ -38,6 +38,7 @@ use common::server::Server;
 use common::sink::Script;
 use common::sink::Sink;
 use common::smtp::Smtp;
+use common::smtp::TERMINATORS;
 
 const DOMAIN: &str = "example.test";
 
@@ -173,26 +174,6 @@ fn open_relay_by_extensions() {
     assert_eq!(smtp.code(format!("AUTH PLAIN {login}").as_bytes()) / 100, 5, "no login on port 25");
     assert_eq!(judged(&mut smtp, "<alice@example.test>", "<victim@elsewhere.example>"), 554);
 }
-
-/// Ends of data that some server has taken for one, without being CRLF . CRLF; and three innocent ones.
-const TERMINATORS: [&[u8]; 16] = [
-    b"\n.\n",
-    b"\n.\r\n",
-    b"\r.\r",
-    b"\r\n.\r",
-    b"\r\n.\n",
-    b"\r.\n",
-    b"\n.\r",
-    b"\r.\r\n",
-    b"\r\n\0.\r\n",
-    b"\r\n.\0\r\n",
-    b"\r\n.\r\r\n",
-    b"\n\r\n.\n",
-    b"\r\r\n.\n",
-    b"\r\n..\r\n",
-    b"\r\n .\r\n",
-    b"\r\n.\x0b\r\n",
-];
 
 #[test]
 fn smuggling() {

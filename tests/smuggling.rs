@@ -10,28 +10,7 @@ use common::client::Line;
 use common::server::Server;
 use common::smtp::Reply;
 use common::smtp::Smtp;
-
-/// Ends of data that some server has taken for one, without being CRLF . CRLF; and some innocent ones.
-const TERMINATORS: [&[u8]; 18] = [
-    b"\n.\n",
-    b"\n.\r\n",
-    b"\r.\r",
-    b"\r\n.\r",
-    b"\r\n.\n",
-    b"\r.\n",
-    b"\n.\r",
-    b"\r.\r\n",
-    b"\r\n\0.\r\n",
-    b"\r\n.\0\r\n",
-    b"\r\n.\r\r\n",
-    b"\n\r\n.\n",
-    b"\r\r\n.\n",
-    b"\r\n.\n\r\n",
-    b"\r\n..\r\n",
-    b"\r\n .\r\n",
-    b"\r\n.\x0b\r\n",
-    b"\r\n. \r\n",
-];
+use common::smtp::TERMINATORS;
 
 /// What stands before the false end, and what is hidden behind it.
 const OUTER: &[u8] = b"Subject: o\r\n\r\nouter";

@@ -219,10 +219,10 @@ impl StoreAndQueue {
     /// Everybody has it, and only the notice is at stake that its sender asked for (RFC 3461 §4.1): were he to send it
     /// again for that, they would have it twice.
     async fn tell_of_deliveries(&self, message: &Accepted) {
-        let entry = entry_of(message, Vec::new(), &HashSet::new(), false);
-        if entry.delivered.is_empty() {
+        if delivered(message, &HashSet::new()).is_empty() {
             return;
         }
+        let entry = entry_of(message, Vec::new(), &HashSet::new(), false);
         let told = match self.onward.prepare(vec![entry]).await {
             Ok(staged) => staged.publish().await,
             Err(error) => Err(error),

@@ -12,6 +12,9 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::zone::encoded;
+use super::zone::name_at;
+
 const A: u16 = 1;
 const MX: u16 = 15;
 const PTR: u16 = 12;
@@ -106,7 +109,7 @@ fn answer(question: &[u8], table: &HashMap<String, Vec<Record>>) -> Option<Vec<u
     let (name, end) = name_at(question, 12)?;
     let kind = u16::from_be_bytes([*question.get(end)?, *question.get(end + 1)?]);
     let section = question.get(12..end + 4)?;
-    let records = table.get(&name.to_ascii_lowercase());
+    let records = table.get(&name);
     let mut code = if records.is_some() { 0 } else { 3 };
     let mut answers = Vec::new();
     let mut count: u16 = 0;
@@ -139,28 +142,4 @@ fn answer(question: &[u8], table: &HashMap<String, Vec<Record>>) -> Option<Vec<u
     out.extend_from_slice(section);
     out.extend_from_slice(&answers);
     Some(out)
-}
-
-/// The name at a place, and where it ends; questions use no compression.
-fn name_at(packet: &[u8], mut at: usize) -> Option<(String, usize)> {
-    let mut labels = Vec::new();
-    loop {
-        let length = usize::from(*packet.get(at)?);
-        at += 1;
-        if length == 0 {
-            return Some((labels.join("."), at));
-        }
-        labels.push(String::from_utf8_lossy(packet.get(at..at + length)?).into_owned());
-        at += length;
-    }
-}
-
-fn encoded(name: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    for label in name.split('.') {
-        out.push(u8::try_from(label.len()).expect("a label is short"));
-        out.extend_from_slice(label.as_bytes());
-    }
-    out.push(0);
-    out
 }

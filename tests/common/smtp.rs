@@ -25,6 +25,28 @@ impl Reply {
     }
 }
 
+/// Ends of data that some server has taken for one, without being CRLF . CRLF; the last three are innocent.
+pub(crate) const TERMINATORS: [&[u8]; 18] = [
+    b"\n.\n",
+    b"\n.\r\n",
+    b"\r.\r",
+    b"\r\n.\r",
+    b"\r\n.\n",
+    b"\r.\n",
+    b"\n.\r",
+    b"\r.\r\n",
+    b"\r\n\0.\r\n",
+    b"\r\n.\0\r\n",
+    b"\r\n.\r\r\n",
+    b"\n\r\n.\n",
+    b"\r\r\n.\n",
+    b"\r\n.\n\r\n",
+    b"\r\n..\r\n",
+    b"\r\n .\r\n",
+    b"\r\n.\x0b\r\n",
+    b"\r\n. \r\n",
+];
+
 /// A session.
 pub(crate) struct Smtp(pub(crate) Line);
 

@@ -288,7 +288,7 @@ fn data(rr: &Rr, kind: u16) -> Option<Vec<u8>> {
 }
 
 /// The name at a place, in lower case, and where it ends; questions use no compression.
-fn name_at(packet: &[u8], mut at: usize) -> Option<(String, usize)> {
+pub(crate) fn name_at(packet: &[u8], mut at: usize) -> Option<(String, usize)> {
     let mut labels = Vec::new();
     loop {
         let length = usize::from(*packet.get(at)?);
@@ -301,7 +301,7 @@ fn name_at(packet: &[u8], mut at: usize) -> Option<(String, usize)> {
     }
 }
 
-fn encoded(name: &str) -> Vec<u8> {
+pub(crate) fn encoded(name: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for label in name.trim_end_matches('.').split('.').filter(|label| !label.is_empty()) {
         out.push(u8::try_from(label.len()).expect("a label is short"));

@@ -18,6 +18,7 @@ use crate::intake::Prepared;
 use crate::intake::Refused;
 use crate::intake::clean::Dispatch;
 use crate::intake::hooks;
+use crate::intake::hooks::Hooked;
 use crate::intake::permit::Admitted;
 use crate::intake::trace;
 use crate::intake::trace::Spoken;
@@ -255,7 +256,8 @@ impl Conversation {
         };
         let mut junk = self.visit.junk();
         let Authenticated { fields: mut found, vouched } = self.authenticate(&content, complete, id, &mut junk).await?;
-        let subject = Subject {
+        let asked = self.config.milters.iter().any(|entry| entry.on.contains(&on));
+        let subject = || Subject {
             hostname: self.config.hostname.to_string(),
             daemon: if on == HookOn::Submission { "ORIGINATING" } else { "MTA" },
             ip: self.peer,
@@ -268,8 +270,12 @@ impl Conversation {
             recipients: complete.envelope.recipients.clone(),
             max_size: self.config.smtp.max_message_size.octets(),
         };
-        let hooked = hooks::ask(&self.config, on, all_here, &subject, clean, self.spool()).await;
-        let hooked = hooked.map_err(|refused| self.refused(id, refused))?;
+        let hooked = if asked {
+            let hooked = hooks::ask(&self.config, on, all_here, &subject(), clean, self.spool()).await;
+            hooked.map_err(|refused| self.refused(id, refused))?
+        } else {
+            Hooked { content: clean, junk: Vec::new(), discarded: false }
+        };
         junk.extend(hooked.junk);
         found.extend(trace::junk_reason(&junk));
         let junk = (!junk.is_empty()).then(|| junk.join("; "));

@@ -134,25 +134,8 @@ pub async fn serve(
         tracing::info!(%session, %peer, "spoke before the greeting");
         machine.refuse_early_talker();
     }
-    let mut conversation = Conversation {
-        service,
-        config,
-        session,
-        peer,
-        role,
-        network,
-        user: None,
-        visit: Visit::default(),
-        sender: ReversePath::Null,
-        greeting: String::new(),
-        recipients: Vec::new(),
-        declared: 0,
-        room: Room::default(),
-        body: None,
-        messages: 0,
-        unknown: 0,
-        place: Some(connection.slot()),
-    };
+    let mut conversation = Conversation::new(service, config, session, peer, role);
+    (conversation.network, conversation.place) = (network, Some(connection.slot()));
     let displaced = connection.slot().lock().unwrap_or_else(PoisonError::into_inner).displaced();
     let ended = tokio::select! {
         ended = pump(&mut connection, &mut machine, &mut conversation, &clock, &mut shutdown) => ended,
@@ -252,6 +235,29 @@ impl Answers<Server> for Conversation {
 }
 
 impl Conversation {
+    /// A session that begins, of a stranger until it is known better.
+    fn new(service: Arc<SmtpService>, config: Arc<Config>, session: SessionId, peer: IpAddr, role: Role) -> Self {
+        Self {
+            service,
+            config,
+            session,
+            peer,
+            role,
+            network: None,
+            user: None,
+            visit: Visit::default(),
+            sender: ReversePath::Null,
+            greeting: String::new(),
+            recipients: Vec::new(),
+            declared: 0,
+            room: Room::default(),
+            body: None,
+            messages: 0,
+            unknown: 0,
+            place: None,
+        }
+    }
+
     /// Where a large message lies while it comes in.
     fn spool(&self) -> &Path {
         &self.config.storage.folder

@@ -203,25 +203,10 @@ async fn trying_names_ends_the_session() {
 #[tokio::test]
 async fn a_body_without_recipients_that_agree_is_nobodys() {
     let world = world("", false);
-    let mut conversation = Conversation {
-        service: Arc::clone(&world.service),
-        config: world.service.config.load_full(),
-        session: SessionId::new(Duration::ZERO),
-        peer: [127, 0, 0, 1].into(),
-        role: Role::Reception,
-        network: None,
-        user: None,
-        visit: Visit::default(),
-        sender: ReversePath::Null,
-        greeting: String::new(),
-        recipients: Vec::new(),
-        declared: 0,
-        room: Room::default(),
-        body: Some(Ok(ContentWriter::new(std::path::PathBuf::new()))),
-        messages: 0,
-        unknown: 0,
-        place: None,
-    };
+    let (service, config) = (Arc::clone(&world.service), world.service.config.load_full());
+    let session = SessionId::new(Duration::ZERO);
+    let mut conversation = Conversation::new(service, config, session, [127, 0, 0, 1].into(), Role::Reception);
+    conversation.body = Some(Ok(ContentWriter::new(std::path::PathBuf::new())));
     let envelope = crate::mail::envelope::Envelope {
         sender: ReversePath::Null,
         recipients: vec![Address::parse("alice@example.com").expect("valid")],
